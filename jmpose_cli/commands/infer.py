@@ -1,0 +1,187 @@
+"""`jmpose infer`: options to settings, one call, an exit code."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_IN, _PEOPLE, _POSE, _OUT, _RUN = "Input", "People", "Pose", "Output", "Run"
+
+
+class Decoder(StrEnum):
+    """Video decoders."""
+
+    auto = "auto"
+    decord = "decord"
+    pyav = "pyav"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the networks."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+def infer(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Videos, folders of videos, or folders of images (one folder is one video)."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Results go to OUT/<video name>/.", rich_help_panel=_OUT)
+    ] = Path("out"),
+    decoder: Annotated[
+        Decoder | None,
+        typer.Option(help="auto: decord, and PyAV where decord gives up.", rich_help_panel=_IN),
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Only frames A to B-1, from 0.", rich_help_panel=_IN)
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Only seconds A to B.", rich_help_panel=_IN)
+    ] = None,
+    image_fps: Annotated[
+        float | None, typer.Option(help="Frames per second of an image folder (25).", rich_help_panel=_IN)
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Person detector: person-nano (shipped), a YOLO .pt file, or auto: the best found here.",
+            rich_help_panel=_PEOPLE,
+        ),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Own boxes instead of a detector: COCO, PoseTrack18 or MOT text.", rich_help_panel=_PEOPLE
+        ),
+    ] = None,
+    detect_every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Detect in every Nth frame (1), interpolate between.", rich_help_panel=_PEOPLE
+        ),
+    ] = None,
+    min_box_score: Annotated[
+        float | None,
+        typer.Option(
+            help="Score that starts a person (0.35); raise it against false people.", rich_help_panel=_PEOPLE
+        ),
+    ] = None,
+    max_people: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Keep at most N people in a frame.", rich_help_panel=_PEOPLE),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Pose model: nano (shipped), a .safetensors file, or auto: the best found here.",
+            rich_help_panel=_POSE,
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            help="Person windows per network call (16); no effect on results.", rich_help_panel=_POSE
+        ),
+    ] = None,
+    flip_test: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip-test/--no-flip-test", help="Average with the mirrored picture.", rich_help_panel=_POSE
+        ),
+    ] = None,
+    smooth: Annotated[
+        bool | None,
+        typer.Option(
+            "--smooth/--no-smooth",
+            help="Zero-phase low-pass along each track; raw kept too.",
+            rich_help_panel=_POSE,
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="LIST", help="Any of coco,posetrack18,csv.", rich_help_panel=_OUT),
+    ] = None,
+    overlay: Annotated[
+        bool | None, typer.Option("--overlay/--no-overlay", help="Write overlay.mp4.", rich_help_panel=_OUT)
+    ] = None,
+    black_background: Annotated[
+        bool | None,
+        typer.Option(
+            "--black-background", help="Skeletons on black: no picture is shown.", rich_help_panel=_OUT
+        ),
+    ] = None,
+    blur_faces: Annotated[
+        bool | None, typer.Option("--blur-faces", help="Blur faces in the overlay.", rich_help_panel=_OUT)
+    ] = None,
+    overwrite: Annotated[
+        bool | None, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=_OUT)
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="auto, cpu, cuda, cuda:N or mps; absent ones are errors.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Arithmetic of the pose network (fp32).", rich_help_panel=_RUN)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings; options win over it.", rich_help_panel=_RUN)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="A.B=C", help="Any setting, such as people.lost_after_s=2.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.", rich_help_panel=_RUN)] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Stage timings and tracebacks.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Track the people of each video and write their keypoints and an overlay video.
+
+    Example: jmpose infer match.mp4 --out results
+    """
+    from jmpose_cli.config import build_config
+    from jmpose_cli.jobs.infer import infer_videos
+    from jmpose_cli.jobs.report import Reporter
+
+    settings = build_config(
+        file=config,
+        assignments=set_ or [],
+        options={
+            "device": device,
+            "precision": precision,
+            "decode.decoder": decoder,
+            "decode.frames": frames,
+            "decode.time": time,
+            "decode.image_fps": image_fps,
+            "people.detector": detector,
+            "people.boxes": boxes,
+            "people.detect_every": detect_every,
+            "people.min_box_score": min_box_score,
+            "people.max_people": max_people,
+            "pose.model": model,
+            "pose.batch": batch,
+            "pose.flip_test": flip_test,
+            "pose.smooth": smooth,
+            "output.formats": format.split(",") if format else None,
+            "output.overlay": overlay,
+            "output.black_background": black_background,
+            "output.blur_faces": blur_faces,
+            "output.overwrite": overwrite,
+        },
+    )
+    raise typer.Exit(
+        infer_videos(inputs, out=out, config=settings, reporter=Reporter(quiet=quiet, verbose=verbose))
+    )

@@ -1,0 +1,167 @@
+"""Settings of a run: defaults, a YAML file, `--set a.b=c`, then the options on the command line."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from jmpose_cli.errors import JmposeError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _split_range(given: object) -> object:
+    """Read `A:B`, either side of which may be empty."""
+    if not isinstance(given, str):
+        return given
+    first, colon, last = given.partition(":")
+    if not colon:
+        raise ValueError("write it as A:B; A or B may be left out")
+    return (first.strip() or None, last.strip() or None)
+
+
+_FrameRange = Annotated[tuple[int | None, int | None] | None, BeforeValidator(_split_range)]
+_TimeRange = Annotated[tuple[float | None, float | None] | None, BeforeValidator(_split_range)]
+
+
+class DecodeConfig(_Section):
+    """Which frames of a video are read, and by what."""
+
+    decoder: Literal["auto", "decord", "pyav"] = "auto"
+    frames: _FrameRange = Field(None, description="Frame numbers A:B, half open, from 0.")
+    time: _TimeRange = Field(None, description="Seconds A:B on the video's own clock, half open.")
+    image_fps: float = Field(25.0, gt=0, description="Frames per second of an image folder.")
+    stall_timeout_s: float = Field(20.0, gt=0, description="A decoder silent for this long is stopped.")
+
+
+class PeopleConfig(_Section):
+    """Who is where: detection and tracking."""
+
+    detector: str = "auto"
+    boxes: Path | None = Field(None, description="Own boxes instead of a detector.")
+    detect_every: int = Field(
+        1, ge=1, description="Frames between detections; between them boxes are interpolated."
+    )
+    min_box_score: float = Field(
+        0.35, gt=0, lt=1, description="Score that starts a track; higher means fewer false people."
+    )
+    keep_box_score: float = Field(0.1, gt=0, lt=1, description="Score that is enough to continue a track.")
+    max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")
+    input_size: int | None = Field(None, ge=64, description="Detector input in pixels; None: as trained.")
+    tracker: Literal["bytetrack", "ocsort", "botsort"] = "bytetrack"
+    lost_after_s: float = Field(1.0, gt=0, description="Seconds for which a lost person is remembered.")
+    max_gap_s: float = Field(
+        0.25, ge=0, description="Longest gap of a track that is filled by interpolation."
+    )
+
+
+class PoseConfig(_Section):
+    """The network and what is done with its heatmaps."""
+
+    model: str = "auto"
+    batch: int = Field(16, ge=1, description="Person windows per call of the network.")
+    flip_test: bool = Field(False, description="Average with the mirrored window: better, half as fast.")
+    smooth: bool = Field(False, description="Zero-phase low-pass filter along each track.")
+    smooth_cutoff_hz: float = Field(6.0, gt=0, description="Lower is smoother; fast motion needs more.")
+
+
+class OutputConfig(_Section):
+    """What is written."""
+
+    formats: tuple[Literal["coco", "posetrack18", "csv"], ...] = ("coco", "posetrack18")
+    overlay: bool = True
+    black_background: bool = False
+    blur_faces: bool = False
+    overwrite: bool = False
+
+
+class InferConfig(_Section):
+    """Everything that decides the result of `jmpose infer`."""
+
+    device: str = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    decode: DecodeConfig = DecodeConfig()
+    people: PeopleConfig = PeopleConfig()
+    pose: PoseConfig = PoseConfig()
+    output: OutputConfig = OutputConfig()
+
+
+def build_config(*, file: Path | None, assignments: Sequence[str], options: Mapping[str, Any]) -> InferConfig:
+    """Merge the sources of settings; later ones win.
+
+    Args:
+        file: YAML file with the structure of `InferConfig`, or None.
+        assignments: `a.b=c` strings, `c` read as YAML.
+        options: Dotted key to value; None values were not given and are left out.
+
+    Raises:
+        JmposeError: An unreadable file, an unknown key (the nearest is named) or a value out of range.
+    """
+    tree = _read_yaml(file) if file else {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise JmposeError(f"--set {assignment}: no '='", hint="write it as --set people.detect_every=2")
+        try:
+            _put(tree, key.strip(), yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise JmposeError(f"--set {assignment}: the value cannot be read") from error
+    for key, value in options.items():
+        if value is not None:
+            _put(tree, key, value)
+    try:
+        return InferConfig.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error) from error
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise JmposeError(
+            f"--config {file}: cannot be read ({error})", hint="it must be a YAML file"
+        ) from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise JmposeError(
+            f"--config {file}: holds no settings", hint="it must be 'section:' and 'key: value' lines"
+        )
+    return tree
+
+
+def _put(tree: dict[str, Any], dotted: str, value: object) -> None:
+    *sections, key = dotted.split(".")
+    for section in sections:
+        inner = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise JmposeError(f"{dotted}: {section!r} is a value, not a section")
+        tree = inner
+    tree[key] = value
+
+
+def dotted_keys(model: type[BaseModel] = InferConfig, prefix: str = "") -> Iterator[str]:
+    """Yield every setting as `section.key`."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from dotted_keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _explain(error: ValidationError) -> JmposeError:
+    """Turn pydantic's first complaint into one sentence with a hint."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, list(dotted_keys()), n=1, cutoff=0.3)
+        return JmposeError(
+            f"unknown setting {key!r}", hint=f"did you mean {near[0]!r}?" if near else "see --help"
+        )
+    return JmposeError(f"setting {key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")

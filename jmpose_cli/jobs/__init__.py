@@ -1,0 +1,1 @@
+"""Videos from start to end."""

@@ -1,0 +1,173 @@
+"""`jmpose infer` over several videos: checks first, load once, one video after the other."""
+
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from jmpose_cli import __version__
+from jmpose_cli.config import InferConfig
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.base import PartialFile, explain_os_errors
+from jmpose_cli.formats.writers import FILE_NAMES
+from jmpose_cli.jobs.inputs import Clip, find_clips
+from jmpose_cli.jobs.report import Reporter
+from jmpose_cli.jobs.weights import Choice, choose_detector, choose_model
+
+if TYPE_CHECKING:
+    from jmpose_cli.jobs.clip import ClipSummary, Tools
+
+RECORDED_PACKAGES = ("torch", "torchvision", "timm", "ultralytics", "trackers", "decord", "av", "numpy")
+
+
+def infer_videos(inputs: Sequence[Path], *, out: Path, config: InferConfig, reporter: Reporter) -> int:
+    """Process each video into `out/<video name>/`; a video that fails does not stop the others.
+
+    Returns:
+        0 when all were processed, 1 when some failed.
+
+    Raises:
+        JmposeError: Nothing can be done: bad settings, missing inputs, weights or device, `out` not writable.
+    """
+    clips = find_clips(inputs)
+    if config.people.boxes is not None and len(clips) > 1:
+        raise JmposeError(
+            f"--boxes {config.people.boxes} with {len(clips)} videos", hint="a boxes file belongs to one video"
+        )
+    _check_results(clips, out, overwrite=config.output.overwrite)
+    reporter.header({"jmpose": f"{__version__}, {len(clips)} input{'s' * (len(clips) != 1)}"})
+    tools = load_tools(config, reporter)
+    from jmpose_cli.jobs.clip import process_clip
+
+    done: list[ClipSummary] = []
+    failed = 0
+    for clip in clips:
+        folder = out / clip.name
+        try:
+            with explain_os_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            summary = process_clip(clip, folder, config=config, tools=tools, reporter=reporter)
+            _write_run(summary, clip, config, tools)
+        except JmposeError as error:
+            failed += 1
+            reporter.failure(clip.name, error)
+            _remove_if_empty(folder)
+            continue
+        for note in summary.notes:
+            reporter.note(f"{clip.name}: {note}")
+        done.append(summary)
+    reporter.summary(done, failed)
+    return 1 if failed else 0
+
+
+def result_files(config: InferConfig) -> list[str]:
+    """List the files that a run leaves in a video's folder."""
+    overlay = ["overlay.mp4"] if config.output.overlay else []
+    return [*(FILE_NAMES[name] for name in config.output.formats), *overlay, "run.json"]
+
+
+def _check_results(clips: list[Clip], out: Path, *, overwrite: bool) -> None:
+    """Raise unless `out` can be written to and holds no results that would be replaced unasked."""
+    with explain_os_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".jmpose-write-test"
+        probe.touch()
+        probe.unlink()
+    there = [clip.name for clip in clips if (out / clip.name / "run.json").exists()]
+    if there and not overwrite:
+        raise JmposeError(
+            f"{out}: results exist already for {', '.join(there[:5])}{' ...' * (len(there) > 5)}",
+            hint="choose another --out, or replace them with --overwrite",
+        )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def load_tools(config: InferConfig, reporter: Reporter) -> "Tools":
+    """Check the device, choose and load the weights, and say what was taken."""
+    model = choose_model(config.pose.model)
+    if config.people.boxes is not None:
+        from jmpose_cli.people.boxes_file import read_boxes
+
+        boxes = read_boxes(config.people.boxes)
+    else:
+        boxes = None
+    from jmpose_cli.pose.device import choose_device
+
+    device = choose_device(config.device, precision=config.precision)
+    from jmpose_cli.jobs.clip import Tools
+    from jmpose_cli.people.detect import YoloDetector
+    from jmpose_cli.pose.estimator import PoseEstimator
+
+    estimator = PoseEstimator.load(
+        model.path,
+        device=device.name,
+        precision=config.precision,
+        batch=config.pose.batch,
+        flip_test=config.pose.flip_test,
+    )
+    detector, choice = None, Choice(config.people.boxes or Path())
+    if boxes is None:
+        choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu")
+        detector = YoloDetector(
+            choice.path,
+            device=device.name,
+            min_score=config.people.keep_box_score,
+            input_size=config.people.input_size,
+        )
+    reporter.header(
+        {
+            "device": f"{device.description}, {config.precision}",
+            "model": _described(estimator.name, model),
+            "people": _described(detector.name, choice) if detector else f"boxes from {choice.path}",
+        }
+    )
+    return Tools(detector, boxes, estimator, _run_info(config, device.description, estimator, detector))
+
+
+def _described(name: str, choice: Choice) -> str:
+    return f"{name} ({choice.reason})" if choice.reason else f"{name} ({choice.path})"
+
+
+def _run_info(config: InferConfig, device: str, estimator: Any, detector: Any) -> dict[str, Any]:
+    """Collect what a reader needs to repeat the run."""
+    weights = {"model": {"name": estimator.name, "sha256": estimator.sha256}}
+    if detector:
+        weights["detector"] = {"name": detector.name, "sha256": detector.sha256}
+    return {
+        "tool": "jmpose",
+        "version": __version__,
+        "device": device,
+        "precision": config.precision,
+        "weights": weights,
+    }
+
+
+def _write_run(summary: "ClipSummary", clip: Clip, config: InferConfig, tools: "Tools") -> None:
+    """Write `run.json`, the last file of a video: where it stands, all others are complete."""
+    record = {
+        **tools.info,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in RECORDED_PACKAGES},
+        "command": sys.argv,
+        "input": str(clip.path.resolve()),
+        "video": summary.video,
+        "config": config.model_dump(mode="json"),
+        "frames": summary.frames,
+        "people": summary.people,
+        "tracks": summary.tracks,
+        "wall_s": round(summary.wall_s, 3),
+        "stage_s": {stage: round(seconds, 3) for stage, seconds in summary.stage_s.items()},
+        "notes": summary.notes,
+    }
+    target = PartialFile(summary.folder / "run.json")
+    target.write(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+    target.commit()

@@ -1,0 +1,120 @@
+"""What people see while a run goes on: header, progress, notes, table. Everything goes to standard error."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as _Remaining
+from rich.table import Table
+
+from jmpose_cli.errors import JmposeError
+
+if TYPE_CHECKING:
+    from jmpose_cli.jobs.clip import ClipSummary
+
+LINE_EVERY_S = 5.0  # without a terminal
+
+
+class FrameProgress:
+    """Counts frames of one video: a bar on a terminal, a line every few seconds elsewhere.
+
+    Args:
+        console: Where to print.
+        name: The video's name.
+        total: Frames to come as far as known; the container's claim is an upper bound only.
+        bar: rich's bars, or None without a terminal.
+    """
+
+    def __init__(self, console: Console | None, name: str, total: int | None, bar: Progress | None) -> None:
+        self._console, self._name, self._total, self._bar = console, name, total, bar
+        self._task: TaskID | None = bar.add_task(name, total=total) if bar else None
+        self._started = self._printed = time.monotonic()
+        self.done = 0
+
+    def advance(self, people: int) -> None:
+        """Count one frame, finished to the last writer."""
+        self.done += 1
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, advance=1, description=f"{self._name} ({people} people)")
+        now = time.monotonic()
+        if self._console and not self._bar and now - self._printed >= LINE_EVERY_S:
+            self._printed = now
+            self._console.print(self._line(now - self._started), highlight=False)
+
+    def _line(self, elapsed_s: float) -> str:
+        rate = self.done / elapsed_s
+        if not self._total:
+            return f"{self._name}: {self.done} frames, {rate:.1f} frames/s"
+        left_s = max(self._total - self.done, 0) / rate
+        return f"{self._name}: {self.done} of {self._total} frames, {rate:.1f} frames/s, {left_s:.0f} s left"
+
+    def finish(self) -> None:
+        """Set the total to what was really there."""
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, total=self.done, completed=self.done)
+
+
+class Reporter:
+    """Prints for people.
+
+    Args:
+        quiet: Errors only.
+        verbose: Stage timings too.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._console = Console(stderr=True)
+        self._quiet, self._verbose = quiet, verbose
+
+    def header(self, lines: dict[str, str]) -> None:
+        """Print what the run uses, one line a thing."""
+        for name, text in {} if self._quiet else lines.items():
+            self._console.print(f"[bold]{name:>10}[/bold]  ", end="")
+            self._console.print(text, highlight=False, markup=False)
+
+    def note(self, text: str) -> None:
+        """Print something the user should know that is no error."""
+        if not self._quiet:
+            self._console.print(f"note: {text}", style="yellow", highlight=False, markup=False)
+
+    def failure(self, name: str, error: JmposeError) -> None:
+        """Print why one input failed."""
+        self._console.print(f"error: {name}: {error.message}", style="red", highlight=False, markup=False)
+        if error.hint:
+            self._console.print(f"hint: {error.hint}", highlight=False, markup=False)
+
+    @contextmanager
+    def progress(self, name: str, total: int | None) -> Iterator[FrameProgress]:
+        """Show the progress of one video."""
+        if self._quiet or not self._console.is_terminal:
+            yield FrameProgress(None if self._quiet else self._console, name, total, None)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, _Remaining(), console=self._console) as bar:
+            frames = FrameProgress(self._console, name, total, bar)
+            yield frames
+            frames.finish()
+
+    def summary(self, clips: "list[ClipSummary]", failed: int) -> None:
+        """Print the table at the end."""
+        if self._quiet:
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("video")
+        for column in ("frames", "people", "tracks", "frames/s"):
+            table.add_column(column, justify="right")
+        table.add_column("results", overflow="fold")
+        for clip in clips:
+            rate = f"{clip.frames / clip.wall_s:.1f}"
+            counts = (str(clip.frames), str(clip.people), str(clip.tracks), rate)
+            table.add_row(clip.name, *counts, str(clip.folder))
+        if clips:
+            self._console.print(table, highlight=False)
+        for clip in clips:
+            stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in clip.stage_s.items())
+            self._console.print(f"{clip.name}: {clip.wall_s:.1f} s; busy: {stages}", highlight=False)
+        if failed:
+            self._console.print(f"{failed} of {failed + len(clips)} inputs failed", style="red")

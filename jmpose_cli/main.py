@@ -1,0 +1,56 @@
+"""The `jmpose` command. Imports nothing heavy: `jmpose --help` must be immediate."""
+
+import sys
+
+import typer
+
+from jmpose_cli import __version__
+from jmpose_cli.commands.infer import infer
+from jmpose_cli.errors import JmposeError
+
+app = typer.Typer(
+    name="jmpose",
+    help="Videos of people in, tracked keypoints out, by a pose model that looks at several frames at once.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(infer)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jmpose {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Keep `infer` a named command, and carry the options that belong to none."""
+
+
+def run() -> None:
+    """Entry point: one clear error instead of a traceback, exit code 1 (an input failed) or 2 (usage)."""
+    try:
+        app()
+    except JmposeError as error:
+        if "--verbose" in sys.argv:
+            raise
+        print_error(error)
+        sys.exit(2)
+
+
+def print_error(error: JmposeError) -> None:
+    """Print an error and its hint to standard error."""
+    typer.secho(f"error: {error.message}", err=True, fg=typer.colors.RED)
+    if error.hint:
+        typer.secho(f"hint: {error.hint}", err=True)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""From tracked boxes to joints: windows, crops, batches."""

@@ -1,0 +1,140 @@
+"""Neutral values that travel between the stages: frames, boxes, poses. NumPy only."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Times = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
+
+
+def _check_shape(owner: str, name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> None:
+    """Raise ValueError unless `array` has `shape` (None = any size on that axis)."""
+    same_rank = array.ndim == len(shape)
+    if not same_rank or any(s not in (None, a) for s, a in zip(shape, array.shape, strict=True)):
+        raise ValueError(f"{owner}.{name} has shape {array.shape}, expected {shape}")
+
+
+class _ShapeRepr:
+    """Mixin: repr gives the shapes of arrays, not their values."""
+
+    def __repr__(self) -> str:
+        parts = []
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            shown = list(value.shape) if isinstance(value, np.ndarray) else repr(value)
+            parts.append(f"{field.name}={shown}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+@dataclass(frozen=True, repr=False)
+class FrameBatch(_ShapeRepr):
+    """Consecutive frames of one video.
+
+    Attributes:
+        frames: `[T, H, W, 3]` uint8 RGB, rotation applied.
+        index: `[T]` frame number in the file, from 0.
+        time_s: `[T]` presentation timestamp in seconds, on the container's clock.
+    """
+
+    frames: Bytes
+    index: Ids
+    time_s: Times
+
+    def __post_init__(self) -> None:
+        _check_shape("FrameBatch", "frames", self.frames, (None, None, None, 3))
+        _check_shape("FrameBatch", "index", self.index, (len(self.frames),))
+        _check_shape("FrameBatch", "time_s", self.time_s, (len(self.frames),))
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True, repr=False)
+class Detections(_ShapeRepr):
+    """People found in one frame.
+
+    Attributes:
+        boxes_xyxy_px: `[N, 4]` float32 corners in image pixels.
+        scores: `[N]` float32 in 0..1.
+    """
+
+    boxes_xyxy_px: Float
+    scores: Float
+
+    def __post_init__(self) -> None:
+        _check_shape("Detections", "boxes_xyxy_px", self.boxes_xyxy_px, (None, 4))
+        _check_shape("Detections", "scores", self.scores, (len(self.boxes_xyxy_px),))
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy_px)
+
+    @classmethod
+    def empty(cls) -> "Detections":
+        """No people."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True, repr=False)
+class TrackedFrame(_ShapeRepr):
+    """The people of one frame with their track ids.
+
+    Attributes:
+        index: Frame number in the file, from 0.
+        time_s: Presentation timestamp, seconds.
+        boxes_xyxy_px: `[N, 4]` float32 corners in image pixels.
+        scores: `[N]` float32 box scores in 0..1.
+        track_ids: `[N]` int64, from 1, unique in the frame, stable in the video.
+        observed: `[N]` bool, False where the box was interpolated between two detections.
+        segment: Number of hard cuts before this frame.
+    """
+
+    index: int
+    time_s: float
+    boxes_xyxy_px: Float
+    scores: Float
+    track_ids: Ids
+    observed: Bools
+    segment: int = 0
+
+    def __post_init__(self) -> None:
+        _check_shape("TrackedFrame", "boxes_xyxy_px", self.boxes_xyxy_px, (None, 4))
+        for name in ("scores", "track_ids", "observed"):
+            _check_shape("TrackedFrame", name, getattr(self, name), (len(self.boxes_xyxy_px),))
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy_px)
+
+
+@dataclass(frozen=True, repr=False)
+class FramePoses(_ShapeRepr):
+    """The poses of one frame: what every writer and the overlay receive.
+
+    Attributes:
+        people: The boxes and ids that the poses belong to, row by row.
+        xy_image: `[N, K, 2]` float32 joints in image pixels; (0, 0) is the centre of the top-left pixel.
+        scores: `[N, K]` float32 joint scores in 0..1.
+        person_scores: `[N]` float32: mean of the joint scores above 0.2, times the box score.
+        xy_raw_image: `[N, K, 2]` float32, the joints before smoothing; None when nothing was smoothed.
+    """
+
+    people: TrackedFrame
+    xy_image: Float
+    scores: Float
+    person_scores: Float
+    xy_raw_image: Float | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.people)
+        _check_shape("FramePoses", "xy_image", self.xy_image, (n, None, 2))
+        _check_shape("FramePoses", "scores", self.scores, self.xy_image.shape[:2])
+        _check_shape("FramePoses", "person_scores", self.person_scores, (n,))
+        if self.xy_raw_image is not None:
+            _check_shape("FramePoses", "xy_raw_image", self.xy_raw_image, self.xy_image.shape)
+
+    def __len__(self) -> int:
+        return len(self.people)

@@ -1,0 +1,1 @@
+"""JM-Pose networks."""

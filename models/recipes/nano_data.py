@@ -1,0 +1,201 @@
+"""Collect person patches and joint labels to train `nano` on.
+
+`python models/recipes/nano_data.py --data ../shared/data --out runs/nano/data`
+
+Every person becomes one patch: the box enlarged to the 3:4 input shape, with room around it for
+rotation and scaling, resampled so that the box crop is 256x192 pixels of it. Labels are positions in the patch, a
+weight and a presence for each of the 19 joints of `coco17_head`:
+
+- an annotated joint has weight 1;
+- a joint nobody annotated takes the pose teacher's answer (PP-TinyPose, averaged with its mirrored
+  picture) where the teacher is sure and agrees with its mirror: weight 0.7;
+- where the teacher is sure that there is no such joint, the target is an empty heatmap, weight 0.3;
+- LSP annotations that a sure teacher contradicts by over a fifth of the box get weight 0.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jmpose.keypoints import COCO17, COCO17_HEAD
+
+CROP_HEIGHT, CROP_WIDTH = 256, 192
+MARGIN = 1.35  # patch side over crop side
+PATCH_HEIGHT, PATCH_WIDTH = round(CROP_HEIGHT * MARGIN), round(CROP_WIDTH * MARGIN)
+BOX_PADDING = 1.25
+SURE, ABSENT = 0.45, 0.12  # teacher's peak above and below which its answer is used
+AGREE = 0.06  # of the crop's height, between the teacher's two answers
+CONTRADICT = 0.2
+MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
+STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
+LSP_NAMES = {"neck": "head_bottom"}
+MIN_PSEUDO_HEIGHT = 56  # pixels; smaller people of `person_boxes` have no visible joints
+
+
+@dataclass
+class Person:
+    """One person to cut out: where, and what is annotated (joint name to x, y)."""
+
+    image: Path
+    box_xywh: tuple[float, float, float, float]
+    joints: dict[str, tuple[float, float]]
+    source: str
+
+
+def coco_people(data: Path, split: str) -> Iterator[Person]:
+    """Yield annotated people of `coco_persons` that are large enough to have a pose."""
+    coco = json.loads((data / "coco_persons" / f"{split}.json").read_text())
+    files = {i["id"]: data / "coco_persons" / i["file_name"] for i in coco["images"]}
+    for annotation in coco["annotations"]:
+        if annotation["num_keypoints"] >= 3 and annotation["bbox"][3] >= 24:
+            points = np.array(annotation["keypoints"], float).reshape(-1, 3)
+            named = zip(COCO17.joints, points.tolist(), strict=True)
+            joints = {name: (x, y) for name, (x, y, v) in named if v > 0}
+            yield Person(files[annotation["image_id"]], tuple(annotation["bbox"]), joints, "coco")
+
+
+def lsp_people(data: Path) -> Iterator[Person]:
+    """Yield the people of LSP extended; the box is the extent of the joints, a tenth larger."""
+    lsp = json.loads((data / "lspet/lspet.json").read_text())
+    files = {i["id"]: data / "lspet" / i["file_name"] for i in lsp["images"]}
+    names = [LSP_NAMES.get(n, n) for n in lsp["categories"][0]["keypoints"]]
+    for annotation in lsp["annotations"]:
+        points = np.array(annotation["keypoints"], float).reshape(-1, 3)
+        labelled = points[:, 2] > 0
+        if labelled.sum() < 8:
+            continue
+        low, high = points[labelled, :2].min(0), points[labelled, :2].max(0)
+        margin = 0.1 * (high - low).max()
+        low, high = low - margin, high + margin
+        joints = {n: (x, y) for n, (x, y, v) in zip(names, points.tolist(), strict=True) if v > 0}
+        yield Person(files[annotation["image_id"]], (*low, *(high - low)), joints, "lsp")
+
+
+def boxed_people(data: Path) -> Iterator[Person]:
+    """Yield the larger people of `person_boxes/train`, who have boxes only."""
+    root = data / "person_boxes"
+    for label in sorted((root / "labels/train").glob("*.txt")):
+        image = root / "images/train" / f"{label.stem}.jpg"
+        for line in label.read_text().splitlines():
+            cx, cy, w, h = (416 * float(v) for v in line.split()[1:])
+            if h >= MIN_PSEUDO_HEIGHT and w >= 20:
+                yield Person(image, (cx - w / 2, cy - h / 2, w, h), {}, "boxes")
+
+
+def patch_to_image(box_xywh: tuple[float, float, float, float]) -> np.ndarray:
+    """Affine `[2, 3]` from patch pixels to image pixels."""
+    x, y, w, h = box_xywh
+    height = BOX_PADDING * max(h, w * CROP_HEIGHT / CROP_WIDTH)
+    scale = height / CROP_HEIGHT
+    centre = np.array([x + w / 2, y + h / 2])
+    origin = centre - scale * np.array([PATCH_WIDTH - 1, PATCH_HEIGHT - 1]) / 2
+    return np.array([[scale, 0, origin[0]], [0, scale, origin[1]]])
+
+
+class Teacher:
+    """PP-TinyPose through OpenVINO, averaged with its mirrored answer."""
+
+    def __init__(self, data: Path) -> None:
+        import openvino
+
+        model = openvino.Core().read_model(
+            next((data / "teachers/pp_tinypose_256_192_fp16_ov").glob("*.xml"))
+        )
+        model.reshape([2, 3, CROP_HEIGHT, CROP_WIDTH])
+        self._run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
+
+    def __call__(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give joints `[17, 2]` in patch pixels, peaks `[17]`, disagreement `[17]` in crop heights."""
+        top, left = (PATCH_HEIGHT - CROP_HEIGHT) // 2, (PATCH_WIDTH - CROP_WIDTH) // 2
+        crop = (patch[top : top + CROP_HEIGHT, left : left + CROP_WIDTH] - MEAN) / STD
+        pair = np.stack([crop, crop[:, ::-1]]).transpose(0, 3, 1, 2).astype(np.float32)
+        maps = self._run(pair)[0]
+        mirrored = maps[1][list(COCO17.flip_index)][:, :, ::-1]
+        one, _ = _peaks(maps[0])
+        two, _ = _peaks(mirrored)
+        xy, score = _peaks((maps[0] + mirrored) / 2)
+        apart = np.linalg.norm(one - two, axis=1) / maps.shape[2]
+        return (xy + 0.5) * 4 - 0.5 + [left, top], score, apart
+
+
+def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the parabola-refined maxima `[K, 2]` (x, y) of heatmaps `[K, h, w]` and their heights `[K]`."""
+    joints, h, w = maps.shape
+    flat = maps.reshape(joints, -1).argmax(1)
+    y, x = np.divmod(flat, w)
+    k = np.arange(joints)
+    score = maps[k, y, x]
+    xi, yi = x.clip(1, w - 2), y.clip(1, h - 2)
+    refined = []
+    for index, (low, mid, high) in (
+        (x, (maps[k, y, xi - 1], maps[k, y, xi], maps[k, y, xi + 1])),
+        (y, (maps[k, yi - 1, x], maps[k, yi, x], maps[k, yi + 1, x])),
+    ):
+        curve = low - 2 * mid + high
+        shift = np.where(np.abs(curve) > 1e-6, 0.5 * (low - high) / np.where(curve == 0, 1, curve), 0)
+        refined.append(index + shift.clip(-0.5, 0.5))
+    return np.stack(refined, 1), score
+
+
+def label(
+    person: Person, patch: np.ndarray, to_image: np.ndarray, teacher: Teacher
+) -> tuple[np.ndarray, ...]:
+    """Merge annotation and teacher: positions `[19, 2]` in the patch, weights `[19]`, presence `[19]`."""
+    joints = len(COCO17_HEAD)
+    xy, weight, present = np.zeros((joints, 2)), np.zeros(joints), np.zeros(joints)
+    taught, score, apart = teacher(patch)
+    for k in range(len(COCO17)):
+        if score[k] >= SURE and apart[k] <= AGREE:
+            xy[k], weight[k], present[k] = taught[k], 0.7, 1
+        elif score[k] <= ABSENT:
+            weight[k] = 0.3
+    for name, image_xy in person.joints.items():
+        k = COCO17_HEAD.joints.index(name)
+        position = (np.array(image_xy) - to_image[:, 2]) / to_image[0, 0]
+        doubted = person.source == "lsp" and k < len(COCO17) and score[k] > 0.6 and apart[k] <= AGREE
+        if doubted and np.linalg.norm(position - taught[k]) > CONTRADICT * CROP_HEIGHT:
+            weight[k] = 0
+            continue
+        xy[k], weight[k], present[k] = position, 1, 1
+    return xy, weight, present
+
+
+def main() -> None:
+    """Write `patches.npy` and `labels.npz`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/nano/data"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    teacher = Teacher(args.data)
+    people = [*coco_people(args.data, "train"), *lsp_people(args.data), *boxed_people(args.data)]
+    shape = (len(people), PATCH_HEIGHT, PATCH_WIDTH, 3)
+    patches = np.lib.format.open_memmap(args.out / "patches.npy", mode="w+", dtype=np.uint8, shape=shape)
+    labels = []
+    for row, person in enumerate(people):
+        image = cv2.cvtColor(cv2.imread(str(person.image)), cv2.COLOR_BGR2RGB)
+        affine = patch_to_image(person.box_xywh)
+        # Area averaging first where the patch is coarser than the picture: no aliasing.
+        shrink = min(1.0, 1 / affine[0, 0])
+        if shrink < 0.67:
+            image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+            affine = affine * shrink
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        patches[row] = cv2.warpAffine(image, affine, (PATCH_WIDTH, PATCH_HEIGHT), flags=flags)
+        labels.append(label(person, patches[row], patch_to_image(person.box_xywh), teacher))
+        if row % 1000 == 0:
+            print(f"{row} of {len(people)}", flush=True)
+    xy, weight, present = (np.stack(column).astype(np.float32) for column in zip(*labels, strict=True))
+    source = np.array([person.source for person in people])
+    np.savez(args.out / "labels.npz", xy=xy, weight=weight, present=present, source=source)
+    print({s: int((source == s).sum()) for s in set(source.tolist())}, "in", args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Cut training windows with exact joints out of rendered scenes.
+
+`python models/recipes/nano_render.py --out runs/nano/rendered --scenes 40`
+
+Each scene is another seed of the renderer in `examples/`. A window is three frames (t-2, t, t+2) of one
+region, laid out as the patches of `nano_data.py`; scenes are written one by one, so a stopped run goes on.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from nano_data import PATCH_HEIGHT, PATCH_WIDTH, patch_to_image
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from examples.renderer import RenderedFrame, render_scene
+
+STEP = 2  # frames between the pictures of a window, at 30 frames a second
+KEY_EVERY = 3
+MIN_HEIGHT = 60  # pixels
+
+
+def windows(frames: list[RenderedFrame]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Give pictures `[3, H, W, 3]`, joints `[19, 2]` in patch pixels and visibility `[19]` of all windows."""
+    made = []
+    for at in range(STEP, len(frames) - STEP, KEY_EVERY):
+        key = frames[at]
+        for person in range(len(key.boxes_xyxy)):
+            x0, y0, x1, y1 = key.boxes_xyxy[person]
+            if y1 - y0 < MIN_HEIGHT or key.visible[person].sum() < 5:
+                continue
+            affine = patch_to_image((x0, y0, x1 - x0, y1 - y0))
+            flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (PATCH_WIDTH, PATCH_HEIGHT)
+            near = (frames[at - STEP], key, frames[at + STEP])
+            pictures = np.stack([cv2.warpAffine(f.frame_rgb, affine, size, flags=flags) for f in near])
+            joints = (key.joints_xy[person] - affine[:, 2]) / affine[0, 0]
+            made.append((pictures, joints.astype(np.float32), key.visible[person].astype(np.float32)))
+    return made
+
+
+def main() -> None:
+    """Render scene after scene into `scene-NNN.npz`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/nano/rendered"))
+    parser.add_argument("--scenes", type=int, default=40)
+    parser.add_argument("--frames", type=int, default=24)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for seed in range(args.scenes):
+        path = args.out / f"scene-{seed:03d}.npz"
+        if path.exists():
+            continue
+        frames = list(render_scene(1000 + seed, frames=args.frames, width=640, height=360, people=5, fps=30))
+        pictures, joints, visible = (np.stack(column) for column in zip(*windows(frames), strict=True))
+        np.savez(path.with_suffix(".partial.npz"), pictures=pictures, joints=joints, visible=visible)
+        path.with_suffix(".partial.npz").rename(path)
+        print(f"{path.name}: {len(pictures)} windows", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Train the shipped person detector `person-nano` (YOLO26n, one class) from random weights.
+
+`python models/recipes/person_nano.py --data runs/person-nano/data/data.yaml --out runs/person-nano/train`
+
+Resume a stopped run with `--resume`. On the CPU the network runs in channels-last bf16 (3x faster than
+NCHW fp32 where the processor has bf16). `person_nano_data.py` makes the data.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("YOLO_AUTOINSTALL", "False")
+
+import torch
+import ultralytics.engine.trainer as ultralytics_trainer
+from ultralytics import YOLO
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+NETWORK = Path(__file__).with_name("person-nano.yaml")
+
+
+class ChannelsLastTrainer(DetectionTrainer):
+    """The ultralytics trainer, with pictures and weights in channels-last order on the CPU too."""
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Scale pictures to 0..1 and lay them out channels-last."""
+        batch = super().preprocess_batch(batch)
+        batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def _setup_train(self) -> None:
+        super()._setup_train()
+        self.model.to(memory_format=torch.channels_last)
+
+
+def main() -> None:
+    """Train, keeping `weights/last.pt` after every epoch."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("runs/person-nano/data/data.yaml"))
+    parser.add_argument("--out", type=Path, default=Path("runs/person-nano/train"))
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--imgsz", type=int, default=320)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--resume", action="store_true")
+    args = parser.parse_args()
+    if args.device == "cpu":
+        # ultralytics refuses bf16 off CUDA; torch does not.
+        ultralytics_trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
+    if args.resume:
+        YOLO(args.out / "weights/last.pt").train(resume=True, trainer=ChannelsLastTrainer)
+        return
+    YOLO(NETWORK).train(
+        trainer=ChannelsLastTrainer,
+        data=str(args.data),
+        project=str(args.out.parent.resolve()),
+        name=args.out.name,
+        exist_ok=True,
+        epochs=args.epochs,
+        imgsz=args.imgsz,
+        batch=args.batch,
+        nbs=args.batch,  # an optimiser step every batch: few epochs need many steps
+        device=args.device,
+        amp=args.device != "cpu",
+        optimizer="AdamW",
+        lr0=0.0015,
+        lrf=0.02,
+        cos_lr=True,
+        warmup_epochs=1.0,
+        weight_decay=0.02,
+        close_mosaic=max(args.epochs // 5, 1),
+        scale=0.6,
+        cache="ram",
+        single_cls=True,
+        pretrained=False,
+        val=False,
+        plots=False,
+        seed=0,
+    )
+
+
+if __name__ == "__main__":
+    main()
