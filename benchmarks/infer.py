@@ -45,19 +45,14 @@ def _memory(process: psutil.Process) -> int:
 def main() -> None:
     """Print one line a video."""
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     args = parser.parse_args(sys.argv[1:split])
     options = sys.argv[split + 1 :]
-    print(
-        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, options: {' '.join(options) or 'none'}"
-    )
-    print(
-        f"{'video':24} {'frames':>6} {'people':>6} {'tracks':>6} {'fps':>6} {'wall s':>6} {'MB':>6}  busy seconds a stage"
-    )
+    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, options: {' '.join(options) or 'none'}")
+    columns = " ".join(f"{c:>6}" for c in ("frames", "people", "tracks", "fps", "wall s", "MB"))
+    print(f"{'video':24} {columns}  busy seconds a stage")
     for video in args.videos:
         code, seconds, peak, last = run(video, args.out, options)
         record = args.out / video.stem / "run.json"

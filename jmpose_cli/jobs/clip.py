@@ -21,6 +21,7 @@ from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.structures import Bytes, Detections, FrameBatch, FramePoses, Ids
 from jmpose_cli.video.drawing import DrawStyle, draw_people
+from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import FrameSource, open_video
 from jmpose_cli.video.writer import OverlayWriter
 
@@ -60,6 +61,7 @@ class ClipSummary:
         tracks: Different people.
         wall_s: Seconds from opening to the last file.
         stage_s: Busy seconds per stage; stages overlap, so they add up to more than `wall_s`.
+        video: Size, rate and decoder of the video.
         notes: Sentences for the user.
     """
 
@@ -70,6 +72,7 @@ class ClipSummary:
     tracks: int
     wall_s: float
     stage_s: dict[str, float]
+    video: dict[str, Any]
     notes: tuple[str, ...]
 
 
@@ -88,9 +91,7 @@ class _Count:
 Result = tuple[Bytes | None, FramePoses]  # a frame's pixels, None when nobody needs them, and its poses
 
 
-def process_clip(
-    clip: Clip, folder: Path, *, config: InferConfig, tools: Tools, reporter: Reporter
-) -> ClipSummary:
+def process_clip(clip: Clip, folder: Path, *, config: InferConfig, tools: Tools, reporter: Reporter) -> ClipSummary:
     """Process one video and write its files into `folder`, which exists.
 
     Raises:
@@ -106,15 +107,14 @@ def process_clip(
         ready = stack.enter_context(in_background(results, ahead=QUEUE_FRAMES, name="pose"))
         writers = [stack.enter_context(w) for w in _writers(clip, source, folder, config, tools)]
         overlay = stack.enter_context(_overlay(clip, source, folder, config))
-        style = DrawStyle(
-            black_background=config.output.black_background, blur_faces=config.output.blur_faces
-        )
+        output = config.output
+        style = DrawStyle(background="black" if output.black_background else "frame", blur_faces=output.blur_faces)
         progress = stack.enter_context(reporter.progress(clip.name, frames_to_come(source, config.decode)))
         for pixels, poses in ready:
             with clock("write"):
                 for writer in writers:
                     writer.write(poses)
-            if config.output.overlay and pixels is not None:
+            if output.overlay and pixels is not None:
                 with clock("draw"):
                     drawn = draw_people(pixels, poses, tools.estimator.keypoints, style)
                 with clock("encode"):
@@ -131,8 +131,15 @@ def process_clip(
         tracks=len(count.tracks),
         wall_s=time.perf_counter() - started,
         stage_s=clock.seconds,
-        notes=(*source.notes, *(note for writer in writers for note in writer.notes)),
+        video=_described(source.info),
+        notes=(*source.notes, *overlay.notes, *(note for writer in writers for note in writer.notes)),
     )
+
+
+def _described(info: VideoInfo) -> dict[str, Any]:
+    """Give the facts about a video that belong into its record."""
+    names = ("width", "height", "fps", "frames_claimed", "rotation", "has_audio", "decoder")
+    return {name: getattr(info, name) for name in names}
 
 
 def open_clip(path: Path, decode: DecodeConfig) -> FrameSource:
@@ -162,15 +169,11 @@ def frames_to_come(source: FrameSource, decode: DecodeConfig) -> int | None:
     return claimed
 
 
-def _writers(
-    clip: Clip, source: FrameSource, folder: Path, config: InferConfig, tools: Tools
-) -> Iterator[PoseWriter]:
+def _writers(clip: Clip, source: FrameSource, folder: Path, config: InferConfig, tools: Tools) -> Iterator[PoseWriter]:
     info = source.info
     meta = VideoMeta(clip.name, info.width, info.height, info.fps, clip.path.name)
     for name in config.output.formats:
-        yield open_writer(
-            name, folder, meta, tools.estimator.keypoints, info=tools.info, smoothed=config.pose.smooth
-        )
+        yield open_writer(name, folder, meta, tools.estimator.keypoints, info=tools.info, smoothed=config.pose.smooth)
 
 
 def _overlay(clip: Clip, source: FrameSource, folder: Path, config: InferConfig) -> OverlayWriter:
@@ -181,9 +184,7 @@ def _overlay(clip: Clip, source: FrameSource, folder: Path, config: InferConfig)
     )
 
 
-def pose_frames(
-    source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock
-) -> Iterator[Result]:
+def pose_frames(source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock) -> Iterator[Result]:
     """Yield every frame in order with its poses; people are found in a thread ahead of the pose network."""
     preprocess = tools.estimator.preprocess
     windows = WindowMaker(
@@ -219,9 +220,7 @@ def _estimate(waiting: list[Windows], tools: Tools, clock: StageClock) -> Iterat
         yield windows.key.pixels, frame_poses
 
 
-def find_people(
-    source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock
-) -> Iterator[SeenFrame]:
+def find_people(source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock) -> Iterator[SeenFrame]:
     """Yield every frame in order with its tracked people; the tracker decides how far it lags behind."""
     people = config.people
     tracker = PeopleTracker(

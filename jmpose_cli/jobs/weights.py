@@ -73,9 +73,7 @@ def _named(option: str, name: str, *, kind: str, suffixes: tuple[str, ...]) -> C
         return Choice(path)
     names = ", ".join(p.stem for p in sorted(SHIPPED.glob("*.safetensors")) if _is_kind(p, kind))
     what = "is not a weights file" if path.is_file() else "is neither a shipped name nor a file"
-    raise JmposeError(
-        f"{option} {name}: {what}", hint=f"shipped: {names}, auto; files end in {' or '.join(suffixes)}"
-    )
+    raise JmposeError(f"{option} {name}: {what}", hint=f"shipped: {names}, auto; files end in {' or '.join(suffixes)}")
 
 
 def _is_kind(weights: Path, kind: str) -> bool:

@@ -73,11 +73,7 @@ class PoseSpool:
         """Yield all frames in order with smoothed joints; the raw ones ride along."""
         assert self._file is not None
         self._file.flush()
-        rows = (
-            np.memmap(self._path, self._row, "r", shape=(self._count,))
-            if self._count
-            else np.zeros(0, self._row)
-        )
+        rows = np.memmap(self._path, self._row, "r", shape=(self._count,)) if self._count else np.zeros(0, self._row)
         ids = np.zeros(self._count, np.int64)
         smooth_path = self._path.with_suffix(".smooth")
         try:

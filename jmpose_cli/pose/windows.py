@@ -36,9 +36,7 @@ class Spacing:
         return max(abs(self.offsets[0]), self.offsets[-1])
 
     @classmethod
-    def for_video(
-        cls, offsets: tuple[int, ...], *, fps: float, reference_fps: float, max_gap_s: float
-    ) -> "Spacing":
+    def for_video(cls, offsets: tuple[int, ...], *, fps: float, reference_fps: float, max_gap_s: float) -> "Spacing":
         """Scale offsets made for `reference_fps` to `fps`, so that a window spans about the same time."""
         stride = max(1, round(fps / reference_fps))
         return cls(tuple(o * stride for o in offsets), max_gap_s)

@@ -1,1 +1,70 @@
-"""JM-Pose networks."""
+"""JM-Pose: networks for human pose estimation in videos (Wu et al., ACM MM 2024).
+
+Public names are loaded on first use: keypoint sets and configurations do without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jmpose.backbones import Backbone as Backbone
+    from jmpose.backbones import HRNetBackbone as HRNetBackbone
+    from jmpose.backbones import PyramidBackbone as PyramidBackbone
+    from jmpose.config import CONFIGS as CONFIGS
+    from jmpose.config import STRIDE as STRIDE
+    from jmpose.config import BackboneSpec as BackboneSpec
+    from jmpose.config import ModelConfig as ModelConfig
+    from jmpose.config import Preprocess as Preprocess
+    from jmpose.decoding import decode_argmax as decode_argmax
+    from jmpose.decoding import decode_dark as decode_dark
+    from jmpose.decoding import flip_average as flip_average
+    from jmpose.decoding import predict_heatmaps as predict_heatmaps
+    from jmpose.errors import ConfigError as ConfigError
+    from jmpose.errors import HintedError as HintedError
+    from jmpose.errors import WeightsError as WeightsError
+    from jmpose.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
+    from jmpose.keypoints import KeypointSet as KeypointSet
+    from jmpose.losses import JMPoseLoss as JMPoseLoss
+    from jmpose.losses import LossTerms as LossTerms
+    from jmpose.losses import heatmap_loss as heatmap_loss
+    from jmpose.network import FrameFeatures as FrameFeatures
+    from jmpose.network import JMPose as JMPose
+    from jmpose.network import JMPoseOutput as JMPoseOutput
+    from jmpose.network import assemble as assemble
+    from jmpose.network import build_model as build_model
+    from jmpose.sampling import crop_affine as crop_affine
+    from jmpose.sampling import normalise as normalise
+    from jmpose.sampling import sample_crops as sample_crops
+    from jmpose.targets import crop_to_heatmap as crop_to_heatmap
+    from jmpose.targets import crop_to_image as crop_to_image
+    from jmpose.targets import gaussian_targets as gaussian_targets
+    from jmpose.targets import heatmap_to_crop as heatmap_to_crop
+    from jmpose.weights import file_sha256 as file_sha256
+    from jmpose.weights import load_model as load_model
+    from jmpose.weights import save_model as save_model
+
+_EXPORTS = {
+    "backbones": ("Backbone", "HRNetBackbone", "PyramidBackbone"),
+    "config": ("CONFIGS", "STRIDE", "BackboneSpec", "ModelConfig", "Preprocess"),
+    "decoding": ("decode_argmax", "decode_dark", "flip_average", "predict_heatmaps"),
+    "errors": ("ConfigError", "HintedError", "WeightsError"),
+    "keypoints": ("KEYPOINT_SETS", "KeypointSet"),
+    "losses": ("JMPoseLoss", "LossTerms", "heatmap_loss"),
+    "network": ("FrameFeatures", "JMPose", "JMPoseOutput", "assemble", "build_model"),
+    "sampling": ("crop_affine", "normalise", "sample_crops"),
+    "targets": ("crop_to_heatmap", "crop_to_image", "gaussian_targets", "heatmap_to_crop"),
+    "weights": ("file_sha256", "load_model", "save_model"),
+}
+_HOME = {name: module for module, names in _EXPORTS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'jmpose' has no attribute {name!r}")
+    value = getattr(import_module(f"jmpose.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
 from jmpose.keypoints import COCO17_HEAD
 
 UPPER = [i for i, n in enumerate(COCO17_HEAD.joints) if not n.endswith(("hip", "knee", "ankle"))]
@@ -24,9 +25,7 @@ class Labels:
     present: np.ndarray
 
 
-def random_affine(
-    rng: np.random.Generator, labels: Labels, patch_hw: tuple[int, int], height: int
-) -> np.ndarray:
+def random_affine(rng: np.random.Generator, labels: Labels, patch_hw: tuple[int, int], height: int) -> np.ndarray:
     """Draw the affine `[2, 3]` from patch pixels to pixels of a crop `height` tall (width 3/4 of it).
 
     Rotation (sd 25 degrees, in 60 % of samples), scale 0.7 to 1.35, shift, mirror, half body in 25 %.
@@ -133,9 +132,7 @@ class Occluder:
     mask: np.ndarray
 
     @classmethod
-    def draw(
-        cls, rng: np.random.Generator, patch: np.ndarray, height: int, largest: float = 0.35
-    ) -> "Occluder":
+    def draw(cls, rng: np.random.Generator, patch: np.ndarray, height: int, largest: float = 0.35) -> "Occluder":
         """Cut a random ellipse or box, up to `largest` of the crop's height, out of another patch."""
         h, w = (max(int(height * rng.uniform(0.08, largest)), 4) for _ in range(2))
         h, w = min(h, patch.shape[0] - 1), min(w, patch.shape[1] - 1)

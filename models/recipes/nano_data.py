@@ -21,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from jmpose.keypoints import COCO17, COCO17_HEAD
 
 CROP_HEIGHT, CROP_WIDTH = 256, 192
@@ -102,9 +103,7 @@ class Teacher:
     def __init__(self, data: Path) -> None:
         import openvino
 
-        model = openvino.Core().read_model(
-            next((data / "teachers/pp_tinypose_256_192_fp16_ov").glob("*.xml"))
-        )
+        model = openvino.Core().read_model(next((data / "teachers/pp_tinypose_256_192_fp16_ov").glob("*.xml")))
         model.reshape([2, 3, CROP_HEIGHT, CROP_WIDTH])
         self._run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
 
@@ -141,9 +140,7 @@ def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(refined, 1), score
 
 
-def label(
-    person: Person, patch: np.ndarray, to_image: np.ndarray, teacher: Teacher
-) -> tuple[np.ndarray, ...]:
+def label(person: Person, patch: np.ndarray, to_image: np.ndarray, teacher: Teacher) -> tuple[np.ndarray, ...]:
     """Merge annotation and teacher: positions `[19, 2]` in the patch, weights `[19]`, presence `[19]`."""
     joints = len(COCO17_HEAD)
     xy, weight, present = np.zeros((joints, 2)), np.zeros(joints), np.zeros(joints)
@@ -166,9 +163,7 @@ def label(
 
 def main() -> None:
     """Write `patches.npy` and `labels.npz`."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/nano/data"))
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """Cut training windows with exact joints out of rendered scenes.
 
-`python models/recipes/nano_render.py --out runs/nano/rendered --scenes 40`
+`python models/recipes/nano_render.py --out runs/nano/rendered --scenes 24`
 
 Each scene is another seed of the renderer in `examples/`. A window is three frames (t-2, t, t+2) of one
 region, laid out as the patches of `nano_data.py`; scenes are written one by one, so a stopped run goes on.
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from nano_data import PATCH_HEIGHT, PATCH_WIDTH, patch_to_image
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from examples.renderer import RenderedFrame, render_scene
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+from renderer import RenderedFrame, render_scene  # noqa: E402
 
 STEP = 2  # frames between the pictures of a window, at 30 frames a second
 KEY_EVERY = 3
@@ -42,11 +43,9 @@ def windows(frames: list[RenderedFrame]) -> list[tuple[np.ndarray, np.ndarray, n
 
 def main() -> None:
     """Render scene after scene into `scene-NNN.npz`."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/nano/rendered"))
-    parser.add_argument("--scenes", type=int, default=40)
+    parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--frames", type=int, default=24)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -66,9 +66,7 @@ def add_coco(data: Path, out: Path) -> int:
 
 def main() -> None:
     """Write the data set and its YAML."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/person-nano/data"))
     args = parser.parse_args()

@@ -1,0 +1,67 @@
+"""Accuracy and speed of a person detector, run as `jmpose infer` runs it: box AP50 and AP.
+
+`python benchmarks/detector_accuracy.py --data ../shared/data/person_boxes --split val [--detector person-nano]`
+
+The data are in YOLO layout: `images/SPLIT/*.jpg`, `labels/SPLIT/*.txt`.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+from jmpose_cli.people.detect import YoloDetector
+
+from jmpose_cli.jobs.weights import choose_detector
+
+
+def read_truth(data: Path, split: str) -> tuple[list[np.ndarray], dict]:
+    """Give the pictures `[H, W, 3]` RGB and a COCO dataset of their boxes."""
+    pictures, images, annotations = [], [], []
+    for file in sorted((data / "images" / split).glob("*.jpg")):
+        picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        height, width = picture.shape[:2]
+        images.append({"id": len(images) + 1, "width": width, "height": height})
+        label = data / "labels" / split / f"{file.stem}.txt"
+        for line in label.read_text().splitlines():
+            cx, cy, w, h = np.array(line.split()[1:5], float) * [width, height, width, height]
+            box = {"bbox": [cx - w / 2, cy - h / 2, w, h], "area": w * h, "iscrowd": 0, "category_id": 1}
+            annotations.append({"id": len(annotations) + 1, "image_id": len(images), **box})
+        pictures.append(picture)
+    categories = [{"id": 1, "name": "person"}]
+    return pictures, {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/person_boxes"))
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--detector", default="person-nano")
+    parser.add_argument("--input-size", type=int)
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    choice = choose_detector(args.detector, on_gpu=False)
+    detector = YoloDetector(choice.path, device="cpu", min_score=0.001, input_size=args.input_size)
+    pictures, truth = read_truth(args.data, args.split)
+    results = []
+    started = time.perf_counter()
+    for number, picture in enumerate(pictures):
+        (found,) = detector.detect(picture[None])
+        for (x0, y0, x1, y1), score in zip(found.boxes_xyxy_px.tolist(), found.scores.tolist(), strict=True):
+            box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
+            results.append({"image_id": number + 1, "category_id": 1, **box})
+    seconds = time.perf_counter() - started
+    coco = COCO(truth)
+    evaluation = COCOeval_faster(coco, coco.loadRes(results), "bbox", print_function=lambda *_: None)
+    evaluation.run()
+    ap, ap50 = evaluation.stats[:2]
+    print(f"{detector.name}, {len(pictures)} pictures, {len(truth['annotations'])} people: AP50 {ap50:.3f} AP {ap:.3f}")
+    print(f"{1000 * seconds / len(pictures):.1f} ms a picture, one at a time, 2 threads")
+
+
+if __name__ == "__main__":
+    main()

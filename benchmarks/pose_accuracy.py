@@ -1,0 +1,87 @@
+"""Accuracy of a pose model on still images with ground-truth boxes: OKS AP and PCK@0.1.
+
+`python benchmarks/pose_accuracy.py --data ../shared/data/coco_persons/val.json [--model nano] [--flip-test]`
+
+Every picture is a window whose neighbours do not exist, so what is measured is the single-frame part. PCK@0.1 is the
+share of annotated joints within a tenth of the root of the box area, over people with five joints or more.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+
+from jmpose.keypoints import COCO17
+from jmpose_cli.formats.keypoint_mapping import map_keypoints
+from jmpose_cli.jobs.weights import choose_model
+from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
+from jmpose_cli.structures import TrackedFrame
+
+
+def predict(estimator: PoseEstimator, file: Path, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give COCO joints `[N, 17, 2]` and scores `[N, 17]`, and person scores `[N]`, for annotated boxes."""
+    image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+    xywh = np.array([p["bbox"] for p in people], np.float32)
+    n = len(people)
+    tracked = TrackedFrame(
+        index=0,
+        time_s=0.0,
+        boxes_xyxy_px=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
+        scores=np.ones(n, np.float32),
+        track_ids=np.arange(1, n + 1),
+        observed=np.ones(n, bool),
+    )
+    maker = WindowMaker(Spacing(estimator.preprocess.window_offsets, 1.0))
+    windows = [*maker.push(SeenFrame(image, tracked)), *maker.finish()]
+    (poses,) = estimator.estimate(windows)
+    xy, scores = map_keypoints(poses.xy_image, poses.scores, estimator.keypoints, COCO17)
+    return xy, scores, poses.person_scores
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/coco_persons/val.json"))
+    parser.add_argument("--model", default="auto")
+    parser.add_argument("--flip-test", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    choice = choose_model(args.model)
+    estimator = PoseEstimator.load(choice.path, device="cpu", precision="fp32", batch=16, flip_test=args.flip_test)
+    truth = json.loads(args.data.read_text())
+    files = {i["id"]: args.data.parent / i["file_name"] for i in truth["images"]}
+    by_image: dict[int, list[dict]] = {}
+    for annotation in truth["annotations"]:
+        if annotation["num_keypoints"] > 0:
+            by_image.setdefault(annotation["image_id"], []).append(annotation)
+    results, right, total = [], np.zeros(17), np.zeros(17)
+    for image_id, people in by_image.items():
+        xy, scores, person_scores = predict(estimator, files[image_id], people)
+        for person, points, joint_scores, score in zip(people, xy, scores, person_scores, strict=True):
+            flat = np.concatenate([points, joint_scores[:, None]], 1).ravel().tolist()
+            results.append({"image_id": image_id, "category_id": 1, "keypoints": flat, "score": float(score)})
+            wanted = np.array(person["keypoints"], float).reshape(17, 3)
+            labelled = wanted[:, 2] > 0
+            if labelled.sum() >= 5:
+                size = np.sqrt(person["bbox"][2] * person["bbox"][3])
+                right += labelled & (np.linalg.norm(points - wanted[:, :2], axis=1) < 0.1 * size)
+                total += labelled
+    coco = COCO(truth)
+    evaluation = COCOeval_faster(coco, coco.loadRes(results), "keypoints", print_function=lambda *_: None)
+    evaluation.run()
+    names = ("AP", "AP50", "AP75", "APm", "APl")
+    figures = " ".join(f"{n} {v:.3f}" for n, v in zip(names, evaluation.stats, strict=False))
+    print(f"{estimator.name}{' with flip test' * args.flip_test}, {len(results)} people: OKS {figures}")
+    print(
+        f"PCK@0.1 {right.sum() / total.sum():.3f}; "
+        + " ".join(f"{joint} {share:.2f}" for joint, share in zip(COCO17.joints, right / total, strict=True))
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Annotation files: read and write."""

@@ -1,0 +1,90 @@
+"""CSV tables of poses (RFC 4180): one row a person a frame, joints in columns.
+
+Columns: `video, frame_index, time_s, track_id, person_score, box_x, box_y, box_w, box_h, box_score,
+box_observed`, then `<joint>_x, <joint>_y, <joint>_score` for every joint of the model, then, when the poses
+were smoothed, `<joint>_x_raw, <joint>_y_raw`. Coordinates are image pixels from the centre of the top-left
+one, `time_s` is the container's timestamp, `box_observed` is 0 where the box was interpolated. A frame
+without people has no row.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from jmpose.keypoints import KeypointSet
+from jmpose_cli.formats.base import (
+    SCORE_DECIMALS,
+    TIME_DECIMALS,
+    PartialFile,
+    PoseWriter,
+    VideoMeta,
+    boxes_xywh,
+    rounded,
+)
+from jmpose_cli.structures import FramePoses
+
+_PERSON_COLUMNS = (
+    *("video", "frame_index", "time_s", "track_id", "person_score"),
+    *("box_x", "box_y", "box_w", "box_h", "box_score", "box_observed"),
+)
+
+
+class CsvWriter(PoseWriter):
+    """Writes one CSV table; see `PoseWriter` for how it is used.
+
+    Args:
+        path: The file to write; its folder must exist.
+        meta: The video.
+        keypoints: Keypoint set of the poses that will come.
+        with_raw: Adds the columns of unsmoothed joints; every frame must then have them.
+
+    Raises:
+        JmposeError: The file cannot be created.
+    """
+
+    def __init__(self, path: Path, meta: VideoMeta, keypoints: KeypointSet, *, with_raw: bool) -> None:
+        super().__init__(path, meta, keypoints)
+        self._with_raw = with_raw
+        self._file = PartialFile(path)
+        joints = [f"{joint}_{value}" for joint in keypoints.joints for value in ("x", "y", "score")]
+        raw = [f"{joint}_{axis}_raw" for joint in keypoints.joints for axis in "xy"]
+        self._write_rows([[*_PERSON_COLUMNS, *joints, *(raw if with_raw else [])]])
+
+    def _write(self, poses: FramePoses) -> None:
+        if (poses.xy_raw_image is not None) != self._with_raw:
+            raise ValueError(f"with_raw is {self._with_raw}, but the poses say otherwise")
+        n, k = poses.scores.shape
+        joints = np.concatenate([rounded(poses.xy_image), rounded(poses.scores, SCORE_DECIMALS)[..., None]], 2)
+        values = joints.reshape(n, 3 * k)
+        if poses.xy_raw_image is not None:
+            values = np.concatenate([values, rounded(poses.xy_raw_image).reshape(n, 2 * k)], axis=1)
+        people = poses.people
+        columns = zip(
+            people.track_ids.tolist(),
+            rounded(poses.person_scores, SCORE_DECIMALS).tolist(),
+            boxes_xywh(people.boxes_xyxy_px).tolist(),
+            rounded(people.scores, SCORE_DECIMALS).tolist(),
+            people.observed.astype(int).tolist(),
+            values.tolist(),
+            strict=True,
+        )
+        frame = [self._meta.name, people.index, round(people.time_s, TIME_DECIMALS)]
+        self._write_rows(
+            [
+                [*frame, track_id, score, *box, box_score, observed, *row]
+                for track_id, score, box, box_score, observed, row in columns
+            ]
+        )
+
+    def _write_rows(self, rows: list[list[str | int | float]] | list[list[str]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\r\n").writerows(rows)
+        self._file.write(text.getvalue().encode())
+
+    def _finish(self) -> None:
+        self._file.commit()
+
+    def _discard(self) -> None:
+        self._file.discard()

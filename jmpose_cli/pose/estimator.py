@@ -1,0 +1,125 @@
+"""Windows of tracked people in, joints in image pixels out: crops, network, decoding."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jmpose.config import Preprocess
+from jmpose.decoding import decode_dark, predict_heatmaps
+from jmpose.errors import WeightsError
+from jmpose.keypoints import KeypointSet
+from jmpose.network import JMPose
+from jmpose.sampling import crop_affine, normalise, sample_crops
+from jmpose.targets import crop_to_image, heatmap_to_crop
+from jmpose.weights import file_sha256, load_model
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.pose.windows import Windows
+from jmpose_cli.structures import Float, FramePoses
+
+COUNTED_SCORE = 0.2  # joints below it say nothing about how good a pose is
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class PoseEstimator:
+    """Runs JM-Pose over person windows; keeps nothing between calls.
+
+    Args:
+        model: The network, in eval mode, on its device.
+        name: For headers and files.
+        sha256: Of the weights file; None for a network without one.
+        device: torch device name.
+        precision: `fp32`, `bf16` or `fp16` (autocast).
+        batch: Person windows per call of the network.
+        flip_test: Average with the mirrored window.
+    """
+
+    def __init__(
+        self, model: JMPose, *, name: str, sha256: str | None, device: str, precision: str, batch: int, flip_test: bool
+    ) -> None:
+        self.name, self.sha256 = name, sha256
+        self._model, self._device, self._dtype = model, torch.device(device), _DTYPES[precision]
+        self._batch, self._flip_test = batch, flip_test
+        self.preprocess: Preprocess = model.config.preprocess
+        self.keypoints: KeypointSet = self.preprocess.keypoints
+
+    @classmethod
+    def load(cls, path: Path, *, device: str, precision: str, batch: int, flip_test: bool) -> Self:
+        """Load weights and put them on the device.
+
+        Raises:
+            JmposeError: The file is damaged, incomplete or not a JM-Pose model.
+        """
+        try:
+            model = load_model(path, device=device)
+        except WeightsError as error:
+            raise JmposeError(error.message, hint=error.hint) from error
+        model.to(memory_format=torch.channels_last)
+        settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
+        return cls(model, name=model.config.name, sha256=file_sha256(path), **settings)  # type: ignore[arg-type]
+
+    @torch.inference_mode()
+    def estimate(self, frames: Sequence[Windows]) -> list[FramePoses]:
+        """Estimate the poses of all people of some key frames.
+
+        The result for a person does not depend on who else is in the call.
+
+        Args:
+            frames: The windows of each key frame, all of one video.
+
+        Returns:
+            One `FramePoses` a key frame, joints in image pixels.
+        """
+        people = [len(w.key.people) for w in frames]
+        if not sum(people):
+            joints = np.zeros((0, len(self.keypoints), 2), np.float32)
+            return [self._frame_poses(w, joints, joints[..., 0]) for w in frames]
+        pictures, rows = self._upload(frames)
+        exists = torch.from_numpy(np.concatenate([w.exists for w in frames])).to(self._device)
+        boxes = torch.from_numpy(np.concatenate([w.key.people.boxes_xyxy_px for w in frames])).to(self._device)
+        xy, scores = [], []
+        for start in range(0, len(boxes), self._batch):
+            part = slice(start, start + self._batch)
+            for values, result in zip(
+                (xy, scores), self._run(pictures, rows[part], exists[part], boxes[part]), strict=True
+            ):
+                values.append(result.float().cpu().numpy())
+        splits = np.cumsum(people)[:-1]
+        each = zip(frames, np.split(np.concatenate(xy), splits), np.split(np.concatenate(scores), splits), strict=True)
+        return [self._frame_poses(*frame) for frame in each]
+
+    def _upload(self, frames: Sequence[Windows]) -> tuple[Tensor, Tensor]:
+        """Put the distinct pictures on the device `[F, H, W, 3]`; give the picture of each person and offset `[N, T]`."""
+        slots: dict[int, int] = {}
+        distinct, rows = [], []
+        for windows in frames:
+            for frame in windows.frames:
+                if frame.people.index not in slots:
+                    slots[frame.people.index] = len(distinct)
+                    distinct.append(torch.from_numpy(frame.pixels))
+            slot = np.array([slots[frame.people.index] for frame in windows.frames], np.int64)
+            rows.append(slot[windows.frame_of] if len(windows.key.people) else windows.frame_of)
+        return torch.stack(distinct).to(self._device), torch.from_numpy(np.concatenate(rows)).to(self._device)
+
+    def _run(self, pictures: Tensor, rows: Tensor, exists: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Give joints `[B, K, 2]` in image pixels and scores `[B, K]` of one batch of windows."""
+        size = (self.preprocess.input_height, self.preprocess.input_width)
+        people, times = rows.shape
+        affine = crop_affine(boxes, self.preprocess)  # [B, 2, 3]
+        crops = sample_crops(pictures, rows.flatten(), affine.repeat_interleave(times, 0), size)
+        inputs = normalise(crops, self.preprocess).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            heatmaps = predict_heatmaps(
+                self._model, inputs.unflatten(0, (people, times)), exists, flip_test=self._flip_test
+            )
+        xy_heatmap, scores = decode_dark(heatmaps, sigma=self.preprocess.heatmap_sigma)
+        return crop_to_image(heatmap_to_crop(xy_heatmap), affine), scores
+
+    def _frame_poses(self, windows: Windows, xy: Float, scores: Float) -> FramePoses:
+        counted = scores > COUNTED_SCORE
+        mean = (scores * counted).sum(1) / np.maximum(counted.sum(1), 1)
+        person_scores = (mean * windows.key.people.scores).astype(np.float32)
+        return FramePoses(windows.key.people, xy, scores, person_scores)

@@ -1,0 +1,177 @@
+"""The child process that decodes one video: `python -m jmpose_cli.video.child LINK RING`.
+
+LINK is the descriptor of a duplex connection to the parent, RING that of the shared memory for frames. The parent
+sends a `Job`, then one empty message for each frame that it has copied out of the ring; the child answers as in
+`messages`.
+
+The child ends when the parent closes the link or dies, and when it makes no step for longer than the parent would wait:
+the alarm clock of the kernel kills it even while a decoder hangs inside native code with the interpreter locked.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from time import monotonic
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.video.container import Probe, probe
+from jmpose_cli.video.decord_reader import read_with_decord
+from jmpose_cli.video.messages import (
+    Alive,
+    ChildMessage,
+    DecoderGaveUpError,
+    DecoderName,
+    Failed,
+    Finished,
+    FrameReady,
+    Job,
+    Opened,
+    Position,
+)
+from jmpose_cli.video.pyav_reader import read_with_pyav
+from jmpose_cli.video.reading import Clock, Picture, ReadingNotes
+from jmpose_cli.video.ring import FrameRing
+
+_GRACE_S = 5.0  # the parent, which has the better message, is to act first
+_POLL_S = 1.0
+
+Reader = Callable[[Job, Probe, ReadingNotes, "Outlet"], Iterator[Picture | None]]
+
+
+class Outlet:
+    """The child's end of the link: sends messages, and knows how many frames the ring has room for.
+
+    Args:
+        link: Connection to the parent.
+        stall_timeout_s: Longest time between two steps of the decoder.
+    """
+
+    def __init__(self, link: Connection, *, stall_timeout_s: float) -> None:
+        self._link = link
+        self._alarm_s = stall_timeout_s + _GRACE_S
+        self._parent = os.getppid()
+        self._free = 0
+        self._last_sent_s = monotonic()
+        self.capacity = 0
+        self.step()
+
+    def step(self) -> None:
+        """Put off the alarm, and tell the parent now and then: the decoder is alive."""
+        signal.setitimer(signal.ITIMER_REAL, self._alarm_s)
+        if monotonic() - self._last_sent_s > _POLL_S:
+            self.send(Alive())
+
+    def send(self, message: ChildMessage) -> None:
+        """Send a message to the parent."""
+        self._link.send(message)
+        self._last_sent_s = monotonic()
+
+    def open_ring(self, descriptor: int, found: Probe) -> FrameRing:
+        """Give the ring its size."""
+        ring = FrameRing(descriptor, height=found.info.height, width=found.info.width)
+        self.capacity = self._free = ring.slots
+        return ring
+
+    def wait_for_room(self, frames: int) -> None:
+        """Return when the ring has room for so many frames; raise EOFError when the parent is gone."""
+        while self._free < frames or self._link.poll():
+            self._listen()
+
+    def wait_for_end(self) -> None:
+        """Stay until the parent has read all and closes the link, then raise EOFError."""
+        while True:
+            self._listen()
+
+    def _listen(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, self._alarm_s)
+        if self._link.poll(_POLL_S):
+            self._link.recv_bytes()
+            self._free += 1
+        elif os.getppid() != self._parent:  # a process forked from the parent may keep the link open
+            raise EOFError
+
+    def fill_slot(self) -> None:
+        """Count a slot as used."""
+        self._free -= 1
+
+
+def _decord(job: Job, found: Probe, notes: ReadingNotes, outlet: Outlet) -> Iterator[Picture | None]:
+    return read_with_decord(job, found, capacity=outlet.capacity, wait_for_room=outlet.wait_for_room)
+
+
+def _pyav(job: Job, found: Probe, notes: ReadingNotes, outlet: Outlet) -> Iterator[Picture | None]:
+    return read_with_pyav(job, found, notes)
+
+
+READERS: dict[DecoderName, Reader] = {"decord": _decord, "pyav": _pyav}
+
+
+def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
+    """Send the frames of the selection; return how it ended."""
+    found = probe(job.path, decoder=job.decoder)
+    ring = outlet.open_ring(descriptor, found)
+    outlet.send(Opened(found.info))
+    clock = Clock(found.time_base, found.info.fps, last_s=job.after.time_s if job.after else None)
+    notes = ReadingNotes(remarks=list(found.remarks))
+    sent = 0
+    index = job.after.index if job.after else -1
+    is_complete = True
+    for picture in READERS[job.decoder](job, found, notes, outlet):
+        outlet.step()
+        if picture is None:
+            continue
+        index = picture.index
+        time_s = clock.stamp(picture.pts)
+        if job.selection.is_past(index, time_s):
+            is_complete = False
+            break
+        if not job.selection.takes(index, time_s):
+            continue
+        outlet.wait_for_room(1)
+        picture.paint(ring.slot(sent))
+        outlet.fill_slot()
+        outlet.send(FrameReady(Position(index, picture.pts, time_s)))
+        sent += 1
+    return Finished(
+        frames_in_file=index + 1 if is_complete else None,
+        last_time_s=clock.last_s,
+        damaged_packets=notes.damaged_packets,
+        repaired_times=clock.repaired,
+        remarks=tuple(notes.remarks),
+    )
+
+
+def _last_words(job: Job, descriptor: int, outlet: Outlet) -> Finished | Failed:
+    """Decode; return the last message, also of a failure."""
+    try:
+        return _decode(job, descriptor, outlet)
+    except DecoderGaveUpError as error:
+        return Failed("decoder", str(error))
+    except JmposeError as error:
+        return Failed("file", error.message, error.hint)
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        raise
+    except Exception:
+        text = traceback.format_exc()
+        print(text, file=sys.stderr)
+        return Failed("fault", f"it failed in an unexpected way ({text.strip().splitlines()[-1]})")
+
+
+def main(link_descriptor: int, ring_descriptor: int) -> None:
+    """Run one job for the parent at the other end of the link."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the link
+    link = Connection(link_descriptor)
+    try:
+        job: Job = link.recv()
+        outlet = Outlet(link, stall_timeout_s=job.stall_timeout_s)
+        outlet.send(_last_words(job, ring_descriptor, outlet))
+        outlet.wait_for_end()
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        return
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

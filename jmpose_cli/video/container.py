@@ -1,0 +1,142 @@
+"""Opens video files with PyAV and tells what they are."""
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.video.av_library import LOCAL_FILES_ONLY, file_url, pyav
+from jmpose_cli.video.info import VideoInfo
+
+# Formats in which FFmpeg finds "video" in any text.
+_TEXT_FORMATS = frozenset({"tty", "bin", "adf", "idf", "xbin", "ansi"})
+_FPS_OF_LAST_RESORT = Fraction(25)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a file says about its main video stream.
+
+    Attributes:
+        info: The facts for the user.
+        time_base: Seconds a tick of the stream's timestamps.
+        remarks: Sentences for the user about what was found.
+    """
+
+    info: VideoInfo
+    time_base: Fraction
+    remarks: tuple[str, ...]
+
+
+def open_container(path: Path) -> Any:
+    """Open a media file for reading; the caller closes it.
+
+    Raises:
+        JmposeError: If the file is missing, unreadable, or no media file.
+    """
+    av = pyav()
+    if not os.path.exists(path):  # unlike Path.exists, False also where a folder on the way may not be searched
+        raise JmposeError(f"{path}: no such file", hint="check the path")
+    if not path.is_file():
+        raise JmposeError(f"{path} is not a regular file", hint="give a video file or a folder of images")
+    if not os.access(path, os.R_OK):
+        raise JmposeError(f"{path} may not be read", hint="check the file's permissions")
+    if path.stat().st_size == 0:
+        raise JmposeError(f"{path} is an empty file", hint="check whether it was copied completely")
+    try:
+        container = av.open(file_url(path), options=LOCAL_FILES_ONLY)
+    except av.error.FFmpegError as error:
+        raise JmposeError(
+            f"{path} is not a readable video: {error.strerror}",
+            hint="the file is damaged, cut off, or not a video; try to play it, or convert it to mp4",
+        ) from error
+    if container.format.name in _TEXT_FORMATS:
+        container.close()
+        raise JmposeError(f"{path} is a text file, not a video", hint="give a video file or a folder of images")
+    return container
+
+
+def moving_streams(container: Any) -> list[Any]:
+    """Return the video streams that are not cover pictures of an audio file."""
+    cover = pyav().stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
+
+
+def main_stream(container: Any, path: Path) -> Any:
+    """Return the stream to decode: the best one in FFmpeg's judgement.
+
+    Raises:
+        JmposeError: If there is none, or no decoder for it.
+    """
+    moving = moving_streams(container)
+    if not moving:
+        what = "holds audio only" if container.streams.audio else "holds no video stream"
+        raise JmposeError(f"{path} {what}", hint="give a file with pictures")
+    best = container.streams.best("video")
+    stream = best if best in moving else moving[0]
+    if stream.codec_context is None:
+        raise JmposeError(f"{path}: there is no decoder for its video", hint="convert it to H.264 mp4")
+    return stream
+
+
+def clockwise_degrees(frame: Any) -> int:
+    """Return by how many degrees clockwise a decoded picture must be turned to stand upright, 0 to 359."""
+    return int(-frame.rotation % 360)
+
+
+def probe(path: Path, *, decoder: str) -> Probe:
+    """Read a file's header and first frame.
+
+    Args:
+        path: The video file.
+        decoder: What is going to decode it, for `VideoInfo.decoder`.
+
+    Raises:
+        JmposeError: If the file is missing, unreadable, no video, or not one frame of it can be decoded.
+    """
+    with open_container(path) as container:
+        stream = main_stream(container, path)
+        frame = _first_frame(container, stream)
+        if frame is None:
+            raise JmposeError(
+                f"{path}: not one frame can be decoded", hint="the video is empty or damaged; try to play it"
+            )
+        rotation = clockwise_degrees(frame)
+        remarks: tuple[str, ...] = ()
+        if rotation % 90:
+            remarks = (f"the file asks for a turn by {rotation} degrees; only quarter turns are applied, so none was",)
+            rotation = 0
+        turned = rotation in (90, 270)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        info = VideoInfo(
+            path=path,
+            width=frame.height if turned else frame.width,
+            height=frame.width if turned else frame.height,
+            fps=float(stream.average_rate or stream.guessed_rate or _FPS_OF_LAST_RESORT),
+            frames_claimed=stream.frames or None,
+            rotation=rotation,
+            has_audio=bool(container.streams.audio),
+            decoder=decoder,
+            pixel_aspect=(1 / aspect if turned else aspect).as_integer_ratio(),
+            duration_s=container.duration / pyav().time_base if container.duration else None,
+        )
+        return Probe(info, stream.time_base, remarks)
+
+
+def _first_frame(container: Any, stream: Any) -> Any:
+    """Return the first frame that decodes, or None."""
+    error_type = pyav().error.FFmpegError
+    stream.thread_count = 1  # several would wait for as many frames before giving the first
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except error_type:
+                continue
+            if frames:
+                return frames[0]
+    except error_type:
+        return None
+    return None

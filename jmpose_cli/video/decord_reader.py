@@ -1,0 +1,150 @@
+"""Decodes a video with decord, in constant memory.
+
+decord has no limit on what it reads ahead: once asked for a frame, it puts the rest of the file into memory, and
+decodes it there when nobody takes the frames as fast as they come. A seek empties that queue. So frames are read in
+chunks of whole key-frame groups, only when the receiver has room for the whole chunk, with a seek after each.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from jmpose_cli.structures import Bytes
+from jmpose_cli.video.av_library import file_url
+from jmpose_cli.video.container import Probe
+from jmpose_cli.video.key_groups import KeyGroup, NoKeyGroupsError, key_groups
+from jmpose_cli.video.messages import DecoderGaveUpError, Job
+from jmpose_cli.video.reading import Picture
+
+_THREADS = 2
+# Where decord cannot decode a frame it repeats an earlier one, silently; above this share of the file it is an error.
+_TOLERATED_SUBSTITUTES = "1e-9"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames that are decoded in one go.
+
+    Attributes:
+        first: Frame number of the first one.
+        pts: Timestamps of the frames in ticks.
+    """
+
+    first: int
+    pts: tuple[int, ...]
+
+
+def plan_chunks(groups: Iterator[KeyGroup | None], *, capacity: int) -> Iterator[Chunk | None]:
+    """Join key-frame groups to chunks of at most half the receiver's capacity: it is emptied while it is filled.
+
+    A group that is longer stays one chunk up to the full capacity; beyond, it is cut. Each chunk begins at a closed
+    key frame, or in the middle of a group that was cut.
+
+    Args:
+        groups: From `key_groups`.
+        capacity: Number of frames that the receiver can hold.
+
+    Yields:
+        The chunks, at most `capacity` frames each; None as a sign of life.
+
+    Raises:
+        NoKeyGroupsError: If there is no closed key frame for too long.
+    """
+    first = 0
+    waiting: list[int] = []
+    for group in groups:
+        if group is None:
+            yield None
+            continue
+        if waiting and group.is_closed and len(waiting) + len(group.pts) > capacity // 2:
+            yield from _cut(first, waiting, capacity)
+            first, waiting = group.first, []
+        waiting.extend(group.pts)
+        if not group.is_closed and len(waiting) > capacity:
+            raise NoKeyGroupsError("the file's key frames are no clean places to start for decord")
+    yield from _cut(first, waiting, capacity)
+
+
+def _cut(first: int, pts: list[int], capacity: int) -> Iterator[Chunk]:
+    for offset in range(0, len(pts), capacity):
+        yield Chunk(first + offset, tuple(pts[offset : offset + capacity]))
+
+
+def read_with_decord(
+    job: Job, found: Probe, *, capacity: int, wait_for_room: Callable[[int], None]
+) -> Iterator[Picture | None]:
+    """Decode a video's frames in order of presentation.
+
+    Args:
+        job: The file, and from where on frames are wanted; to leave out the others is up to the caller.
+        found: The probe of this file.
+        capacity: Number of frames that the receiver can hold.
+        wait_for_room: Returns when the receiver can take so many frames at once.
+
+    Yields:
+        The frames; None now and then while none is given, a sign of life.
+
+    Raises:
+        DecoderGaveUpError: If decord cannot read the file, or not rightly, or not further.
+    """
+    wanted = job.selection
+    groups = key_groups(job.path, most_frames=capacity if job.whole_groups else None)
+    reader = None
+    try:
+        for chunk in plan_chunks(groups, capacity=capacity):
+            is_early = chunk is None or (
+                chunk.first + len(chunk.pts) <= wanted.first_frame
+                or (wanted.begin_s is not None and float(chunk.pts[-1] * found.time_base) < wanted.begin_s)
+            )
+            if chunk is None or is_early:
+                yield None
+                continue
+            if reader is None:
+                reader = _open(job)
+                yield None
+            wait_for_room(len(chunk.pts))
+            yield from _read_chunk(reader, chunk, found)
+    except NoKeyGroupsError as error:
+        raise DecoderGaveUpError(str(error)) from error
+
+
+def _open(job: Job) -> Any:
+    try:
+        import decord
+    except (ImportError, OSError, RuntimeError) as error:
+        raise DecoderGaveUpError("decord is not installed, or not for this system") from error
+    decord.logging.set_level(decord.logging.FATAL)
+    try:
+        return decord.VideoReader(file_url(job.path), num_threads=_THREADS, fault_tol=_TOLERATED_SUBSTITUTES)
+    except _errors() as error:
+        raise DecoderGaveUpError("decord cannot open the file") from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Return what decord raises at files it cannot read."""
+    import decord
+    from decord._ffi.base import DECORDLimitReachedError
+
+    return (decord.DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, StopIteration)
+
+
+def _paint(frame: Any, out: Bytes) -> None:
+    np.copyto(out, frame.asnumpy())
+
+
+def _read_chunk(reader: Any, chunk: Chunk, found: Probe) -> Iterator[Picture]:
+    shape = (found.info.height, found.info.width, 3)
+    index = chunk.first
+    try:
+        reader.seek_accurate(chunk.first)
+        for index, pts in enumerate(chunk.pts, chunk.first):
+            frame = reader.next()
+            if tuple(frame.shape) != shape:
+                raise DecoderGaveUpError(f"decord gives frames of shape {tuple(frame.shape)} instead of {shape}")
+            yield Picture(index, pts, partial(_paint, frame))
+        reader.seek(0)
+    except _errors() as error:
+        raise DecoderGaveUpError(f"decord cannot decode frame {index}") from error

@@ -1,0 +1,276 @@
+"""Skeletons, ids and hidden faces, drawn onto frames.
+
+Every person has a colour of its own, from the track id. Left limbs are its light shade and right limbs its
+dark one; left joints are blue dots, right joints orange ones.
+"""
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import repeat
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from jmpose.keypoints import KeypointSet
+from jmpose_cli.structures import Bytes, FramePoses
+from jmpose_cli.video.heads import Doubles, head_ellipses, hide_heads
+
+Colour = tuple[int, int, int]
+_DARK: Colour = (16, 16, 20)
+_LEFT_DOT: Colour = (70, 190, 255)
+_RIGHT_DOT: Colour = (255, 120, 40)
+_CENTRE_DOT: Colour = (250, 250, 250)
+_FACE_JOINTS = frozenset({"left_eye", "right_eye", "left_ear", "right_ear"})
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+# Height of a digit at font scale 1.
+_FONT_CAP_PX = 22
+# Coordinates go to OpenCV in sixteenths of a pixel.
+_SHIFT = 4
+
+
+@dataclass(frozen=True)
+class DrawStyle:
+    """How people are drawn.
+
+    Attributes:
+        min_score: Joints below this score, and limbs that end in one, are not drawn; raising it draws less.
+        background: The video's frames, or black.
+        blur_faces: Make heads unrecognisable before anything is drawn on the frame.
+    """
+
+    min_score: float = 0.3
+    background: Literal["frame", "black"] = "frame"
+    blur_faces: bool = False
+
+
+def draw_people(frame_rgb: Bytes, poses: FramePoses, keypoints: KeypointSet, style: DrawStyle) -> Bytes:
+    """Draw the people of one frame.
+
+    Args:
+        frame_rgb: `[H, W, 3]` uint8; left as it is.
+        poses: The people.
+        keypoints: Keypoint set of `poses`.
+        style: What to draw.
+
+    Returns:
+        A new `[H, W, 3]` uint8 RGB frame.
+    """
+    canvas = np.zeros_like(frame_rgb) if style.background == "black" else frame_rgb.copy()
+    if not len(poses):
+        return canvas
+    heads = head_ellipses(poses, keypoints, style.min_score)
+    if style.blur_faces and style.background == "frame":
+        hide_heads(canvas, heads)
+    boxes = poses.people.boxes_xyxy_px.astype(np.float64)
+    sizes = np.sqrt((boxes[:, 2:] - boxes[:, :2]).clip(1).prod(axis=1))
+    # Whoever stands lower in the picture is usually nearer, so drawn later.
+    order = np.argsort(boxes[:, 3], kind="stable").tolist()
+    _draw_skeletons(canvas, poses, _plan(keypoints), style.min_score, sizes, order)
+    head_boxes = heads.boxes_xyxy_px(scale=0.8)
+    head_boxes[:, 1] = np.maximum(head_boxes[:, 1], boxes[:, 1])
+    _draw_ids(canvas, poses, head_boxes, sizes, order)
+    return canvas
+
+
+@dataclass(frozen=True)
+class TrackColours:
+    """The shades of one track, RGB."""
+
+    light: Colour
+    middle: Colour
+    dark: Colour
+
+
+@lru_cache(maxsize=4096)
+def track_colours(track_id: int) -> TrackColours:
+    """Colours of a track: hues a golden angle apart, so that neighbouring ids differ most."""
+    hue = np.deg2rad(25.0 + 137.50776 * track_id)
+    return TrackColours(
+        light=_oklch_to_rgb(0.86, 0.10, hue),
+        middle=_oklch_to_rgb(0.74, 0.16, hue),
+        dark=_oklch_to_rgb(0.56, 0.17, hue),
+    )
+
+
+def _oklch_to_rgb(lightness: float, chroma: float, hue_rad: float) -> Colour:
+    """Oklab polar coordinates to sRGB (Ottosson, "A perceptual color space for image processing")."""
+    a, b = chroma * np.cos(hue_rad), chroma * np.sin(hue_rad)
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    linear = np.array(
+        [
+            4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+            -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+            -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+        ]
+    ).clip(0, 1)
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    red, green, blue = np.rint(255 * srgb).astype(int).tolist()
+    return red, green, blue
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a keypoint set is drawn. Index K stands for the middle of the shoulders.
+
+    Attributes:
+        shoulders: Indices of the two shoulders; empty when the set lacks them.
+        pairs: `[L, 2]` joints that each limb connects, in drawing order.
+        shades: L names of the limbs' shades in `TrackColours`.
+        limb_width: `[L]` thickness relative to a person's line width.
+        dots: K colours of the joints.
+        dot_width: `[K]` diameter relative to a person's line width.
+    """
+
+    shoulders: tuple[int, ...]
+    pairs: NDArray[np.int64]
+    shades: tuple[str, ...]
+    limb_width: Doubles
+    dots: tuple[Colour, ...]
+    dot_width: Doubles
+
+
+@cache
+def _plan(keypoints: KeypointSet) -> _Plan:
+    index = {name: i for i, name in enumerate(keypoints.joints)}
+    shoulders = tuple(index[n] for n in ("left_shoulder", "right_shoulder") if n in index)
+    pairs = list(keypoints.skeleton)
+    if len(shoulders) == 2 and "nose" in index and "head_bottom" not in index:
+        pairs.append(("nose", "neck"))
+    index["neck"] = len(keypoints)
+    # Faces lie under arms, and the sides over the trunk.
+    pairs.sort(key=lambda pair: (not _is_face(*pair), _side(*pair) != "middle"))
+    sides = {"left": _LEFT_DOT, "right": _RIGHT_DOT}
+    return _Plan(
+        shoulders=shoulders,
+        pairs=np.array([(index[a], index[b]) for a, b in pairs], np.int64).reshape(-1, 2),
+        shades=tuple("middle" if _is_face(*pair) else _side(*pair) for pair in pairs),
+        limb_width=np.array([0.5 if _is_face(*pair) else 1.0 for pair in pairs]),
+        dots=tuple(sides.get(name.partition("_")[0], _CENTRE_DOT) for name in keypoints.joints),
+        dot_width=np.array([1.2 if name in _FACE_JOINTS else 1.7 for name in keypoints.joints]),
+    )
+
+
+def _is_face(a: str, b: str) -> bool:
+    return a in _FACE_JOINTS or b in _FACE_JOINTS
+
+
+def _side(a: str, b: str) -> str:
+    """Shade of a limb: its side's, or the middle one when it joins both or none."""
+    sides = {name.partition("_")[0] for name in (a, b)}
+    return "light" if sides == {"left"} else "dark" if sides == {"right"} else "middle"
+
+
+def _draw_skeletons(
+    canvas: Bytes, poses: FramePoses, plan: _Plan, min_score: float, sizes: Doubles, order: list[int]
+) -> None:
+    xy = poses.xy_image.astype(np.float64)
+    seen = poses.scores >= min_score
+    if len(plan.shoulders) == 2:
+        xy = np.concatenate([xy, xy[:, plan.shoulders].mean(axis=1, keepdims=True)], axis=1)
+        seen = np.concatenate([seen, seen[:, plan.shoulders].all(axis=1, keepdims=True)], axis=1)
+    # Suits the person, and is neither invisible nor clumsy in the picture.
+    width = np.clip(0.014 * sizes, 1.2, max(1.2, 0.0075 * min(canvas.shape[0], canvas.shape[1])))[:, None]
+    edge = (0.15 * width).clip(0.5, 1.2)
+    start, end = xy[:, plan.pairs[:, 0]], xy[:, plan.pairs[:, 1]]
+    limb_radius = (plan.limb_width * width / 2).clip(0.5)
+    limbs, limb_edges = _capsules(start, end, limb_radius), _capsules(start, end, limb_radius + edge)
+    joints = xy[:, : len(plan.dots)]
+    dot_radius = (plan.dot_width * width / 2).clip(1)
+    dots, dot_edges = _capsules(joints, joints, dot_radius), _capsules(joints, joints, dot_radius + edge)
+    drawn = seen[:, plan.pairs[:, 0]] & seen[:, plan.pairs[:, 1]]
+    for row in order:
+        colours = track_colours(int(poses.people.track_ids[row]))
+        shades = {"light": colours.light, "middle": colours.middle, "dark": colours.dark}
+        shown = np.flatnonzero(drawn[row]).tolist()
+        for limb in shown:
+            _fill(canvas, limb_edges[row, limb], _DARK)
+        for limb in shown:
+            _fill(canvas, limbs[row, limb], shades[plan.shades[limb]])
+        for joint in np.flatnonzero(seen[row, : len(plan.dots)]).tolist():
+            _fill(canvas, dot_edges[row, joint], _DARK)
+            _fill(canvas, dots[row, joint], plan.dots[joint])
+
+
+def _capsules(start: Doubles, end: Doubles, radius: Doubles) -> NDArray[np.int32]:
+    """Outlines of thick lines with round ends, `[..., V, 2]` in sixteenths of a pixel.
+
+    OpenCV's own thick lines have whole-pixel widths, and its small circles are diamonds.
+
+    Args:
+        start: `[..., 2]` one end; where both ends are the same, the outline is a circle.
+        end: `[..., 2]` the other end.
+        radius: `[...]` half the thickness in pixels.
+    """
+    along = end - start
+    length = np.linalg.norm(along, axis=-1, keepdims=True)
+    along = np.where(length > 0, along / np.maximum(length, 1e-9), np.array([1.0, 0.0]))
+    across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+    # As many corners as the largest one needs to look round.
+    corners = int(np.clip(3 + radius.max(initial=1), 5, 12))
+    angle = np.linspace(-np.pi / 2, np.pi / 2, corners)[:, None]
+    cap = np.cos(angle) * along[..., None, :] + np.sin(angle) * across[..., None, :]
+    cap *= radius[..., None, None]
+    outline = np.concatenate([end[..., None, :] + cap, start[..., None, :] - cap], axis=-2)
+    # Far outside the picture nothing is seen, but the numbers would overflow.
+    return np.asarray(np.rint(outline.clip(-30_000, 30_000) * (1 << _SHIFT)), np.int32)
+
+
+def _fill(canvas: Bytes, outline: NDArray[np.int32], colour: Colour) -> None:
+    cv2.fillConvexPoly(canvas, outline, colour, cv2.LINE_AA, _SHIFT)
+
+
+def _draw_ids(canvas: Bytes, poses: FramePoses, heads_xyxy: Doubles, sizes: Doubles, order: list[int]) -> None:
+    """Write each id on a plate near its head, off all heads and other plates where there is room."""
+    largest = max(7.0, 0.02 * min(canvas.shape[0], canvas.shape[1]))
+    scales = (np.clip(0.06 * sizes, 7, largest) / _FONT_CAP_PX).tolist()
+    strokes = [max(1, round(1.5 * scale)) for scale in scales]
+    texts = [str(track_id) for track_id in poses.people.track_ids.tolist()]
+    labels = list(zip(texts, repeat(_FONT), scales, strokes))
+    text_sizes = np.array([cv2.getTextSize(*label)[0] for label in labels], np.float64)
+    heights = text_sizes[:, 1] + 0.8 * _FONT_CAP_PX * np.array(scales)
+    widths = text_sizes[:, 0] + 0.9 * heights
+    plates = np.zeros((len(poses), 4))
+    taken = heads_xyxy
+    for row in order:
+        bottom = float(poses.people.boxes_xyxy_px[row, 3])
+        plates[row] = _place(widths[row], heights[row], heads_xyxy[row], bottom, taken, canvas)
+        taken = np.vstack([taken, plates[row]])
+    middle = (plates[:, :2] + plates[:, 2:]) / 2
+    reach = np.stack([(widths - heights) / 2, np.zeros(len(poses))], axis=1)
+    inner = _capsules(middle - reach, middle + reach, heights / 2)
+    outer = _capsules(middle - reach, middle + reach, heights / 2 + 1)
+    origins = np.rint(middle + text_sizes * np.array([-0.5, 0.5])).astype(int).tolist()
+    for row in order:
+        _fill(canvas, outer[row], _DARK)
+        _fill(canvas, inner[row], track_colours(int(texts[row])).middle)
+        cv2.putText(canvas, texts[row], origins[row], _FONT, scales[row], _DARK, strokes[row], cv2.LINE_AA)
+
+
+def _place(width: float, height: float, head: Doubles, bottom: float, taken: Doubles, canvas: Bytes) -> Doubles:
+    """Corners of the plate: above the head if that is free, else the place nearby that covers least."""
+    middle, side_y = (head[0] + head[2] - width) / 2, (head[1] + head[3] - height) / 2
+    above = head[1] - height - 2
+    places = np.array(
+        [
+            (middle, above),
+            (middle - 0.6 * width, above),
+            (middle + 0.6 * width, above),
+            (middle, above - height - 2),
+            (head[2] + 3, side_y),
+            (head[0] - width - 3, side_y),
+            (middle, head[3] + 3),
+            (middle, bottom + 2),
+        ]
+    )
+    limit = np.array([canvas.shape[1] - width - 1, canvas.shape[0] - height - 1]).clip(1)
+    places = places.clip(1, limit)
+    plates = np.concatenate([places, places + np.array([width, height])], axis=1)
+    low = np.maximum(plates[:, None, :2], taken[None, :, :2])
+    high = np.minimum(plates[:, None, 2:], taken[None, :, 2:])
+    covered = (high - low).clip(0).prod(axis=2).sum(axis=1) / (width * height)
+    # Earlier places are better by a little.
+    return np.asarray(plates[np.argmin(covered + 0.02 * np.arange(len(plates)))])

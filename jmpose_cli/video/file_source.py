@@ -1,0 +1,202 @@
+"""The frames of a video file, decoded in a child process."""
+
+import os
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.structures import FrameBatch
+from jmpose_cli.video.child_process import ChildDiedError, ChildProcess, ChildStalledError
+from jmpose_cli.video.info import Selection, VideoInfo
+from jmpose_cli.video.messages import (
+    ChildMessage,
+    DecoderName,
+    Failed,
+    Finished,
+    FrameReady,
+    Job,
+    Opened,
+    Position,
+)
+from jmpose_cli.video.ring import FrameRing, create_memory
+
+MOST_BATCH_BYTES = 128 * 2**20
+
+_NAMES: dict[DecoderName, str] = {"decord": "decord", "pyav": "PyAV"}
+
+
+def frames_a_batch(info: VideoInfo, wanted: int) -> int:
+    """Return the batch size: the one wanted, or fewer frames where they are large, one at least."""
+    return max(1, min(wanted, MOST_BATCH_BYTES // info.frame_bytes))
+
+
+class VideoFileSource:
+    """The frames of a video file; see `FrameSource` and `open_video`.
+
+    Args:
+        path: The file.
+        decoders: What decodes; each takes over where the one before it cannot go on.
+        selection: The frames wanted.
+        batch: Most frames in a batch.
+        stall_timeout_s: Longest wait for a sign of life of the decoder.
+
+    Raises:
+        JmposeError: As `open_video`.
+    """
+
+    info: VideoInfo
+
+    def __init__(
+        self, path: Path, *, decoders: tuple[DecoderName, ...], selection: Selection, batch: int, stall_timeout_s: float
+    ) -> None:
+        self.notes: list[str] = []
+        self._path = path
+        self._decoders = decoders
+        self._selection = selection
+        self._batch = batch
+        self._stall_timeout_s = stall_timeout_s
+        self._memory = create_memory()
+        self._close_memory = weakref.finalize(self, os.close, self._memory)
+        self._last: Position | None = None
+        self._waiting: Position | None = None
+        self._was_iterated = False
+        try:
+            self._child = self._start_child()
+            self._waiting = self._next_frame()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the child and release the shared memory."""
+        self._waiting = None
+        if hasattr(self, "_child"):
+            self._child.close()
+        self._close_memory()
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        if self._was_iterated:
+            raise RuntimeError("a video is read once; open it again to read it again")
+        self._was_iterated = True
+        return self._batches()
+
+    def _batches(self) -> Iterator[FrameBatch]:
+        most = frames_a_batch(self.info, self._batch)
+        while self._waiting is not None:
+            frames = np.empty((most, self.info.height, self.info.width, 3), np.uint8)
+            taken: list[Position] = []
+            failure = None
+            while self._waiting is not None and len(taken) < most:
+                frames[len(taken)] = self._ring.slot(self._received - 1)
+                self._child.free_slot()
+                taken.append(self._waiting)
+                try:
+                    self._waiting = self._next_frame()
+                except JmposeError as error:  # the frames before it are good
+                    self._waiting, failure = None, error
+            index = np.array([at.index for at in taken], np.int64)
+            time_s = np.array([at.time_s for at in taken], np.float64)
+            yield FrameBatch(frames[: len(taken)], index, time_s)
+            if failure is not None:
+                raise failure
+
+    def _start_child(self) -> ChildProcess:
+        """Start the next decoder behind the last frame received."""
+        self._decoder, *others = self._decoders
+        self._decoders = tuple(others)
+        self._received = 0
+        job = Job(
+            path=self._path,
+            decoder=self._decoder,
+            selection=self._selection,
+            after=self._last,
+            whole_groups=bool(others),
+            stall_timeout_s=self._stall_timeout_s,
+        )
+        return ChildProcess(job, ring_descriptor=self._memory)
+
+    def _next_frame(self) -> Position | None:
+        """Wait for the next frame in the ring; None at the end."""
+        while True:
+            message = self._receive()
+            if isinstance(message, FrameReady):
+                self._received += 1
+                self._last = message.at
+                return message.at
+            if isinstance(message, Opened):
+                self._use(message.info)
+            elif isinstance(message, Finished):
+                self._conclude(message)
+                return None
+            elif isinstance(message, Failed) and not self._change_decoder(message):
+                return None
+
+    def _receive(self) -> ChildMessage:
+        try:
+            return self._child.receive(self._stall_timeout_s)
+        except ChildStalledError:
+            return Failed("fault", f"it made no progress for {self._stall_timeout_s:g} s and was stopped")
+        except ChildDiedError as error:
+            return Failed("fault", str(error))
+
+    def _use(self, info: VideoInfo) -> None:
+        if self._last is None:
+            self.info = info
+        else:
+            self.info = replace(self.info, decoder=f"{self.info.decoder}, then {info.decoder}")
+        self._ring = FrameRing(self._memory, height=self.info.height, width=self.info.width)
+
+    def _change_decoder(self, failed: Failed) -> bool:
+        """Let the next decoder take over; return False when there is none and the frames so far are the result."""
+        if failed.cause == "file":
+            raise JmposeError(failed.message, hint=failed.hint)
+        name = _NAMES[self._decoder]
+        index = 0 if self._last is None else self._last.index + 1
+        self._child.close()
+        if self._decoders:
+            successor = _NAMES[self._decoders[0]]
+            self.notes.append(f"{successor} takes over from {name} at frame {index}: {failed.message}")
+            self._child = self._start_child()
+            return True
+        hint = "try --decoder auto" if self._decoder == "decord" else "the file is damaged; try to convert it"
+        if failed.cause == "decoder" and self._last is not None:
+            self.notes.append(f"{name} ended before frame {index}: {failed.message}; {hint}")
+            return False
+        raise JmposeError(f"{self._path}: {name} ended before frame {index}: {failed.message}", hint=hint)
+
+    def _conclude(self, finished: Finished) -> None:
+        """Turn what was found into notes; raise JmposeError when no frame came."""
+        if self._last is None:
+            self._fail_without_frames(finished)
+        self.notes.extend(finished.remarks)
+        if finished.damaged_packets:
+            self.notes.append(f"{finished.damaged_packets} damaged pictures could not be decoded and are left out")
+        if finished.repaired_times:
+            self.notes.append(f"{finished.repaired_times} timestamps were missing or out of order and were replaced")
+        claimed = self.info.frames_claimed
+        if finished.frames_in_file is not None and claimed is not None and claimed != finished.frames_in_file:
+            self.notes.append(f"the container claims {claimed} frames, {finished.frames_in_file} could be decoded")
+
+    def _fail_without_frames(self, finished: Finished) -> None:
+        if finished.frames_in_file == 0:
+            raise JmposeError(f"{self._path}: not one frame can be decoded", hint="the file is damaged")
+        found = "" if finished.frames_in_file is None else f"; the video has {finished.frames_in_file} frames"
+        if finished.last_time_s is not None:
+            found += f", the last one read is at {finished.last_time_s:.3f} s"
+        raise JmposeError(
+            f"{self._path}: no frame lies in {self._selection}{found}", hint="choose a range inside the video"
+        )

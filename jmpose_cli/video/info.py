@@ -1,0 +1,121 @@
+"""What is known about a video before its frames, and which of its frames are wanted."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from jmpose_cli.errors import JmposeError
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """The facts about a video that its container and its first frame tell.
+
+    Attributes:
+        path: The file, or the folder of images.
+        width: Width in pixels of the frames as given out, rotation applied.
+        height: Height in pixels of the frames as given out, rotation applied.
+        fps: Average frames per second; a description only, times come from the timestamps.
+        frames_claimed: Number of frames that the container claims; None where it claims none.
+        rotation: Degrees clockwise by which the stored pictures were turned to stand upright: 0, 90, 180 or 270.
+        has_audio: Whether the file holds an audio stream.
+        decoder: What decodes: "decord", "pyav" or "images"; "decord, then pyav" after a change on the way.
+        pixel_aspect: Width over height of one pixel as a fraction `(num, den)`; (1, 1) for square pixels.
+        duration_s: Length in seconds that the container claims; None where it claims none. For progress bars only.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    frames_claimed: int | None
+    rotation: int
+    has_audio: bool
+    decoder: str
+    pixel_aspect: tuple[int, int] = (1, 1)
+    duration_s: float | None = None
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of one RGB frame in bytes."""
+        return self.width * self.height * 3
+
+
+def _in_words(begin: float | None, end: float | None) -> str:
+    left, right = ("" if bound is None else f"{bound}" for bound in (begin, end))
+    return f"{left}:{right}"
+
+
+def _check_range(option: str, begin: float | None, end: float | None, what: str) -> None:
+    """Raise JmposeError unless `begin:end` is a range that can select something."""
+    given = f"{option} {_in_words(begin, end)}"
+    hint = f"use {option} A:B with 0 <= A < B; {what} A is the first one taken, B the first one left out"
+    for bound in (begin, end):
+        if bound is not None and not math.isfinite(bound):
+            raise JmposeError(f"{given} is not a range of finite numbers", hint=hint)
+        if bound is not None and bound < 0:
+            raise JmposeError(f"{given} has a negative end", hint=hint)
+    if end is not None and end <= (begin or 0):
+        raise JmposeError(f"{given} is an empty range", hint=hint)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The frames wanted: half-open ranges over frame number and time, a frame must lie in both.
+
+    Attributes:
+        first_frame: First frame number taken.
+        stop_frame: First frame number left out; None takes all to the end.
+        begin_s: First timestamp taken, in seconds on the container's clock; None takes all from the start.
+        end_s: First timestamp left out, in seconds; None takes all to the end.
+    """
+
+    first_frame: int = 0
+    stop_frame: int | None = None
+    begin_s: float | None = None
+    end_s: float | None = None
+
+    @classmethod
+    def checked(
+        cls,
+        frames: tuple[int | None, int | None] | None,
+        time_s: tuple[float | None, float | None] | None,
+    ) -> "Selection":
+        """Build from `A:B` ranges as users give them.
+
+        Raises:
+            JmposeError: If a range is negative, not finite, or empty.
+        """
+        frames = frames or (None, None)
+        time_s = time_s or (None, None)
+        _check_range("--frames", *frames, what="frame")
+        _check_range("--time", *time_s, what="second")
+        return cls(frames[0] or 0, frames[1], *time_s)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.first_frame or self.stop_frame is not None:
+            parts.append(f"--frames {_in_words(self.first_frame, self.stop_frame)}")
+        if self.begin_s is not None or self.end_s is not None:
+            parts.append(f"--time {_in_words(self.begin_s, self.end_s)}")
+        return " ".join(parts) or "all frames"
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is left out."""
+        return self == Selection()
+
+    @property
+    def starts_late(self) -> bool:
+        """Whether frames at the start of the video may be left out."""
+        return self.first_frame > 0 or self.begin_s is not None
+
+    def takes(self, index: int, time_s: float) -> bool:
+        """Whether the frame `index` shown at `time_s` is wanted."""
+        return index >= self.first_frame and (self.begin_s is None or time_s >= self.begin_s)
+
+    def is_past(self, index: int, time_s: float) -> bool:
+        """Whether the frame `index` shown at `time_s`, and all after it, are beyond the selection."""
+        return (self.stop_frame is not None and index >= self.stop_frame) or (
+            self.end_s is not None and time_s >= self.end_s
+        )

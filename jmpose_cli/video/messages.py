@@ -1,0 +1,107 @@
+"""What a decoding child process and its parent say to each other, and what ends a decoder early."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jmpose_cli.video.info import Selection, VideoInfo
+
+DecoderName = Literal["decord", "pyav"]
+
+
+class DecoderGaveUpError(Exception):
+    """This decoder cannot go on with the file, another one may; the message is a clause for the user."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """The last frame that a decoder gave before another one takes over.
+
+    Attributes:
+        index: Its frame number.
+        pts: Its timestamp in ticks of the stream; None where the file has no timestamps.
+        time_s: Its timestamp as given out, in seconds.
+    """
+
+    index: int
+    pts: int | None
+    time_s: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """Parent to child, first: what to decode.
+
+    Attributes:
+        path: The video file.
+        decoder: Which library decodes.
+        selection: The frames to send.
+        after: Continue behind this frame; None starts with the file's first.
+        whole_groups: Give up, instead of reading the same frames again and again, when key frames are too far
+            apart for decord to be both fast and bounded in memory.
+        stall_timeout_s: The child ends itself when it makes no step for so many seconds.
+    """
+
+    path: Path
+    decoder: DecoderName
+    selection: Selection
+    after: Position | None
+    whole_groups: bool
+    stall_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Child to parent: the file is a video, frames will follow."""
+
+    info: VideoInfo
+
+
+@dataclass(frozen=True)
+class Alive:
+    """Child to parent, every second while no frame comes: the decoder skips frames that nobody wants."""
+
+
+@dataclass(frozen=True)
+class FrameReady:
+    """Child to parent: the next slot of the ring holds this frame."""
+
+    at: Position
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Child to parent, last: the selection is complete.
+
+    Attributes:
+        frames_in_file: Number of frames in the file; None when decoding stopped at the selection's end.
+        last_time_s: Timestamp of the last frame decoded; None when there was none.
+        damaged_packets: Number of compressed pictures that could not be decoded.
+        repaired_times: Number of frames whose timestamp was missing or not after the one before.
+        remarks: Further sentences for the user.
+    """
+
+    frames_in_file: int | None
+    last_time_s: float | None
+    damaged_packets: int
+    repaired_times: int
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Child to parent, last: no more frames will come.
+
+    Attributes:
+        cause: "file": the file is at fault, no decoder will read it. "decoder": this decoder cannot go on, all frames
+            before are right. "fault": it hangs, crashed, or failed in an unexpected way.
+        message: What is wrong.
+        hint: What to do about it.
+    """
+
+    cause: Literal["file", "decoder", "fault"]
+    message: str
+    hint: str = ""
+
+
+ChildMessage = Opened | Alive | FrameReady | Finished | Failed

@@ -1,0 +1,87 @@
+"""Frames in: `open_video` gives the frames of a video file or an image folder as RGB batches, in constant memory."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.structures import FrameBatch
+from jmpose_cli.video.file_source import VideoFileSource
+from jmpose_cli.video.image_folder import ImageFolderSource
+from jmpose_cli.video.info import Selection, VideoInfo
+from jmpose_cli.video.messages import DecoderName
+
+__all__ = ["FrameSource", "VideoInfo", "open_video"]
+
+DEFAULT_IMAGE_FPS = 25.0
+
+
+class FrameSource(Protocol):
+    """The frames of one video, read once from first to last; a context manager.
+
+    Attributes:
+        info: What is known about the video; `decoder` follows a change of decoder.
+        notes: Sentences for the user, complete when the frames are: decoder changes, damage, count mismatches.
+    """
+
+    info: VideoInfo
+    notes: list[str]
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        """Yield batches in order of presentation; each is the receiver's own memory."""
+
+    def close(self) -> None:
+        """Stop reading and release everything; may be called at any time, and again."""
+
+
+def open_video(
+    path: Path,
+    *,
+    decoder: Literal["auto", "decord", "pyav"] = "auto",
+    frames: tuple[int | None, int | None] | None = None,
+    time_s: tuple[float | None, float | None] | None = None,
+    batch: int = 16,
+    stall_timeout_s: float = 20.0,
+    image_fps: float = DEFAULT_IMAGE_FPS,
+) -> FrameSource:
+    """Open a video file, or a folder of images as a video.
+
+    A file is decoded in a child process, so that a broken one fails alone. The first frame is decoded before this
+    returns.
+
+    Args:
+        path: A video file, or a folder whose images, in natural order of their names, are the frames.
+        decoder: "decord" or "pyav"; "auto" begins with decord, and PyAV takes over at the first frame that decord
+            cannot give, rightly and in constant memory. Image folders need neither.
+        frames: Half-open range `(A, B)` of frame numbers; None at an end leaves it open.
+        time_s: Half-open range `(A, B)` of timestamps in seconds on the container's clock.
+        batch: Most frames in a batch; batches of large frames are smaller, at most 128 MiB.
+        stall_timeout_s: A decoder without any progress for so many seconds is stopped.
+        image_fps: Frames per second of an image folder.
+
+    Returns:
+        The frames; `index` counts from 0 at the start of the file whatever the range, `time_s` rises strictly.
+
+    Raises:
+        JmposeError: If the path is missing, unreadable, not a video, holds audio only, has no frame that decodes, the
+            range is invalid or holds no frame; while iterating, if decoding stalls or crashes.
+    """
+    selection = Selection.checked(frames, time_s)
+    if batch < 1:
+        raise JmposeError(f"a batch of {batch} frames is not possible", hint="use 1 or more")
+    if os.path.isdir(path):  # unlike Path.is_dir, False also where the parent folder may not be searched
+        return ImageFolderSource(path, selection=selection, batch=batch, image_fps=image_fps)
+    plan: dict[str, tuple[DecoderName, ...]] = {"auto": ("decord", "pyav"), "decord": ("decord",), "pyav": ("pyav",)}
+    if decoder not in plan:
+        raise JmposeError(f"there is no decoder {decoder!r}", hint="use auto, decord or pyav")
+    return VideoFileSource(
+        path, decoders=plan[decoder], selection=selection, batch=batch, stall_timeout_s=stall_timeout_s
+    )

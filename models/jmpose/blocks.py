@@ -1,0 +1,34 @@
+"""Convolution blocks that the temporal modules share."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv_block(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
+    """Convolution of unchanged size, BatchNorm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a skip: `[B, C, h, w]` to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_block(channels, channels, 3),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[B, C, h, w]` to `[B, C, h, w]`."""
+        return F.relu(x + self.body(x))
+
+
+def residual_blocks(in_channels: int, channels: int, count: int) -> nn.Sequential:
+    """A 1x1 convolution to `channels`, then `count` residual blocks."""
+    return nn.Sequential(conv_block(in_channels, channels, 1), *(ResidualBlock(channels) for _ in range(count)))

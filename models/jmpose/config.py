@@ -1,0 +1,271 @@
+"""What builds a model and what its inputs look like: frozen values that travel with the weights."""
+
+import difflib
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from jmpose.errors import ConfigError
+from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
+
+STRIDE = 4
+# Coarsest stride inside any backbone: both input sides must divide by it.
+INPUT_MULTIPLE = 32
+T = TypeVar("T")
+
+
+def _require(condition: bool, message: str, hint: str = "") -> None:
+    if not condition:
+        raise ConfigError(message, hint)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How frames become network inputs, the same in training, evaluation and inference.
+
+    Attributes:
+        input_height: H of a crop, pixels, a multiple of 32.
+        input_width: W of a crop, pixels, a multiple of 32.
+        keypoint_set: Name of the joints that the heatmap channels stand for.
+        heatmap_sigma: Standard deviation of a target Gaussian, heatmap pixels.
+        window_offsets: Frames of a window relative to the key frame, ascending, with 0 inside, counted at
+            `reference_fps`; at other rates the spacing in frames is scaled so that the times stay the same.
+        reference_fps: Frame rate that `window_offsets` is meant for.
+        max_support_gap_s: A support frame further than this from the key frame counts as missing.
+        box_padding: Factor on the box before it is cut out; more shows more surroundings.
+        mean: RGB mean on a 0..1 scale, subtracted.
+        std: RGB standard deviation on a 0..1 scale, divided by.
+    """
+
+    input_height: int
+    input_width: int
+    keypoint_set: str
+    heatmap_sigma: float
+    window_offsets: tuple[int, ...]
+    reference_fps: float = 30.0
+    max_support_gap_s: float = 0.25
+    box_padding: float = 1.25
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        for name in ("input_height", "input_width"):
+            side = getattr(self, name)
+            _require(side > 0 and side % INPUT_MULTIPLE == 0, f"{name} is {side}", f"a multiple of {INPUT_MULTIPLE}")
+        _require(
+            self.keypoint_set in KEYPOINT_SETS,
+            f"keypoint_set is {self.keypoint_set!r}",
+            f"one of {', '.join(KEYPOINT_SETS)}",
+        )
+        offsets = self.window_offsets
+        _require(
+            list(offsets) == sorted(set(offsets)) and 0 in offsets and offsets[0] < 0 < offsets[-1],
+            f"window_offsets is {list(offsets)}",
+            "ascending, without repeats, 0 among them, at least one before and one after it",
+        )
+        for name in ("heatmap_sigma", "reference_fps", "max_support_gap_s"):
+            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}", "above 0")
+        _require(self.box_padding >= 1, f"box_padding is {self.box_padding}", "1 or more")
+        for name in ("mean", "std"):
+            _require(len(getattr(self, name)) == 3, f"{name} has {len(getattr(self, name))} values", "R, G, B")
+        _require(min(self.std) > 0, f"std is {list(self.std)}", "above 0")
+
+    @property
+    def frames(self) -> int:
+        """T, frames in a window."""
+        return len(self.window_offsets)
+
+    @property
+    def key_index(self) -> int:
+        """Position of the key frame in the window."""
+        return self.window_offsets.index(0)
+
+    @property
+    def window_times_s(self) -> tuple[float, ...]:
+        """Wanted times of the frames of a window relative to the key frame, seconds."""
+        return tuple(offset / self.reference_fps for offset in self.window_offsets)
+
+    @property
+    def keypoints(self) -> KeypointSet:
+        """The joints of the heatmap channels."""
+        return KEYPOINT_SETS[self.keypoint_set]
+
+    @property
+    def heatmap_size(self) -> tuple[int, int]:
+        """(h, w) of a heatmap."""
+        return self.input_height // STRIDE, self.input_width // STRIDE
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Which per-frame network.
+
+    Attributes:
+        kind: `pyramid`, a mobile net with a top-down pyramid, or `hrnet`.
+        timm_name: Name of the body in timm.
+        channels: Channels of the stride-4 features; for `hrnet` it must be what timm's network has.
+    """
+
+    kind: Literal["pyramid", "hrnet"]
+    timm_name: str
+    channels: int
+
+    def __post_init__(self) -> None:
+        _require(self.channels > 0, f"backbone channels is {self.channels}", "above 0")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that `build_model` and `build_loss` need; each ablation is a field.
+
+    Attributes:
+        name: Name of the configuration, also of its weights file.
+        backbone: The per-frame network.
+        preprocess: The inputs it expects.
+        channels: C of motion flow and joint feature.
+        head_channels: Inner width of the detection head.
+        motion: False puts the key frame's features in place of the motion flow: time is in the heatmaps only.
+        motion_stages: Backbone stages whose feature differences are used: the last, or all 4 of an HRNet.
+        motion_blocks: Residual blocks on each side of the motion flow.
+        joint_learner: False makes the joint feature an ordinary 3x3 convolution of the motion flow.
+        joint_offsets: False keeps the sampling positions of the joint learner fixed; weights are still learnt.
+        offset_groups: G, channel groups with sampling positions of their own; divides `channels`.
+        dilation: Spacing of the joint learner's 3x3 sampling positions, heatmap pixels.
+        mutual_blocks: L, blocks of mutual learning, 0 to 4.
+        heads: Attention heads of a mutual block; divides `channels`.
+        head_blocks: Residual blocks of the detection head, at least 1.
+        head_context: What the head sees beside motion flow and joint feature: nothing more (the paper), the
+            window's initial heatmaps, or these and the key frame's features.
+        identity_start: True adds the head's output to the key frame's initial heatmaps through a scale that
+            starts at 0; False gives the head's output alone.
+        io_estimator: How the information-orthogonality loss is estimated; None leaves it out.
+        io_weight: beta, its weight in the loss.
+    """
+
+    name: str
+    backbone: BackboneSpec
+    preprocess: Preprocess
+    channels: int
+    head_channels: int
+    motion: bool = True
+    motion_stages: Literal[1, 4] = 1
+    motion_blocks: int = 1
+    joint_learner: bool = True
+    joint_offsets: bool = True
+    offset_groups: int = 4
+    dilation: int = 1
+    mutual_blocks: int = 2
+    heads: int = 4
+    head_blocks: int = 1
+    head_context: Literal["none", "heatmaps", "heatmaps+features"] = "none"
+    identity_start: bool = True
+    io_estimator: Literal["bounds", "kl"] | None = "bounds"
+    io_weight: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("channels", 1),
+            ("head_channels", 1),
+            ("motion_blocks", 0),
+            ("dilation", 1),
+            ("head_blocks", 1),
+        ):
+            _require(getattr(self, name) >= least, f"{name} is {getattr(self, name)}", f"{least} or more")
+        for name in ("offset_groups", "heads"):
+            count = getattr(self, name)
+            _require(
+                count > 0 and self.channels % count == 0,
+                f"{name} is {count} with {self.channels} channels",
+                f"a divisor of {self.channels}",
+            )
+        _require(0 <= self.mutual_blocks <= 4, f"mutual_blocks is {self.mutual_blocks}", "0 to 4")
+        _require(self.io_weight >= 0, f"io_weight is {self.io_weight}", "0 or more")
+        _require(
+            self.motion_stages == 1 or self.backbone.kind == "hrnet",
+            f"motion_stages is 4 with a {self.backbone.kind} backbone",
+            "4 stages exist in an hrnet only",
+        )
+        _require(self.motion or self.motion_stages == 1, "motion_stages is 4 without motion", "motion_stages = 1")
+        _require(
+            self.io_estimator is None or self.mutual_blocks > 0,
+            f"io_estimator is {self.io_estimator!r} without mutual blocks",
+            "io_estimator = null, or at least one mutual block",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values that JSON can hold; `from_dict` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Build from plain values as JSON gives them.
+
+        Raises:
+            ConfigError: unknown key (the nearest is named), missing key, wrong type, impossible value.
+        """
+        return _decode(cls, values, where="")
+
+
+def _decode(cls: type[T], values: Any, *, where: str) -> T:
+    """Build dataclass `cls` from a mapping; `where` is the dotted path to it, for messages."""
+    _require(isinstance(values, Mapping), f"{where.rstrip('.') or cls.__name__} is {values!r}", "a mapping of settings")
+    hints = get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)[0]
+            raise ConfigError(
+                f"unknown setting {where}{key}; the nearest is {where}{near}", f"known: {', '.join(hints)}"
+            )
+    given = {key: _decode_value(hints[key], value, where=f"{where}{key}") for key, value in values.items()}
+    required = [f.name for f in fields(cls) if f.default is MISSING]  # type: ignore[arg-type]
+    missing = [f"{where}{name}" for name in required if name not in given]
+    _require(not missing, f"missing setting {', '.join(missing)}")
+    return cls(**given)
+
+
+def _decode_value(hint: Any, value: Any, *, where: str) -> Any:
+    """Check `value` against a field's type; lists become tuples, whole floats stay floats."""
+    if is_dataclass(hint):
+        return _decode(hint, value, where=f"{where}.")  # type: ignore[arg-type]
+    if get_origin(hint) in (Union, types.UnionType):
+        if value is None:
+            return None
+        (hint,) = (h for h in get_args(hint) if h is not type(None))
+    if get_origin(hint) is Literal:
+        allowed = get_args(hint)
+        known = any(value == a and type(value) is type(a) for a in allowed)
+        _require(known, f"{where} is {value!r}", f"one of {', '.join(map(repr, allowed))}")
+        return value
+    if get_origin(hint) is tuple:
+        _require(isinstance(value, list | tuple), f"{where} is {value!r}", "a list")
+        return tuple(_decode_value(get_args(hint)[0], v, where=f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is float and type(value) is int:
+        value = float(value)
+    _require(type(value) is hint, f"{where} is {value!r}", f"of type {hint.__name__}")
+    return value
+
+
+CONFIGS = {
+    "nano": ModelConfig(
+        name="nano",
+        backbone=BackboneSpec("pyramid", "mobilenetv4_conv_small", 48),
+        preprocess=Preprocess(256, 192, "coco17_head", heatmap_sigma=2.0, window_offsets=(-2, 0, 2)),
+        channels=16,
+        offset_groups=2,
+        dilation=2,
+        head_channels=32,
+        head_context="heatmaps",
+    ),
+    "hrnet-w48": ModelConfig(
+        name="hrnet-w48",
+        backbone=BackboneSpec("hrnet", "hrnet_w48", 48),
+        preprocess=Preprocess(384, 288, "coco17", heatmap_sigma=3.0, window_offsets=(-2, -1, 0, 1, 2)),
+        channels=48,
+        head_channels=48,
+        motion_blocks=2,
+        offset_groups=12,
+        dilation=3,
+        head_blocks=2,
+    ),
+}

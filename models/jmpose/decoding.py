@@ -1,0 +1,125 @@
+"""Heatmaps to joints: DARK decoding, scores and the flip test.
+
+Letters: B windows, T frames, K joints, (h, w) heatmap. Coordinates are (x, y) with heatmap pixel centres at
+integers; `jmpose.targets` has the way from there to the crop and the image.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from jmpose.network import JMPose
+
+# Below this a blurred value counts as nothing: keeps the logarithm finite on empty and negative maps.
+_FLOOR = 1e-10
+
+
+@lru_cache(maxsize=32)
+def _blur_matrix(size: int, sigma: float, device: torch.device) -> Tensor:
+    """Gaussian blur along one axis as a matrix `[size, size]`, zero outside."""
+    position = torch.arange(size, dtype=torch.float64)
+    matrix = torch.exp(-((position[:, None] - position) ** 2) / (2 * sigma**2))
+    return (matrix / (sigma * math.sqrt(2 * math.pi))).to(device, torch.float32)
+
+
+def _highest_pixel(maps: Tensor) -> Tensor:
+    """(x, y) `[..., 2]` of the highest pixel of maps `[..., h, w]`; ties go to the first in reading order."""
+    index = maps.flatten(-2).argmax(-1)
+    width = maps.shape[-1]
+    return torch.stack([index % width, index // width], -1)
+
+
+def _neighbourhood(maps: Tensor, centre: Tensor) -> Tensor:
+    """The 3x3 values around (x, y) `[..., 2]`: `[..., h, w]` to `[..., 3, 3]`."""
+    width = maps.shape[-1]
+    step = torch.arange(-1, 2, device=maps.device)
+    around = (step[:, None] * width + step).flatten()  # [9]
+    index = (centre[..., 1] * width + centre[..., 0])[..., None] + around
+    return maps.flatten(-2).gather(-1, index).view(*index.shape[:-1], 3, 3)
+
+
+def _taylor_offset(patch: Tensor) -> Tensor:
+    """(x, y) `[..., 2]` from the middle to the peak of the parabola through `[..., 3, 3]`; 0 without a peak."""
+    dx = (patch[..., 1, 2] - patch[..., 1, 0]) / 2
+    dy = (patch[..., 2, 1] - patch[..., 0, 1]) / 2
+    dxx = patch[..., 1, 2] - 2 * patch[..., 1, 1] + patch[..., 1, 0]
+    dyy = patch[..., 2, 1] - 2 * patch[..., 1, 1] + patch[..., 0, 1]
+    dxy = (patch[..., 2, 2] - patch[..., 2, 0] - patch[..., 0, 2] + patch[..., 0, 0]) / 4
+    determinant = dxx * dyy - dxy * dxy
+    peaked = (dxx < 0) & (determinant > 1e-9)
+    safe = torch.where(peaked, determinant, 1.0)
+    offset = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1) / safe[..., None]
+    return torch.where(peaked[..., None], offset, 0.0)
+
+
+def decode_dark(heatmaps: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
+    """Locate joints between pixels by DARK (Zhang et al., CVPR 2020).
+
+    The map is smoothed with the Gaussian of its targets; the joint is where the second-order Taylor expansion of
+    the map's logarithm around its highest pixel peaks, which is exact for a Gaussian. Within two sigma of a border,
+    where smoothing would push the peak inwards, the map is taken as it is. No joint is moved by more than a pixel.
+
+    Args:
+        heatmaps: `[..., K, h, w]`, both sides 3 pixels or more.
+        sigma: Standard deviation of the training targets, heatmap pixels.
+
+    Returns:
+        (x, y) `[..., K, 2]` float32 in heatmap pixels, and scores `[..., K]` float32: the map's highest value
+        clipped to 0..1. A flat map gives its first pixel.
+    """
+    maps = heatmaps.detach().float()
+    h, w = maps.shape[-2:]
+    smooth = _blur_matrix(h, sigma, maps.device) @ maps @ _blur_matrix(w, sigma, maps.device)
+    last = torch.tensor([w - 1, h - 1], device=maps.device)
+    raw_pixel, smooth_pixel = _highest_pixel(maps), _highest_pixel(smooth)
+    near_border = (torch.minimum(raw_pixel, last - raw_pixel) < 2 * sigma).any(-1)  # [..., K]
+    pixel = torch.where(near_border[..., None], raw_pixel, smooth_pixel)
+    # Differences need both neighbours; one pixel further in, the parabola is still the same.
+    centre = torch.minimum(pixel.clamp(min=1), last - 1)
+    patch = torch.where(near_border[..., None, None], _neighbourhood(maps, centre), _neighbourhood(smooth, centre))
+    offset = (centre - pixel) + _taylor_offset(patch.clamp(min=_FLOOR).log())
+    return pixel + offset.clamp(-1, 1), maps.flatten(-2).amax(-1).clamp(0, 1)
+
+
+def decode_argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Locate joints at the highest pixel, without sub-pixel refinement; shapes as in `decode_dark`."""
+    maps = heatmaps.detach().float()
+    return _highest_pixel(maps).float(), maps.flatten(-2).amax(-1).clamp(0, 1)
+
+
+def flip_average(heatmaps: Tensor, mirrored: Tensor, flip_index: Sequence[int]) -> Tensor:
+    """Average heatmaps with those of the mirrored picture.
+
+    Mirroring a crop mirrors its heatmap exactly, because their outer edges meet: nothing is shifted.
+
+    Args:
+        heatmaps: `[..., K, h, w]`.
+        mirrored: `[..., K, h, w]` of the picture mirrored left to right.
+        flip_index: For each joint, the joint that it is in the mirror (`KeypointSet.flip_index`).
+    """
+    return (heatmaps + mirrored.flip(-1)[..., list(flip_index), :, :]) / 2
+
+
+def predict_heatmaps(
+    model: JMPose, windows: Tensor, exists: Tensor | None = None, *, flip_test: bool = False
+) -> Tensor:
+    """Run a model on windows, with `flip_test` also on their mirror images.
+
+    Args:
+        model: In eval mode.
+        windows: `[B, T, 3, H, W]` normalised crops.
+        exists: `[B, T]` bool or None, see `JMPose.forward`.
+        flip_test: Average both; twice the work.
+
+    Returns:
+        `[B, K, h, w]` of the key frames.
+    """
+    with torch.inference_mode():
+        heatmaps: Tensor = model(windows, exists).heatmaps
+        if not flip_test:
+            return heatmaps
+        mirrored = model(windows.flip(-1), exists).heatmaps
+        return flip_average(heatmaps, mirrored, model.config.preprocess.keypoints.flip_index)

@@ -1,0 +1,105 @@
+"""Training losses: heatmap error and information orthogonality.
+
+Letters: B windows, T frames, K joints, (h, w) heatmap.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from jmpose.config import ModelConfig
+from jmpose.information import InformationOrthogonality
+from jmpose.network import JMPoseOutput
+
+
+def heatmap_loss(heatmaps: Tensor, targets: Tensor, weights: Tensor, *, sigma: float) -> Tensor:
+    """Squared error to the targets over visible joints, in units of one target Gaussian's energy.
+
+    It is the mean squared error times the constant h*w / (pi sigma^2), so that its size does not depend on
+    the heatmap's: empty heatmaps have loss 1.
+
+    Args:
+        heatmaps: `[..., K, h, w]`.
+        targets: `[..., K, h, w]`.
+        weights: `[..., K]` visibility weights; a joint with weight 0 is left out.
+        sigma: Standard deviation of the target Gaussians, heatmap pixels.
+
+    Returns:
+        Scalar, 0 where no joint has weight.
+    """
+    error = (heatmaps.float() - targets).square().sum((-2, -1)) / (math.pi * sigma**2)
+    return (error * weights).sum() / weights.sum().clamp(min=1e-6)
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The loss and what it is made of, all scalars.
+
+    Attributes:
+        total: What to minimise: heatmap + initial + beta * information + estimator.
+        heatmap: Heatmap loss of the key frame's final heatmaps.
+        initial: Heatmap loss of the initial heatmaps; 0 where they are not trained.
+        information: Sum of the information-orthogonality losses of all blocks.
+        estimator: Sum of the estimators' own losses; its gradients reach nothing but the estimators.
+    """
+
+    total: Tensor
+    heatmap: Tensor
+    initial: Tensor
+    information: Tensor
+    estimator: Tensor
+
+
+class JMPoseLoss(nn.Module):
+    """The training loss of a model; holds the parameters of the information estimators.
+
+    Optimise `loss.parameters()` beside the model's, and clip the two gradients apart: the estimators' would drown
+    the model's. They are of no use after training.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.sigma = config.preprocess.heatmap_sigma
+        self.io_weight = config.io_weight
+        kind, joints = config.io_estimator, len(config.preprocess.keypoints)
+        blocks = config.mutual_blocks if kind else 0
+        self.information = nn.ModuleList(
+            InformationOrthogonality(config.channels, joints, kind=kind) for _ in range(blocks) if kind
+        )
+
+    def forward(
+        self,
+        output: JMPoseOutput,
+        targets: Tensor,
+        weights: Tensor,
+        *,
+        initial_targets: Tensor | None = None,
+        initial_weights: Tensor | None = None,
+    ) -> LossTerms:
+        """Compute the loss of one batch.
+
+        Args:
+            output: Of the model.
+            targets: `[B, K, h, w]` for the key frame.
+            weights: `[B, K]`.
+            initial_targets: `[B, T, K, h, w]` when the backbone is trained too; None leaves the term out.
+            initial_weights: `[B, T, K]`, required with `initial_targets`.
+        """
+        heatmap = heatmap_loss(output.heatmaps, targets, weights, sigma=self.sigma)
+        zero = heatmap.new_zeros(())
+        initial, information, estimator = zero, zero, zero
+        if initial_targets is not None:
+            if initial_weights is None:
+                raise ValueError("initial_targets need initial_weights")
+            initial = heatmap_loss(output.initial, initial_targets, initial_weights, sigma=self.sigma)
+        if self.information:
+            parts = [
+                term(joint, motion, output.initial_key)
+                for term, joint, motion in zip(self.information, output.joint, output.motion, strict=True)
+            ]
+            information = torch.stack([p.objective for p in parts]).sum()
+            estimator = torch.stack([p.learning for p in parts]).sum()
+        total = heatmap + initial + self.io_weight * information + estimator
+        return LossTerms(total, heatmap, initial, information, estimator)

@@ -1,0 +1,228 @@
+"""JM-Pose (Wu et al., ACM MM 2024, arXiv 2408.02285): heatmaps of a key frame from a window of frames.
+
+Letters: B windows, T frames, N pictures, K joints, C channels, C_s channels of a backbone stage,
+(H, W) input, (h, w) = (H/4, W/4).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from jmpose.backbones import Backbone, HRNetBackbone, PyramidBackbone
+from jmpose.config import ModelConfig
+from jmpose.errors import ConfigError
+from jmpose.head import DetectionHead
+from jmpose.joint_learner import JointLearner, PlainJointFeature
+from jmpose.motion import FeatureDifference, KeyFrameFeature, MotionEncoder
+from jmpose.mutual import MutualBlock
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """What the backbone says about single pictures.
+
+    Attributes:
+        stages: The stages that the motion encoder uses, each `[N, C_s, h, w]`; the last one is the output.
+        heatmaps: `[N, K, h, w]` initial heatmaps.
+    """
+
+    stages: tuple[Tensor, ...]
+    heatmaps: Tensor
+
+    def windows(self, rows: Tensor) -> "FrameFeatures":
+        """Arrange pictures into windows: rows `[B, T]` int64 into N; the result has axes `[B, T, ...]`."""
+        return FrameFeatures(tuple(s[rows] for s in self.stages), self.heatmaps[rows])
+
+
+@dataclass(frozen=True)
+class JMPoseOutput:
+    """What a window gives.
+
+    Attributes:
+        heatmaps: `[B, K, h, w]` of the key frame.
+        initial: `[B, T, K, h, w]` single-frame heatmaps of all frames.
+        motion: Flow after each mutual block, each `[B, C, h, w]`.
+        joint: Joint feature after each mutual block, each `[B, C, h, w]`.
+        key: Position of the key frame in the window.
+    """
+
+    heatmaps: Tensor
+    initial: Tensor
+    motion: tuple[Tensor, ...]
+    joint: tuple[Tensor, ...]
+    key: int
+
+    @property
+    def initial_key(self) -> Tensor:
+        """`[B, K, h, w]` single-frame heatmaps of the key frame."""
+        return self.initial[:, self.key]
+
+
+class JMPose(nn.Module):
+    """The network, composed of its parts; it keeps no state between calls.
+
+    Args:
+        backbone: Per-frame network.
+        motion_encoder: Makes the motion flow.
+        joint_learner: Maps (heatmaps `[B, T*K, h, w]`, flow) to the joint feature.
+        mutual_blocks: Each maps (flow, joint feature) to their next versions.
+        head: Maps the last streams and the initial heatmaps to heatmaps.
+        config: What the parts were built from.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        motion_encoder: MotionEncoder,
+        joint_learner: nn.Module,
+        mutual_blocks: Sequence[nn.Module],
+        head: DetectionHead,
+        config: ModelConfig,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.motion_encoder = motion_encoder
+        self.joint_learner = joint_learner
+        self.mutual_blocks = nn.ModuleList(mutual_blocks)
+        self.head = head
+        self.config = config
+        self.backbone_frozen = False
+
+    def freeze_backbone(self) -> None:
+        """Fix the per-frame part: no gradients, and its BatchNorm stays in eval mode under `train()`."""
+        self.backbone_frozen = True
+        self.backbone.requires_grad_(False)
+        self.backbone.eval()
+
+    def train(self, mode: bool = True) -> "JMPose":
+        """Switch the mode of all parts but a frozen backbone."""
+        super().train(mode)
+        if self.backbone_frozen:
+            self.backbone.eval()
+        return self
+
+    def encode(self, images: Tensor) -> FrameFeatures:
+        """Run the backbone on normalised pictures `[N, 3, H, W]`."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.backbone_frozen):
+            stages = self.backbone.stage_features(images)
+            heatmaps = self.backbone.heatmap_head(stages[-1])
+        return FrameFeatures(tuple(stages[-self.config.motion_stages :]), heatmaps)
+
+    def forward(self, windows: Tensor, exists: Tensor | None = None) -> JMPoseOutput:
+        """Estimate the key frames' heatmaps.
+
+        Args:
+            windows: `[B, T, 3, H, W]` normalised crops, RGB, in time order, the same image region in all frames.
+                A frame that does not exist is a repeat of the nearest one that does.
+            exists: `[B, T]` bool, False for such repeats; None when all frames exist.
+        """
+        b, t = windows.shape[:2]
+        frames = self.encode(windows.flatten(0, 1))  # of B*T pictures
+        rows = torch.arange(b * t, device=windows.device).view(b, t)
+        return self.fuse(frames.windows(rows), exists)
+
+    def fuse(self, windows: FrameFeatures, exists: Tensor | None = None) -> JMPoseOutput:
+        """Run the temporal part on features computed before.
+
+        Args:
+            windows: From `encode(...).windows(rows)`: stages `[B, T, C_s, h, w]`, heatmaps `[B, T, K, h, w]`.
+            exists: As in `forward`.
+        """
+        initial, key = windows.heatmaps, self.config.preprocess.key_index
+        b, t = initial.shape[:2]
+        if t != self.config.preprocess.frames:
+            raise ValueError(f"{self.config.name} takes {self.config.preprocess.frames} frames, got {t}")
+        if exists is None:
+            exists = torch.ones(b, t, dtype=torch.bool, device=initial.device)
+        context = initial.flatten(1, 2)  # [B, T*K, h, w]
+        motion = self.motion_encoder(windows.stages, exists)  # [B, C, h, w]
+        joint = self.joint_learner(context, motion)  # [B, C, h, w]
+        motions, joints = [], []
+        for block in self.mutual_blocks:
+            motion, joint = block(motion, joint)
+            motions.append(motion)
+            joints.append(joint)
+        inputs = [motion, joint]
+        if self.config.head_context != "none":
+            inputs.append(context)
+        if self.config.head_context == "heatmaps+features":
+            inputs.append(windows.stages[-1][:, key])
+        heatmaps = self.head(inputs, initial[:, key])  # [B, K, h, w]
+        # A window of one real frame has nothing to add to the single-frame estimate.
+        supported = exists.sum(1) > 1
+        heatmaps = torch.where(supported[:, None, None, None], heatmaps, initial[:, key])
+        return JMPoseOutput(heatmaps, initial, tuple(motions), tuple(joints), key)
+
+
+def build_model(config: ModelConfig) -> JMPose:
+    """Build the network of `config` with random weights.
+
+    Raises:
+        ConfigError: the backbone does not exist or has other channels than `config` says.
+    """
+    return assemble(_build_backbone(config), config)
+
+
+def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
+    """Put the temporal part of `config` on a given backbone."""
+    window, c = config.preprocess, config.channels
+    joints = len(window.keypoints)
+    context = window.frames * joints
+    extra = {"none": 0, "heatmaps": context, "heatmaps+features": context + backbone.channels}
+    head = DetectionHead(
+        2 * c + extra[config.head_context],
+        config.head_channels,
+        joints=joints,
+        blocks=config.head_blocks,
+        identity_start=config.identity_start,
+    )
+    learner = (
+        JointLearner(
+            context,
+            c,
+            groups=config.offset_groups,
+            dilation=config.dilation,
+            learn_offsets=config.joint_offsets,
+        )
+        if config.joint_learner
+        else PlainJointFeature(c)
+    )
+    mutual = [MutualBlock(c, heads=config.heads) for _ in range(config.mutual_blocks)]
+    return JMPose(backbone, _build_motion_encoder(backbone, config), learner, mutual, head, config)
+
+
+def _build_motion_encoder(backbone: Backbone, config: ModelConfig) -> MotionEncoder:
+    key, blocks = config.preprocess.key_index, config.motion_blocks
+    if not config.motion:
+        return KeyFrameFeature(backbone.channels, config.channels, key=key, blocks=blocks)
+    channels: Sequence[int] = (backbone.channels,)
+    if config.motion_stages == 4:
+        if not isinstance(backbone, HRNetBackbone):
+            raise ConfigError(f"motion_stages is 4 with a {type(backbone).__name__}", "4 stages need an HRNet")
+        channels = backbone.stage_channels
+    return FeatureDifference(
+        channels,
+        config.channels,
+        frames=config.preprocess.frames,
+        key=key,
+        blocks=blocks,
+        groups=config.offset_groups,
+    )
+
+
+def _build_backbone(config: ModelConfig) -> Backbone:
+    spec, joints = config.backbone, len(config.preprocess.keypoints)
+    try:
+        if spec.kind == "pyramid":
+            return PyramidBackbone(spec.timm_name, channels=spec.channels, joints=joints)
+        backbone = HRNetBackbone(spec.timm_name, joints=joints)
+    except ValueError as error:
+        raise ConfigError(f"backbone of {config.name}: {error}") from error
+    if backbone.channels != spec.channels:
+        raise ConfigError(
+            f"backbone.channels is {spec.channels}, {spec.timm_name} has {backbone.channels}",
+            f"backbone.channels = {backbone.channels}",
+        )
+    return backbone

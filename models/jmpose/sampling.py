@@ -1,0 +1,112 @@
+"""Person crops: from a box to an affine, and from frames to network inputs on the frames' device.
+
+Coordinates are (x, y) with pixel centres at integers, in crops and in images.
+"""
+
+import torch
+from torch import Tensor
+
+from jmpose.config import Preprocess
+
+# Crop pixels in one pass: on a CPU the buffers of a pass should stay in cache, elsewhere few passes count more.
+_PIXELS_AT_ONCE_CPU = 1 << 16
+_PIXELS_AT_ONCE = 1 << 22
+
+
+def crop_affine(boxes_xyxy_px: Tensor, preprocess: Preprocess) -> Tensor:
+    """Place a crop over each box: same centre, the input's aspect ratio, enlarged by `box_padding`.
+
+    Args:
+        boxes_xyxy_px: `[N, 4]` floating corners in image pixels; sides below one pixel count as one.
+        preprocess: Gives input size and padding.
+
+    Returns:
+        `[N, 2, 3]`: maps (x, y, 1) in crop pixels to image pixels. Scale and shift only.
+    """
+    height, width = preprocess.input_height, preprocess.input_width
+    low, high = boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:]
+    side = (high - low).clamp(min=1.0) * preprocess.box_padding
+    # Image pixels for a crop pixel, such that the whole enlarged box fits.
+    scale = torch.maximum(side[:, 0] / width, side[:, 1] / height)
+    crop_centre = scale.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    affine = torch.zeros(len(boxes_xyxy_px), 2, 3, dtype=scale.dtype, device=scale.device)
+    affine[:, 0, 0] = scale
+    affine[:, 1, 1] = scale
+    affine[:, :, 2] = (low + high) / 2 - scale[:, None] * crop_centre
+    return affine
+
+
+def sample_crops(frames: Tensor, frame_index: Tensor, crop_to_image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut crops out of uint8 frames by bilinear interpolation; what lies outside a frame is black.
+
+    Equals `cv2.warpAffine(..., INTER_LINEAR | WARP_INVERSE_MAP, BORDER_CONSTANT)` before its rounding.
+    Only the sampled pixels are converted to float. A crop does not depend on the others in the call.
+
+    Args:
+        frames: `[F, H, W, 3]` uint8, contiguous, RGB.
+        frame_index: `[N]` int64, the frame of each crop, on any device.
+        crop_to_image: `[N, 2, 3]` float, crop pixels to image pixels.
+        size: (h, w) of the crops.
+
+    Returns:
+        `[N, 3, h, w]` float32, 0..255, on the device of `frames`.
+
+    Raises:
+        ValueError: frames of another dtype or shape, a frame index out of range, or an affine that is not finite.
+    """
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+        raise ValueError(f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [F, H, W, 3]")
+    count = len(frame_index)
+    if count and not 0 <= int(frame_index.min()) <= int(frame_index.max()) < len(frames):
+        raise ValueError(f"frame_index runs to {int(frame_index.max())}, there are {len(frames)} frames")
+    if not bool(crop_to_image.isfinite().all()):
+        raise ValueError("crop_to_image has values that are not finite")
+    index = frame_index.to(frames.device)
+    affine = crop_to_image.to(frames.device, torch.float32)
+    crops = torch.empty(count, 3, *size, device=frames.device)
+    at_once = _PIXELS_AT_ONCE if frames.is_cuda else _PIXELS_AT_ONCE_CPU
+    step = max(1, at_once // (size[0] * size[1]))
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        crops[part] = _sample(frames, index[part], affine[part], size)
+    return crops
+
+
+def _sample(frames: Tensor, index: Tensor, affine: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sample one chunk; gives `[n, 3, h, w]`."""
+    _, height, width, _ = frames.shape
+    rows = torch.arange(size[0], device=frames.device, dtype=torch.float32)[:, None]
+    columns = torch.arange(size[1], device=frames.device, dtype=torch.float32)
+    a = affine[:, :, :, None, None]  # [n, 2, 3, 1, 1]
+    x = a[:, 0, 0] * columns + (a[:, 0, 1] * rows + a[:, 0, 2])  # [n, h, w]
+    y = a[:, 1, 0] * columns + (a[:, 1, 1] * rows + a[:, 1, 2])
+    bytes_ = frames.reshape(-1)
+    first = index[:, None, None] * height
+    crops = torch.zeros(len(index), 3, *size, device=frames.device)
+    vertical = _neighbours(y, height)
+    for column, column_weight in _neighbours(x, width):
+        for row, row_weight in vertical:
+            start = ((first + row) * width + column).mul_(3)  # byte of the pixel's red
+            weight = row_weight * column_weight
+            for channel in range(3):
+                tap = bytes_.index_select(0, (start + channel).flatten()).view_as(x)
+                crops[:, channel].addcmul_(tap.float(), weight)
+    return crops
+
+
+def _neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Give the two pixels around a position on one axis as (index inside the frame, weight), 0 outside."""
+    low = position.floor()
+    part = position - low
+    pairs = []
+    for pixel, weight in ((low, 1 - part), (low + 1, part)):
+        inside = pixel.clamp(0, size - 1)
+        pairs.append((inside.long(), weight * (inside == pixel)))
+    return pairs
+
+
+def normalise(crops: Tensor, preprocess: Preprocess) -> Tensor:
+    """Apply mean and std to crops `[..., 3, h, w]` in 0..255."""
+    mean = crops.new_tensor(preprocess.mean)[:, None, None] * 255
+    std = crops.new_tensor(preprocess.std)[:, None, None] * 255
+    return (crops - mean) / std

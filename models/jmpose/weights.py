@@ -1,0 +1,152 @@
+"""Weights on disk: one safetensors file that carries its configuration, and the same as JSON beside it."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from jmpose.config import ModelConfig
+from jmpose.errors import ConfigError, WeightsError
+from jmpose.network import JMPose, build_model
+
+_METADATA_KEY = "jmpose_config"
+_HALF_MAX = torch.finfo(torch.float16).max
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_model(model: JMPose, path: Path, *, half: bool = False) -> Path:
+    """Write `NAME.safetensors` and `NAME.json`, each by way of a `.partial` file.
+
+    Args:
+        model: What to save; its configuration is stored in both files.
+        path: The `.safetensors` file, or a folder, where the file is named after the configuration.
+        half: Store matrices and kernels as float16, half the size; vectors stay float32.
+
+    Returns:
+        The path of the safetensors file.
+
+    Raises:
+        WeightsError: another suffix, or values that float16 cannot hold.
+    """
+    if path.is_dir():
+        path = path / f"{model.config.name}.safetensors"
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"weights are to be saved as {path}", "a folder, or a name that ends in .safetensors")
+    state = {name: _stored(name, tensor, half=half) for name, tensor in model.state_dict().items()}
+    config = json.dumps(model.config.to_dict(), indent=2)
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(state, partial, metadata={_METADATA_KEY: config})
+    os.replace(partial, path)
+    partial.write_text(config + "\n", encoding="utf-8")
+    os.replace(partial, path.with_suffix(".json"))
+    return path
+
+
+def _stored(name: str, tensor: Tensor, *, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    if not (half and tensor.is_floating_point() and tensor.ndim > 1):
+        return tensor
+    if float(tensor.abs().max()) > _HALF_MAX:
+        raise WeightsError(f"{name} has values above {_HALF_MAX:.0f}, which float16 cannot hold", "half=False")
+    return tensor.half()
+
+
+def load_model(path: Path, *, device: torch.device | str = "cpu") -> JMPose:
+    """Build the model that a weights file describes and load it, in float32 and eval mode.
+
+    Args:
+        path: A `.safetensors` file, or a folder that holds exactly one.
+        device: Where the model goes.
+
+    Raises:
+        WeightsError: file missing, damaged, without configuration, or with weights that do not fit it.
+    """
+    path = _weights_file(path)
+    stored, state = _read(path)
+    config = _config(path, stored)
+    try:
+        model = build_model(config)
+    except ConfigError as error:
+        raise WeightsError(f"{path}: {error.message}", error.hint) from error
+    _check_fit(path, config, state, model.state_dict())
+    model.load_state_dict(state)
+    return model.to(device).eval()
+
+
+def _weights_file(path: Path) -> Path:
+    if path.is_dir():
+        found = sorted(path.glob("*.safetensors"))
+        if len(found) != 1:
+            names = ", ".join(f.name for f in found) or "none"
+            raise WeightsError(f"{path} holds {len(found)} weights files ({names})", "name one .safetensors file")
+        return found[0]
+    if not path.is_file():
+        raise WeightsError(f"weights file {path} does not exist", "a .safetensors file made by jmpose")
+    return path
+
+
+def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:
+    """Give the configuration stored in the file, if any, and its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            return metadata.get(_METADATA_KEY), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path} is damaged or no safetensors file: {error}", "copy or download the file again"
+        ) from error
+
+
+def _config(path: Path, stored: str | None) -> ModelConfig:
+    """Decode the configuration in the file, or the JSON beside it; if both exist they must agree."""
+    beside = path.with_suffix(".json")
+    configs = [(str(path), stored)] if stored is not None else []
+    if beside.is_file():
+        configs.append((str(beside), beside.read_text(encoding="utf-8", errors="replace")))
+    if not configs:
+        raise WeightsError(f"{path} carries no jmpose configuration", f"weights made by jmpose, or {beside} beside it")
+    decoded = []
+    for source, text in configs:
+        try:
+            decoded.append(ModelConfig.from_dict(json.loads(text)))
+        except json.JSONDecodeError as error:
+            raise WeightsError(f"the configuration in {source} is not JSON: {error}") from error
+        except ConfigError as error:
+            raise WeightsError(f"the configuration in {source}: {error.message}", error.hint) from error
+    if decoded[0] != decoded[-1]:
+        raise WeightsError(
+            f"{path} was saved with configuration {decoded[0].name!r}, {beside} says otherwise",
+            f"put back the JSON saved with the weights, or remove {beside.name}",
+        )
+    return decoded[0]
+
+
+def _check_fit(path: Path, config: ModelConfig, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Compare names and shapes of what is stored with what the model needs."""
+    missing = [name for name in expected if name not in state]
+    unknown = [name for name in state if name not in expected]
+    differing = [
+        f"{name} {list(state[name].shape)} for {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", differing))
+        if names
+    ]
+    if problems:
+        raise WeightsError(
+            f"{path} does not hold the weights of configuration {config.name!r}: {'; '.join(problems)}",
+            "weights and configuration saved by the same version of jmpose",
+        )

@@ -1,0 +1,175 @@
+"""`jmpose infer` as users call it, on the example clip with the shipped weights."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.main import app
+from tests.conftest import ROOT
+
+CLIP = ROOT / "examples" / "street.mp4"
+
+
+def infer(*arguments: object) -> int:
+    """Run in this process; a JmposeError comes through as it is."""
+    result = CliRunner().invoke(app, ["infer", *map(str, arguments)])
+    if isinstance(result.exception, JmposeError):
+        raise result.exception
+    return result.exit_code
+
+
+def command(*arguments: object, **kwargs: object) -> "subprocess.CompletedProcess[str]":
+    words = [sys.executable, "-m", "jmpose_cli.main", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory) -> Path:
+    """Results of twelve frames, with every format and the overlay."""
+    out = tmp_path_factory.mktemp("short")
+    assert infer(CLIP, "--out", out, "--frames", "0:12", "--format", "coco,posetrack18,csv", "--quiet") == 0
+    return out / "street"
+
+
+def read(folder: Path, name: str) -> dict:
+    return json.loads((folder / name).read_text())
+
+
+def test_help_is_immediate_and_loads_no_torch():
+    code = (
+        "import sys; sys.argv = ['jmpose', '--help']\n"
+        "from jmpose_cli.main import run\n"
+        "try: run()\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *(m for m in ('torch', 'cv2', 'numpy', 'pydantic') if m in sys.modules))"
+    )
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        times.append(time.monotonic() - started)
+    assert "infer" in shown.stdout and shown.stdout.rstrip().endswith("LOADED")
+    assert min(times) < 1.0  # 0.3 s on a quiet machine
+
+
+def test_every_file_is_there_and_nothing_else(short_run):
+    names = {"keypoints.coco.json", "posetrack18.json", "keypoints.csv", "overlay.mp4", "run.json"}
+    assert {p.name for p in short_run.iterdir()} == names
+
+
+def test_people_are_found_and_tracked(short_run):
+    coco, record = read(short_run, "keypoints.coco.json"), read(short_run, "run.json")
+    assert [image["frame_index"] for image in coco["images"]] == list(range(12))
+    assert record["frames"] == 12 and record["people"] == len(coco["annotations"]) >= 12
+    ids = {a["track_id"] for a in coco["annotations"]}
+    assert record["tracks"] == len(ids) and min(ids) >= 1
+    longest = max(sum(a["track_id"] == i for a in coco["annotations"]) for i in ids)
+    assert longest >= 10
+
+
+def test_the_record_says_what_ran(short_run):
+    record = read(short_run, "run.json")
+    assert record["device"] == "cpu" and record["precision"] == "fp32"
+    assert all(len(w["sha256"]) == 64 for w in record["weights"].values())
+    assert {"decode", "detect", "track", "pose", "write", "draw", "encode"} <= set(record["stage_s"])
+    assert record["config"]["decode"]["frames"] == [0, 12]
+
+
+@pytest.mark.parametrize("options", [("--batch", 1), ("--batch", 5), ("--batch", 64)])
+def test_the_batch_does_not_change_the_result(short_run, tmp_path, options):
+    assert infer(CLIP, "--out", tmp_path, "--frames", "0:12", "--no-overlay", "--quiet", *options) == 0
+    for name in ("posetrack18.json",):
+        assert (tmp_path / "street" / name).read_bytes() == (short_run / name).read_bytes()
+    ours, other = (read(f, "keypoints.coco.json") for f in (tmp_path / "street", short_run))
+    assert ours["annotations"] == other["annotations"] and ours["images"] == other["images"]
+
+
+def test_smoothing_keeps_the_raw_joints(short_run, tmp_path):
+    assert infer(CLIP, "--out", tmp_path, "--frames", "0:24", "--smooth", "--quiet") == 0
+    smooth = read(tmp_path / "street", "keypoints.coco.json")["annotations"]
+    raw = {(a["image_id"], a["track_id"]): a for a in read(short_run, "keypoints.coco.json")["annotations"]}
+    pairs = [(a, raw[key]) for a in smooth if (key := (a["image_id"], a["track_id"])) in raw and a["image_id"] < 8]
+    assert len(pairs) >= 8
+    assert all(a["keypoints_raw"] == b["keypoints"] for a, b in pairs)
+    assert any(a["keypoints"] != b["keypoints"] for a, b in pairs)
+    assert (tmp_path / "street" / "overlay.mp4").is_file()
+    assert not list((tmp_path / "street").glob("*.partial"))
+
+
+def test_own_boxes_replace_the_detector(short_run, tmp_path):
+    truth = ROOT / "examples" / "street.posetrack18.json"
+    assert infer(CLIP, "--out", tmp_path, "--boxes", truth, "--frames", "0:6", "--no-overlay", "--quiet") == 0
+    wanted = json.loads(truth.read_text())
+    first = [i["id"] for i in wanted["images"][:6]]
+    expected = {a["track_id"] for a in wanted["annotations"] if a["image_id"] in first and "bbox" in a}
+    found = {a["track_id"] for a in read(tmp_path / "street", "keypoints.coco.json")["annotations"]}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "most"), [(("--max-people", 1), 1), (("--min-box-score", 0.99), 0), (("--max-people", 2), 2)]
+)
+def test_people_can_be_limited(tmp_path, options, most):
+    assert infer(CLIP, "--out", tmp_path, "--frames", "0:8", "--no-overlay", "--quiet", *options) == 0
+    coco = read(tmp_path / "street", "keypoints.coco.json")
+    counts = [sum(a["image_id"] == i["id"] for a in coco["annotations"]) for i in coco["images"]]
+    assert max(counts) <= most and len(coco["images"]) == 8
+
+
+def test_other_options_run(tmp_path):
+    options = ["--flip-test", "--detect-every", 2, "--decoder", "pyav", "--black-background", "--time", "0:0.3"]
+    assert infer(CLIP, "--out", tmp_path, "--precision", "bf16", "--quiet", *options) == 0
+    record = read(tmp_path / "street", "run.json")
+    assert record["precision"] == "bf16" and record["video"]["decoder"] == "pyav" and record["frames"] >= 7
+
+
+def test_existing_results_stay_without_overwrite(short_run):
+    before = (short_run / "run.json").read_bytes()
+    with pytest.raises(JmposeError, match="results exist already for street") as caught:
+        infer(CLIP, "--out", short_run.parent, "--quiet")
+    assert "--overwrite" in caught.value.hint and (short_run / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.mp4"], r"none\.mp4: no such file or folder"),
+        ([CLIP, "--device", "cuda:77"], "--device cuda:77: torch .* sees"),
+        ([CLIP, "--device", "tpu"], "--device tpu: unknown"),
+        ([CLIP, "--precision", "fp16", "--device", "cpu"], "the CPU has no half precision"),
+        ([CLIP, "--model", "nope"], "--model nope: is neither a shipped name nor a file"),
+        ([CLIP, "--detector", "nope.pt"], r"--detector nope\.pt: is neither"),
+        ([CLIP, "--boxes", "nope.json"], r"nope\.json"),
+        ([CLIP, "--config", "nope.yaml"], r"nope\.yaml: cannot be read"),
+        ([CLIP, "--set", "people.nope=1"], r"unknown setting 'people\.nope'"),
+        ([CLIP, "--frames", "9:3"], "9:3 is an empty range"),
+        ([CLIP, "--frames", "x"], "A:B"),
+        ([CLIP, "--format", "xml"], "xml"),
+        ([CLIP, "--out", "/proc/nowhere"], "/proc/nowhere"),
+        ([CLIP, CLIP.parent, "--boxes", CLIP], "a boxes file belongs to one video"),
+    ],
+)
+def test_bad_usage_is_one_clear_error(arguments, message, tmp_path, monkeypatch):
+    if "--out" not in arguments:
+        arguments = [*arguments, "--out", tmp_path]
+    with pytest.raises(JmposeError, match=message):
+        infer(*arguments)
+
+
+def test_usage_errors_exit_with_2_and_no_traceback(tmp_path):
+    shown = command("infer", tmp_path / "none.mp4", "--out", tmp_path / "o")
+    assert shown.returncode == 2 and "error:" in shown.stderr and "Traceback" not in shown.stderr
+    assert command("infer", CLIP, "--decoder", "vlc").returncode == 2
+
+
+def test_a_failed_input_does_not_stop_the_others(tmp_path):
+    (tmp_path / "text.mp4").write_text("this is no video")
+    shown = command("infer", tmp_path / "text.mp4", CLIP, "--out", tmp_path / "o", "--frames", "0:4", "--no-overlay")
+    assert shown.returncode == 1 and "text" in shown.stderr and "1 of 2 inputs failed" in shown.stderr
+    assert (tmp_path / "o" / "street" / "run.json").is_file() and not (tmp_path / "o" / "text").exists()

@@ -1,0 +1,112 @@
+import json
+import subprocess
+import sys
+from typing import Any
+
+import jmpose
+import pytest
+from jmpose.config import CONFIGS, ModelConfig, Preprocess
+from jmpose.errors import ConfigError
+
+from tests.jmpose.tiny_model import TINY, tiny_config
+
+
+@pytest.mark.parametrize("config", [*CONFIGS.values(), tiny_config(io_estimator=None)], ids=lambda c: c.name)
+def test_json_round_trip(config: ModelConfig) -> None:
+    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_named_configs_are_what_their_names_say() -> None:
+    nano, hrnet = CONFIGS["nano"].preprocess, CONFIGS["hrnet-w48"].preprocess
+    assert (nano.input_height, nano.input_width, nano.frames, nano.heatmap_size) == (256, 192, 3, (64, 48))
+    assert (hrnet.input_height, hrnet.input_width, hrnet.frames, hrnet.heatmap_size) == (384, 288, 5, (96, 72))
+    assert (nano.key_index, hrnet.key_index) == (1, 2)
+    assert len(nano.keypoints) == 19 and len(hrnet.keypoints) == 17
+    assert nano.window_times_s == pytest.approx((-2 / 30, 0, 2 / 30))
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """TINY as plain values with one of them replaced; `path` is dotted."""
+    values = json.loads(json.dumps(TINY.to_dict()))
+    *parents, last = path.split(".")
+    place = values
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return values
+
+
+BAD = [
+    ("mutual_block", 2, "unknown setting mutual_block; the nearest is mutual_blocks"),
+    ("preprocess.input_hight", 64, r"unknown setting preprocess.input_hight; the nearest is preprocess.input_height"),
+    ("channels", "8", "channels is '8'"),
+    ("channels", True, "channels is True"),
+    ("channels", 0, "channels is 0"),
+    ("head_blocks", 0, "head_blocks is 0"),
+    ("motion_blocks", -1, "motion_blocks is -1"),
+    ("heads", 3, "heads is 3 with 8 channels"),
+    ("offset_groups", 0, "offset_groups is 0 with 8 channels"),
+    ("mutual_blocks", 5, "mutual_blocks is 5"),
+    ("mutual_blocks", 0, "io_estimator is 'bounds' without mutual blocks"),
+    ("motion_stages", 2, "motion_stages is 2"),
+    ("motion_stages", 4, "motion_stages is 4 with a pyramid backbone"),
+    ("head_context", "all", "head_context is 'all'"),
+    ("io_estimator", "mi", "io_estimator is 'mi'"),
+    ("io_weight", -1, "io_weight is -1"),
+    ("backbone", "hrnet", "backbone is 'hrnet'"),
+    ("backbone.kind", "vit", "backbone.kind is 'vit'"),
+    ("backbone.channels", 0, "backbone channels is 0"),
+    ("preprocess.input_height", 100, "input_height is 100"),
+    ("preprocess.keypoint_set", "coco", "keypoint_set is 'coco'"),
+    ("preprocess.window_offsets", [0, 1], r"window_offsets is \[0, 1\]"),
+    ("preprocess.window_offsets", [-1, 1], r"window_offsets is \[-1, 1\]"),
+    ("preprocess.window_offsets", [1, 0, -1], r"window_offsets is \[1, 0, -1\]"),
+    ("preprocess.window_offsets", 3, "preprocess.window_offsets is 3"),
+    ("preprocess.window_offsets", [-1, 0, 1.5], r"preprocess.window_offsets\[2\] is 1.5"),
+    ("preprocess.heatmap_sigma", 0, "heatmap_sigma is 0"),
+    ("preprocess.box_padding", 0.5, "box_padding is 0.5"),
+    ("preprocess.mean", [0.5], "mean has 1 values"),
+    ("preprocess.std", [0.2, 0.2, 0.0], r"std is \[0.2, 0.2, 0.0\]"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BAD)
+def test_bad_value_is_named(path: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig.from_dict(changed(path, value))
+
+
+def test_four_stages_without_motion_are_refused() -> None:
+    values = CONFIGS["hrnet-w48"].to_dict() | {"motion": False, "motion_stages": 4}
+    with pytest.raises(ConfigError, match="motion_stages is 4 without motion"):
+        ModelConfig.from_dict(values)
+
+
+def test_missing_setting_is_named() -> None:
+    values = TINY.to_dict()
+    del values["channels"]
+    with pytest.raises(ConfigError, match="missing setting channels"):
+        ModelConfig.from_dict(values)
+
+
+def test_a_list_is_no_configuration() -> None:
+    with pytest.raises(ConfigError, match="ModelConfig is "):
+        ModelConfig.from_dict([1])  # type: ignore[arg-type]
+
+
+def test_whole_number_passes_for_a_float() -> None:
+    sigma = Preprocess(64, 32, "coco17", heatmap_sigma=2.0, window_offsets=(-1, 0, 1)).heatmap_sigma
+    assert ModelConfig.from_dict(changed("preprocess.heatmap_sigma", 2)).preprocess.heatmap_sigma == sigma
+
+
+def test_package_exports_exist_and_configs_need_no_torch() -> None:
+    for name in jmpose._HOME:
+        assert getattr(jmpose, name).__name__ if callable(getattr(jmpose, name)) else True
+    assert set(jmpose._HOME) <= set(dir(jmpose))
+    code = "import sys, jmpose; jmpose.CONFIGS, jmpose.KEYPOINT_SETS; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_package_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'build'"):
+        _ = jmpose.build

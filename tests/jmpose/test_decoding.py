@@ -1,0 +1,115 @@
+import pytest
+import torch
+from jmpose.config import CONFIGS
+from jmpose.decoding import decode_argmax, decode_dark, flip_average, predict_heatmaps
+from jmpose.keypoints import COCO17
+from jmpose.sampling import crop_affine
+from jmpose.targets import crop_to_image, gaussian_targets, heatmap_to_crop
+from torch import Tensor
+
+from tests.jmpose.tiny_model import stir, tiny_model, tiny_windows
+
+
+def gaussians(centres: Tensor, *, size: tuple[int, int], sigma: float) -> Tensor:
+    """Maps `[N, h, w]` with peaks at (x, y) `[N, 2]` in heatmap pixels."""
+    return gaussian_targets(heatmap_to_crop(centres), torch.ones(len(centres)), heatmap_size=size, sigma=sigma)
+
+
+def centres_in(size: tuple[int, int], count: int = 2000) -> Tensor:
+    """Random places, up to half a pixel beyond the outermost pixel centres."""
+    h, w = size
+    return torch.rand(count, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([w, h]) - 0.5
+
+
+@pytest.mark.parametrize(("size", "sigma"), [((64, 48), 2.0), ((96, 72), 3.0), ((16, 8), 1.0)])
+def test_dark_is_exact_for_gaussians_also_at_the_border(size: tuple[int, int], sigma: float) -> None:
+    centres = centres_in(size)
+    xy, scores = decode_dark(gaussians(centres, size=size, sigma=sigma), sigma=sigma)
+    assert xy.dtype == scores.dtype == torch.float32
+    assert (xy - centres).abs().max().item() < 0.05
+    assert scores.min().item() > 0.75 and scores.max().item() <= 1
+
+
+def test_argmax_is_half_a_pixel_off() -> None:
+    centres = centres_in((64, 48))
+    maps = gaussians(centres, size=(64, 48), sigma=2.0)
+    xy, scores = decode_argmax(maps)
+    assert 0.45 < (xy - centres).abs().max().item() <= 0.5001
+    assert torch.equal(scores, decode_dark(maps, sigma=2.0)[1])
+
+
+def test_dark_beats_argmax_on_noisy_maps() -> None:
+    centres = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([30, 46]) + 8.5
+    maps = gaussians(centres, size=(64, 48), sigma=2.0) * 0.7
+    maps = maps + 0.05 * torch.randn(maps.shape, generator=torch.Generator().manual_seed(1))
+    dark = (decode_dark(maps, sigma=2.0)[0] - centres).norm(dim=-1).mean()
+    highest = (decode_argmax(maps)[0] - centres).norm(dim=-1).mean()
+    assert dark.item() < 0.2 < highest.item() / 2
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 1.0, 1e-30, 1e30])
+def test_flat_maps_give_their_first_pixel(value: float) -> None:
+    xy, scores = decode_dark(torch.full((2, 3, 16, 8), value), sigma=1.0)
+    assert scores.unique().tolist() == [min(max(torch.tensor(value).item(), 0), 1)]
+    if value <= 0:
+        assert xy.abs().max().item() == 0
+    assert xy.isfinite().all()
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 7), (15, 0), (15, 7), (0, 3), (8, 0), (8, 4)])
+@pytest.mark.parametrize("background", [0.0, -5.0])
+def test_single_pixels_are_found(place: tuple[int, int], background: float) -> None:
+    maps = torch.full((1, 16, 8), background)
+    maps[0, place[0], place[1]] = 2.0
+    xy, scores = decode_dark(maps, sigma=1.0)
+    assert (xy[0] - torch.tensor([place[1], place[0]])).abs().max().item() <= 1
+    assert scores.item() == 1
+
+
+def test_noise_gives_finite_joints_inside_the_map() -> None:
+    maps = torch.randn(200, 17, 16, 8, generator=torch.Generator().manual_seed(0))
+    xy, scores = decode_dark(maps, sigma=1.0)
+    assert xy.isfinite().all() and scores.isfinite().all()
+    assert xy.min().item() >= -1 and (xy - torch.tensor([7, 15])).max().item() <= 1
+
+
+def test_half_precision_maps_are_decoded_in_float32() -> None:
+    maps = gaussians(torch.tensor([[20.3, 30.6]]), size=(64, 48), sigma=2.0)
+    xy, _ = decode_dark(maps.half(), sigma=2.0)
+    assert xy.dtype == torch.float32 and (xy - torch.tensor([20.3, 30.6])).abs().max().item() < 0.05
+
+
+def test_result_does_not_depend_on_the_batch() -> None:
+    maps = torch.randn(5, 17, 16, 8, generator=torch.Generator().manual_seed(0))
+    together = decode_dark(maps, sigma=1.0)[0]
+    alone = torch.cat([decode_dark(m[None], sigma=1.0)[0] for m in maps])
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+def test_joint_comes_back_to_its_place_in_the_image() -> None:
+    window = CONFIGS["nano"].preprocess
+    affine = crop_affine(torch.tensor([[300.0, 100.0, 420.0, 460.0]]), window)
+    joint = torch.tensor([[[333.3, 222.2]]])
+    in_crop = (joint - affine[:, None, :, 2]) / affine[:, 0, 0]
+    maps = gaussian_targets(in_crop, torch.ones(1, 1), heatmap_size=window.heatmap_size, sigma=window.heatmap_sigma)
+    xy, _ = decode_dark(maps, sigma=window.heatmap_sigma)
+    assert torch.allclose(crop_to_image(heatmap_to_crop(xy), affine), joint, atol=0.01)
+
+
+def test_flip_average_of_a_mirrored_pose_is_the_pose() -> None:
+    centres = torch.rand(17, 2, generator=torch.Generator().manual_seed(0)) * 8
+    maps = gaussians(centres, size=(16, 8), sigma=1.0)
+    mirror_image = torch.stack([7 - centres[:, 0], centres[:, 1]], 1)[list(COCO17.flip_index)]
+    mirrored = gaussians(mirror_image, size=(16, 8), sigma=1.0)
+    assert torch.allclose(flip_average(maps[None], mirrored[None], COCO17.flip_index)[0], maps, atol=1e-6)
+
+
+def test_flip_test_is_symmetric() -> None:
+    """The flip test of the mirrored window is the mirror image of the flip test."""
+    model = stir(tiny_model()).eval()
+    windows, exists = tiny_windows(), torch.tensor([[True, True, True], [True, True, False]])
+    straight = predict_heatmaps(model, windows, exists, flip_test=True)
+    mirrored = predict_heatmaps(model, windows.flip(-1), exists, flip_test=True)
+    assert torch.allclose(mirrored.flip(-1)[:, list(COCO17.flip_index)], straight, atol=1e-5)
+    assert not torch.allclose(straight, predict_heatmaps(model, windows, exists), atol=1e-3)
+    assert torch.equal(predict_heatmaps(model, windows, exists), model(windows, exists).heatmaps)

@@ -1,0 +1,77 @@
+import math
+
+import pytest
+import torch
+from jmpose.losses import JMPoseLoss, heatmap_loss
+from jmpose.network import JMPoseOutput
+from jmpose.targets import gaussian_targets
+
+from tests.jmpose.tiny_model import tiny_config, tiny_model, tiny_windows
+
+
+def test_hand_computed() -> None:
+    heatmaps = torch.zeros(1, 3, 2, 2)
+    targets = torch.zeros(1, 3, 2, 2)
+    targets[0, 0, 0, 0] = 1.0  # squared error 1
+    targets[0, 1] = 0.5  # squared error 4 * 0.25
+    targets[0, 2] = 9.0  # invisible
+    loss = heatmap_loss(heatmaps, targets, torch.tensor([[1.0, 3.0, 0.0]]), sigma=1.0)
+    assert loss.item() == pytest.approx((1 * 1 + 3 * 1) / 4 / math.pi)
+
+
+@pytest.mark.parametrize(("size", "sigma"), [((64, 48), 2.0), ((96, 72), 3.0)])
+def test_empty_heatmaps_cost_one_at_every_size(size: tuple[int, int], sigma: float) -> None:
+    targets = gaussian_targets(torch.full((1, 1, 2), 100.3), torch.ones(1, 1), heatmap_size=size, sigma=sigma)
+    loss = heatmap_loss(torch.zeros_like(targets), targets, torch.ones(1, 1), sigma=sigma)
+    assert loss.item() == pytest.approx(1, rel=1e-3)
+
+
+def test_no_visible_joint_costs_nothing_and_has_finite_gradients() -> None:
+    heatmaps = torch.rand(1, 2, 4, 4, requires_grad=True)
+    loss = heatmap_loss(heatmaps, torch.ones(1, 2, 4, 4), torch.zeros(1, 2), sigma=1.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert heatmaps.grad is not None and heatmaps.grad.abs().max().item() == 0
+
+
+@pytest.mark.parametrize("estimator", ["bounds", "kl"])
+def test_total_is_made_of_its_terms(estimator: str) -> None:
+    config = tiny_config(io_estimator=estimator, io_weight=0.5)
+    model, loss = tiny_model(config), JMPoseLoss(config)
+    targets = torch.rand(2, 3, 17, 16, 8)
+    weights = torch.ones(2, 3, 17)
+    terms = loss(model(tiny_windows()), targets[:, 1], weights[:, 1], initial_targets=targets, initial_weights=weights)
+    total = terms.heatmap + terms.initial + 0.5 * terms.information + terms.estimator
+    assert terms.total.item() == pytest.approx(total.item())
+    assert terms.initial.item() > 0 and terms.estimator.item() > 0 and terms.information.item() != 0
+    assert len(loss.information) == config.mutual_blocks
+
+
+def test_initial_heatmaps_are_left_out_on_demand() -> None:
+    config = tiny_config(io_estimator=None)
+    terms = JMPoseLoss(config)(tiny_model(config)(tiny_windows()), torch.rand(2, 17, 16, 8), torch.ones(2, 17))
+    assert terms.initial.item() == terms.information.item() == terms.estimator.item() == 0
+    assert terms.total.item() == terms.heatmap.item()
+
+
+def test_initial_targets_need_weights() -> None:
+    config = tiny_config(io_estimator=None)
+    maps = torch.zeros(1, 17, 16, 8)
+    output = JMPoseOutput(maps, maps[:, None], (), (), 0)
+    with pytest.raises(ValueError, match="initial_targets need initial_weights"):
+        JMPoseLoss(config)(output, maps, torch.ones(1, 17), initial_targets=maps[:, None])
+
+
+def test_information_gradients_reach_both_streams_but_estimator_gradients_do_not() -> None:
+    config = tiny_config()
+    model, loss = tiny_model(config), JMPoseLoss(config)
+    terms = loss(model(tiny_windows()), torch.rand(2, 17, 16, 8), torch.ones(2, 17))
+    ours, theirs = list(model.mutual_blocks.parameters()), list(loss.parameters())
+    reached = torch.autograd.grad(terms.information, ours, retain_graph=True, allow_unused=True)
+    assert all(g is not None for g in reached)
+    assert not terms.information.requires_grad or all(
+        g is None for g in torch.autograd.grad(terms.information, theirs, retain_graph=True, allow_unused=True)
+    )
+    untouched = torch.autograd.grad(terms.estimator, ours, retain_graph=True, allow_unused=True)
+    assert all(g is None for g in untouched)
+    assert all(g is not None for g in torch.autograd.grad(terms.estimator, theirs, allow_unused=True))
