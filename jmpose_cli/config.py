@@ -53,7 +53,6 @@ class PeopleConfig(_Section):
     keep_box_score: float = Field(0.1, gt=0, lt=1, description="Score that is enough to continue a track.")
     max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")
     input_size: int | None = Field(None, ge=64, description="Detector input in pixels; None: as trained.")
-    tracker: Literal["bytetrack", "ocsort", "botsort"] = "bytetrack"
     lost_after_s: float = Field(1.0, gt=0, description="Seconds for which a lost person is remembered.")
     max_gap_s: float = Field(
         0.25, ge=0, description="Longest gap of a track that is filled by interpolation."

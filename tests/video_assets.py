@@ -1,8 +1,8 @@
 """Videos and images with known content, made when a test needs them.
 
-Each frame shows its number as a 4x4 grid of cells: the corners are red, green, blue and white (top left, top right, bottom
-left, bottom right), the other twelve cells are the bits of the number, white for 1 and black for 0, in reading order from the
-lowest. So a frame tells its number, its orientation and its colour order, also after lossy compression.
+Each frame shows its number as a 4x4 grid of cells: the corners are red, green, blue and white (top left, top right,
+bottom left, bottom right), the other twelve cells are the bits of the number, white for 1 and black for 0, in reading
+order from the lowest. So a frame tells its number, its orientation and its colour order, also after lossy compression.
 """
 
 from collections.abc import Sequence
@@ -63,6 +63,7 @@ def make_video(
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     key_frame_every: int = 12,
+    key_frames: Sequence[int] = (),
     codec_options: dict[str, str] | None = None,
     audio: str | None = None,
     time_base: Fraction = Fraction(1, 90000),
@@ -82,6 +83,7 @@ def make_video(
         codec: FFmpeg's name of the encoder.
         pix_fmt: Pixel format stored.
         key_frame_every: Distance of key frames in frames.
+        key_frames: Numbers of further key frames; libx264 only.
         codec_options: Further options of the encoder.
         audio: Encoder of a sound track that beeps for 0.1 s at each full second of the video's clock; None adds none.
         time_base: Tick of the timestamps, where the container leaves the choice.
@@ -96,7 +98,10 @@ def make_video(
     assert len(times) <= MOST_FRAMES
     options = {"movflags": "+faststart"} if fast_start and path.suffix in {".mp4", ".mov"} else {}
     with av.open(str(path), "w", container_options=options) as container:
-        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=codec_options or {})
+        # Each picture differs much from the one before; without this, x264 sees cuts and adds key frames.
+        defaults = {"preset": "veryfast", "sc_threshold": "0", "forced-idr": "1"} if codec == "libx264" else {}
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = container.add_stream(codec, rate=rate, options=defaults | (codec_options or {}))
         turned = rotation in (90, 270)
         stream.width, stream.height = size[::-1] if turned else size
         stream.pix_fmt = pix_fmt
@@ -113,6 +118,8 @@ def make_video(
             picture = np.rot90(draw_number(number, width=size[0], height=size[1]), rotation // 90)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = round(time_s / time_base), time_base
+            if number in key_frames:
+                frame.pict_type = av.video.frame.PictureType.I
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     if truncate_at is not None:

@@ -117,12 +117,18 @@ def random_look(rng: np.random.Generator, physique: Physique) -> Look:
         kind = str(rng.choice(["plain", "floral", "checks", "dots", "plain"]))
         bottom = Fabric(cloth, _contrast(rng, cloth, _CLOTH), kind, 0.16, 0.3)
         hose = np.full(3, -1.0) if season == "summer" or rng.random() < 0.4 else _pick(rng, _LEGS)
-        hem = 0.56 if hem > 0.45 else hem
+        # What ends over a skirt is tucked in; a coat goes over it.
+        hem = 0.56 if hem > 0.40 else hem
         if rng.random() < 0.4:
             top = bottom
     elif season == "summer" and rng.random() < 0.45:
         leg_cover, width, hose = float(rng.uniform(0.36, 0.6)), float(rng.uniform(0.012, 0.03)), np.full(3, -1.0)
-    shoe = _pick(rng, np.array([(0.9, 0.9, 0.9), (0.1, 0.1, 0.1), (0.3, 0.2, 0.14), (0.2, 0.25, 0.4), (0.7, 0.2, 0.2), (0.45, 0.45, 0.47)]))
+    shoe = _pick(
+        rng,
+        np.array(
+            [(0.9, 0.9, 0.9), (0.1, 0.1, 0.1), (0.3, 0.2, 0.14), (0.2, 0.25, 0.4), (0.7, 0.2, 0.2), (0.45, 0.45, 0.47)]
+        ),
+    )
     sole = np.full(3, rng.choice([0.92, 0.9, 0.08, 0.35]))
     collar = float(rng.uniform(0.02, 0.055)) if (season == "cool" and rng.random() < 0.5) else 0.0
     if top.pattern in ("suit", "buttons") and collar == 0.0:
@@ -130,7 +136,23 @@ def random_look(rng: np.random.Generator, physique: Physique) -> Look:
     scarf = top.accent if top.pattern == "suit" else (top.colour * 0.92 if collar < 0.03 else _pick(rng, _CLOTH))
     bag = str(rng.choice(["none", "backpack", "shoulder"], p=[0.62, 0.2, 0.18]))
     return Look(
-        face, top, sleeve, hem, loose, bottom, leg_cover, width, skirt, hose, shoe, sole, hood, collar, scarf, bag, _pick(rng, _CLOTH)
+        face,
+        top,
+        sleeve,
+        hem,
+        loose,
+        bottom,
+        leg_cover,
+        width,
+        skirt,
+        hose,
+        shoe,
+        sole,
+        hood,
+        collar,
+        scarf,
+        bag,
+        _pick(rng, _CLOTH),
     )
 
 
@@ -140,16 +162,26 @@ def _random_face(rng: np.random.Generator, *, female: bool, child: bool) -> Face
     grey_allowed = 7 if child else 9
     hair = _HAIR[rng.integers(3 if tone >= 4 else grey_allowed)] * rng.uniform(0.9, 1.1)
     if female:
-        styles, chances = ["long", "bob", "ponytail", "bun", "short", "curly", "beanie", "cap"], [0.26, 0.18, 0.18, 0.12, 0.08, 0.08, 0.05, 0.05]
+        styles, chances = (
+            ["long", "bob", "ponytail", "bun", "short", "curly", "beanie", "cap"],
+            [0.26, 0.18, 0.18, 0.12, 0.08, 0.08, 0.05, 0.05],
+        )
     else:
-        styles, chances = ["short", "crop", "parted", "bald", "curly", "cap", "beanie", "bun"], [0.32, 0.22, 0.15, 0.09, 0.07, 0.08, 0.06, 0.01]
+        styles, chances = (
+            ["short", "crop", "parted", "bald", "curly", "cap", "beanie", "bun"],
+            [0.32, 0.22, 0.15, 0.09, 0.07, 0.08, 0.06, 0.01],
+        )
     if child:
-        styles, chances = (["ponytail", "long", "bob"], [0.4, 0.3, 0.3]) if female else (["short", "crop", "cap"], [0.5, 0.25, 0.25])
+        styles, chances = (
+            (["ponytail", "long", "bob"], [0.4, 0.3, 0.3]) if female else (["short", "crop", "cap"], [0.5, 0.25, 0.25])
+        )
     beard = 0.0 if female or child else float(rng.choice([0.0, 0.35, 0.9], p=[0.55, 0.25, 0.20]))
     glasses = "none" if child else str(rng.choice(["none", "glasses", "sunglasses"], p=[0.72, 0.18, 0.10]))
     eyes = _EYES[rng.integers(2 if tone >= 3 else 4)]
     style = str(rng.choice(styles, p=chances))
-    return FaceLook(skin, hair, eyes, style, beard, glasses, 1.0 if female else (0.5 if child else 0.0), _pick(rng, _CLOTH))
+    return FaceLook(
+        skin, hair, eyes, style, beard, glasses, 1.0 if female else (0.5 if child else 0.0), _pick(rng, _CLOTH)
+    )
 
 
 def _random_top(rng: np.random.Generator, season: str, *, female: bool) -> tuple[Fabric, float, float, float, bool]:
@@ -157,16 +189,44 @@ def _random_top(rng: np.random.Generator, season: str, *, female: bool) -> tuple
     colour = _pick(rng, _CLOTH)
     accent = _contrast(rng, colour, _CLOTH)
     if season == "summer":
-        pattern = str(rng.choice(["plain", "stripes", "print", "block", "checks", "dots", "floral"], p=[0.34, 0.18, 0.2, 0.08, 0.08, 0.06, 0.06]))
+        pattern = str(
+            rng.choice(
+                ["plain", "stripes", "print", "block", "checks", "dots", "floral"],
+                p=[0.34, 0.18, 0.2, 0.08, 0.08, 0.06, 0.06],
+            )
+        )
         sleeve = 0.0 if female and rng.random() < 0.3 else float(rng.uniform(0.36, 0.55))
-        return Fabric(colour, accent, pattern, rng.uniform(0.10, 0.2), 0.25), sleeve, float(rng.uniform(0.48, 0.53)), float(rng.uniform(0.004, 0.02)), False
+        return (
+            Fabric(colour, accent, pattern, rng.uniform(0.10, 0.2), 0.25),
+            sleeve,
+            float(rng.uniform(0.48, 0.53)),
+            float(rng.uniform(0.004, 0.02)),
+            False,
+        )
     if season == "mild":
-        pattern = str(rng.choice(["buttons", "checks", "plain", "stripes", "zip", "pinstripes", "open"], p=[0.18, 0.16, 0.22, 0.12, 0.14, 0.06, 0.12]))
+        pattern = str(
+            rng.choice(
+                ["buttons", "checks", "plain", "stripes", "zip", "pinstripes", "open"],
+                p=[0.18, 0.16, 0.22, 0.12, 0.14, 0.06, 0.12],
+            )
+        )
         hood = pattern in ("zip", "plain") and rng.random() < 0.5
         sleeve = float(rng.choice([1.0, 1.0, 0.72]))
-        return Fabric(colour, accent, pattern, rng.uniform(0.12, 0.2), 0.45), sleeve, float(rng.uniform(0.48, 0.52)), float(rng.uniform(0.008, 0.026)), hood
+        return (
+            Fabric(colour, accent, pattern, rng.uniform(0.12, 0.2), 0.45),
+            sleeve,
+            float(rng.uniform(0.48, 0.52)),
+            float(rng.uniform(0.008, 0.026)),
+            hood,
+        )
     dark = _pick(rng, np.concatenate([_CLOTH[:4], _CLOTH[[8, 11, 18, 19]]]))
     pattern = str(rng.choice(["open", "suit", "zip", "plain", "block"], p=[0.3, 0.2, 0.25, 0.15, 0.1]))
     hem = float(rng.choice([0.49, 0.46, 0.36, 0.30], p=[0.4, 0.25, 0.2, 0.15])) if pattern != "suit" else 0.465
     inner = np.array([0.9, 0.9, 0.9]) if pattern == "suit" else accent
-    return Fabric(dark, inner, pattern, rng.uniform(0.08, 0.16), 0.8), 1.0, hem, float(rng.uniform(0.012, 0.03)), bool(pattern == "zip" and rng.random() < 0.5)
+    return (
+        Fabric(dark, inner, pattern, rng.uniform(0.08, 0.16), 0.8),
+        1.0,
+        hem,
+        float(rng.uniform(0.012, 0.03)),
+        bool(pattern == "zip" and rng.random() < 0.5),
+    )

@@ -131,9 +131,7 @@ def _hand_painter(skeleton: Skeleton, skin: Array) -> Painter:
     return paint
 
 
-def _trunk_stations(
-    physique: Physique, low: float, high: float, air: Callable[[float], float]
-) -> list[Station]:
+def _trunk_stations(physique: Physique, low: float, high: float, air: Callable[[float], float]) -> list[Station]:
     """Trunk from level `low` to `high` with `air(level)` metres of cloth around it."""
     h, fem = physique.height, physique.femininity
     table = np.array(_TRUNK)
@@ -180,7 +178,9 @@ def _trunk_weigher(skeleton: Skeleton) -> Weigher:
         weights = column(points)
         y, z = points[:, 1], points[:, 2]
         for side, sign in SIDES:
-            out = smoothstep(0.35 * half, 0.95 * half, sign * y) * smoothstep(shoulder - 0.09 * h, shoulder - 0.01 * h, z)
+            out = smoothstep(0.35 * half, 0.95 * half, sign * y) * smoothstep(
+                shoulder - 0.09 * h, shoulder - 0.01 * h, z
+            )
             _move(weights, f"{side}_clavicle", 0.75 * out)
             _move(weights, f"{side}_upper_arm", 0.25 * out * smoothstep(0.8 * half, 1.05 * half, sign * y))
             leg = smoothstep(-0.035 * h, 0.035 * h, sign * y) * smoothstep(hip + 0.03 * h, hip - 0.06 * h, z)
@@ -222,10 +222,28 @@ def _top(skeleton: Skeleton, look: Look, seed: int) -> Surface:
         return 0.010 + look.looseness * (1.0 - 0.75 * shoulders) + 0.25 * flare
 
     stations = _trunk_stations(physique, look.hem, 0.850, air)
-    paint = painter(skeleton, look.top, seed + 21)
-    return Loft(stations).surface(
-        _trunk_weigher(skeleton), paint, rings=30, columns=28, texture_size=(224, 240)
-    )
+    paint = _with_straps(painter(skeleton, look.top, seed + 21), physique, look)
+    return Loft(stations).surface(_trunk_weigher(skeleton), paint, rings=30, columns=28, texture_size=(224, 240))
+
+
+def _with_straps(cloth: Painter, physique: Physique, look: Look) -> Painter:
+    """The top, with the straps of a bag painted on it."""
+    h = physique.height
+    shoulder, armpit, hip = physique.level(0.84), physique.level(0.70), physique.level(0.56)
+
+    def paint(points: Array) -> Array:
+        x, y, z = points[..., 0], points[..., 1], points[..., 2]
+        if look.bag == "backpack":
+            off = np.abs(np.abs(y) - 0.062 * h + 0.01 * h * smoothstep(armpit, shoulder, z))
+            strap = smoothstep(0.016 * h, 0.014 * h, off) * (z > armpit) * (x > -0.03 * h)
+        else:
+            # From the left shoulder, where the strap lies, to the bag at the right hip.
+            at = -0.11 * h + 0.17 * h * (z - hip) / (shoulder - hip)
+            strap = smoothstep(0.011 * h, 0.009 * h, np.abs(y - at)) * (z > hip)
+        colour = cloth(points)
+        return np.asarray(colour + (0.75 * look.bag_colour - colour) * strap[..., None])
+
+    return cloth if look.bag == "none" else paint
 
 
 def _arm(skeleton: Skeleton, look: Look, side: str, skin: Painter, seed: int) -> list[Surface]:
@@ -322,7 +340,9 @@ def _skirt(skeleton: Skeleton, look: Look, seed: int) -> Surface:
         level = 0.50 + (low - 0.50) * share
         wide = 0.16 * share * (0.50 - low) * h
         tail.append(
-            Station(physique.level(level), first.front + wide, first.back + wide, first.side + wide, square=first.square)
+            Station(
+                physique.level(level), first.front + wide, first.back + wide, first.side + wide, square=first.square
+            )
         )
     paint = painter(skeleton, look.bottom, seed + 24)
     return Loft([*tail, *stations]).surface(
@@ -337,7 +357,13 @@ def _neckwear(skeleton: Skeleton, look: Look, seed: int) -> list[Surface]:
     neck = skeleton.rest[BONE["neck"]]
     if look.collar > 0:
         r = 0.044 * h
-        rows = ((-0.022, 1.25), (-0.008, 1.22), (0.5 * look.collar, 1.08), (look.collar, 1.02), (look.collar + 0.004, 0.90))
+        rows = (
+            (-0.022, 1.25),
+            (-0.008, 1.22),
+            (0.5 * look.collar, 1.08),
+            (look.collar, 1.02),
+            (look.collar + 0.004, 0.90),
+        )
         stations = [Station(z, r * k, 0.95 * r * k, r * k) for z, k in rows]
         base = np.array([neck[0] + 0.006, 0.0, physique.level(0.845)])
         weigh = chain(["neck", "chest"], [float(base[2]) + 0.01], 0.03)
@@ -348,7 +374,13 @@ def _neckwear(skeleton: Skeleton, look: Look, seed: int) -> list[Surface]:
             )
         )
     if look.hood:
-        rows = ((-0.055, 0.010, 0.030), (-0.040, 0.030, 0.070), (-0.010, 0.040, 0.085), (0.020, 0.030, 0.075), (0.032, 0.006, 0.03))
+        rows = (
+            (-0.055, 0.010, 0.030),
+            (-0.040, 0.030, 0.070),
+            (-0.010, 0.040, 0.085),
+            (0.020, 0.030, 0.075),
+            (0.032, 0.006, 0.03),
+        )
         stations = [Station(z, r, r, w) for z, r, w in rows]
         base = np.array([neck[0] - 0.050 * h, 0.0, physique.level(0.822)])
         weigh = rigid("chest")
@@ -361,13 +393,26 @@ def _bag(skeleton: Skeleton, look: Look) -> list[Surface]:
     physique = skeleton.physique
     h = physique.height
     if look.bag == "backpack":
-        rows = ((-0.11, 0.02, 0.05), (-0.10, 0.045, 0.078), (-0.05, 0.052, 0.086), (0.03, 0.048, 0.084), (0.075, 0.036, 0.074), (0.088, 0.010, 0.04))
+        rows = (
+            (-0.11, 0.02, 0.05),
+            (-0.10, 0.045, 0.078),
+            (-0.05, 0.052, 0.086),
+            (0.03, 0.048, 0.084),
+            (0.075, 0.036, 0.074),
+            (0.088, 0.010, 0.04),
+        )
         stations = [Station(z * h, d * h, d * h, w * h, square=4.0) for z, d, w in rows]
         base = np.array([-0.100 * h - 0.3 * look.looseness, 0.0, physique.level(0.725)])
         paint = _bag_painter(look.bag_colour, base, h)
         return [Loft(stations, base=base).surface(rigid("chest"), paint, rings=14, columns=24, texture_size=(96, 128))]
     if look.bag == "shoulder":
-        rows = ((-0.075, 0.03, 0.012), (-0.070, 0.070, 0.022), (0.0, 0.078, 0.026), (0.055, 0.070, 0.018), (0.062, 0.03, 0.006))
+        rows = (
+            (-0.075, 0.03, 0.012),
+            (-0.070, 0.070, 0.022),
+            (0.0, 0.078, 0.026),
+            (0.055, 0.070, 0.018),
+            (0.062, 0.03, 0.006),
+        )
         stations = [Station(z * h, d * h, d * h, w * h, square=4.5) for z, d, w in rows]
         base = np.array([-0.02 * h, -0.128 * h * physique.girth - look.looseness, physique.level(0.53)])
         paint = _bag_painter(look.bag_colour, base, h)
@@ -382,5 +427,3 @@ def _bag_painter(colour: Array, base: Array, h: float) -> Painter:
         return np.asarray(colour * (1.0 - 0.45 * np.clip(seam, 0, 1) + 0.12 * smoothstep(-0.1, 0.1, z))[..., None])
 
     return paint
-
-

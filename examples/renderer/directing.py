@@ -1,6 +1,6 @@
 """Putting scenes together: a random one for each seed, and the street of the demonstration clip."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from .light import Light, sun_from
 from .motion import ARM_POSES, Attention, Exercise, Gait, Gesture, Motion, Path, Sit, Stand, Walk
 from .scene import Actor, CameraMove, Lens, RenderedFrame, Scene
 from .skeleton import Skeleton
-from .stage import Panel, paint_backdrop
+from .stage import GroundPainter, GroundShadows, Panel, paint_backdrop
 from .transforms import Array
 
 # Two people never come nearer to each other than this, metres between the middles of their hips.
@@ -52,9 +52,7 @@ def render_scene(
     yield from render(scene, frames=frames, fps=fps, seed=seed)
 
 
-def random_scene(
-    seed: int, *, width: int, height: int, people: int, duration_s: float, detail: float = 0.75
-) -> Scene:
+def random_scene(seed: int, *, width: int, height: int, people: int, duration_s: float, detail: float = 0.75) -> Scene:
     """A scene of `people` in a random place; see `render_scene` for the arguments."""
     rng = np.random.default_rng((seed, 1))
     overcast = float(rng.choice([0.0, 0.25, 0.6, 1.0]))
@@ -71,23 +69,26 @@ def random_scene(
         figure = dress(skeleton, random_look(own, physique), int(own.integers(1 << 30)), detail=detail)
         actors.append(Actor(number + 1, skeleton, figure, motion))
     light = _light(rng, overcast, indoors=place.indoors)
+    panels = [*place.panels, *_props(rng, camera, spread, indoors=place.indoors), *_seats(rng, actors, camera)]
     backdrop = paint_backdrop(
         camera,
         sky=place.sky,
-        ground=lit_ground(place, light),
-        panels=[*place.panels, *_props(rng, camera, spread, indoors=place.indoors)],
+        ground=lit_ground(place, light, panels),
+        panels=panels,
         supersample=1.5,
         blur_beyond=(float(rng.uniform(9, 14)), float(rng.uniform(0.8, 4.0))) if rng.random() < 0.3 else None,
     )
     return Scene(camera, _move(rng, duration_s), _lens(rng, light), backdrop, light, tuple(actors))
 
 
-def lit_ground(place: scenery.Place, light: Light) -> scenery.GroundPainter:
-    """The place's ground under the scene's light (panels are painted as they look)."""
-    irradiance = light.on_ground()
+def lit_ground(place: scenery.Place, light: Light, panels: Sequence[Panel]) -> GroundPainter:
+    """The place's ground under the scene's light, with the shadows of panels (panels are painted as they look)."""
+    shadows = GroundShadows(panels, light.to_sun[:2] / light.to_sun[2], light.softness)
+    direct = light.sun * light.to_sun[2]
 
     def paint(x: Array, y: Array, footprint: Array) -> Array:
-        return np.asarray(place.ground(x, y, footprint) * irradiance)
+        hidden = shadows.at(x, y)[..., None]
+        return np.asarray(place.ground(x, y, footprint) * (direct * (1.0 - hidden) + light.sky * (1.0 - 0.35 * hidden)))
 
     return paint
 
@@ -110,7 +111,9 @@ def _camera(rng: np.random.Generator, width: int, height: int) -> Camera:
     share = rng.uniform(0.35, 0.85)
     distance = float(np.clip(1.75 * focal / (share * height), 3.2, 11.0))
     tilt = np.arctan2(above - rng.uniform(0.8, 1.1), distance)
-    return Camera(np.array([0.0, 0.0, above]), np.pi / 2, float(tilt), float(rng.normal(0, 0.02)), float(focal), width, height)
+    return Camera(
+        np.array([0.0, 0.0, above]), np.pi / 2, float(tilt), float(rng.normal(0, 0.02)), float(focal), width, height
+    )
 
 
 def _light(rng: np.random.Generator, overcast: float, *, indoors: bool) -> Light:
@@ -160,7 +163,11 @@ class _Spread:
         forward = camera.rays(np.array([(camera.width - 1) / 2, (camera.height - 1) / 2]))
         height = float(camera.position[2])
         # Where the picture's middle, and its lower edge, meet a person's waist and feet.
-        self.middle = float(np.clip((height - 0.95) / max(-forward[2], 0.02), 3.0, 11.0)) if height > 1.1 else 1.75 * camera.focal_px / (0.6 * camera.height)
+        self.middle = (
+            float(np.clip((height - 0.95) / max(-forward[2], 0.02), 3.0, 11.0))
+            if height > 1.1
+            else 1.75 * camera.focal_px / (0.6 * camera.height)
+        )
         self.middle = float(np.clip(self.middle, 3.0, 11.0))
         self.half_view = 0.5 * camera.width / camera.focal_px
 
@@ -187,18 +194,46 @@ class _Spread:
     def _try(self, rng: np.random.Generator, skeleton: Skeleton) -> Motion:
         kind = str(rng.choice(["walk", "jog", "stand", "exercise", "sit"], p=[0.46, 0.10, 0.16, 0.22, 0.06]))
         spot = self.spot(rng)
-        attention = Attention(float(rng.normal(0.04, 0.08)), float(rng.uniform(0, 0.6)), float(rng.uniform(0.1, 0.35)), float(rng.uniform(0, 6)))
+        attention = Attention(
+            float(rng.normal(0.04, 0.08)),
+            float(rng.uniform(0, 0.6)),
+            float(rng.uniform(0.1, 0.35)),
+            float(rng.uniform(0, 6)),
+        )
         facing = float(-np.pi / 2 + rng.normal(0, 1.2)) if rng.random() < 0.7 else float(rng.uniform(0, 2 * np.pi))
         if kind == "stand":
             bow = float(rng.choice([0.0, rng.uniform(0.4, 1.2)], p=[0.7, 0.3]))
-            return Stand(skeleton, spot, facing, random_gestures(rng), attention, bow, float(rng.choice(self._times)), float(rng.uniform(0.08, 0.2)), float(rng.uniform(0, 6)), 0.2)
+            return Stand(
+                skeleton,
+                spot,
+                facing,
+                random_gestures(rng),
+                attention,
+                bow,
+                float(rng.choice(self._times)),
+                float(rng.uniform(0.08, 0.2)),
+                float(rng.uniform(0, 6)),
+                0.2,
+            )
         if kind == "sit":
-            return Sit(skeleton, spot, facing, float(rng.uniform(0.38, 0.5)), random_gestures(rng), attention, float(rng.uniform(0, 6)))
+            return Sit(
+                skeleton,
+                spot,
+                facing,
+                float(rng.uniform(0.38, 0.5)),
+                random_gestures(rng),
+                attention,
+                float(rng.uniform(0, 6)),
+            )
         if kind == "exercise":
-            return Exercise(skeleton, spot, facing, seed=int(rng.integers(1 << 30)), pace_s=float(rng.uniform(0.4, 1.2)))
+            return Exercise(
+                skeleton, spot, facing, seed=int(rng.integers(1 << 30)), pace_s=float(rng.uniform(0.4, 1.2))
+            )
         return self._walk(rng, skeleton, spot, attention, jog=kind == "jog")
 
-    def _walk(self, rng: np.random.Generator, skeleton: Skeleton, spot: Array, attention: Attention, *, jog: bool) -> Walk:
+    def _walk(
+        self, rng: np.random.Generator, skeleton: Skeleton, spot: Array, attention: Attention, *, jog: bool
+    ) -> Walk:
         gait = random_gait(rng, skeleton, jog=jog)
         across = rng.choice([0.0, np.pi]) + rng.normal(0, 0.35)
         heading = float(across if rng.random() < 0.65 else rng.uniform(0, 2 * np.pi))
@@ -220,7 +255,18 @@ def random_gait(rng: np.random.Generator, skeleton: Skeleton, *, jog: bool) -> G
     phase = float(rng.random())
     if jog:
         speed = float(rng.uniform(2.2, 3.6)) * legs
-        return Gait(speed, speed / float(rng.uniform(2.6, 2.9)), True, 0.03, 0.06, float(rng.uniform(0.45, 0.7)), float(rng.uniform(1.3, 1.7)), float(rng.uniform(0.08, 0.2)), 1.2, phase)
+        return Gait(
+            speed,
+            speed / float(rng.uniform(2.6, 2.9)),
+            True,
+            0.03,
+            0.06,
+            float(rng.uniform(0.45, 0.7)),
+            float(rng.uniform(1.3, 1.7)),
+            float(rng.uniform(0.08, 0.2)),
+            1.2,
+            phase,
+        )
     speed = float(np.clip(rng.normal(1.3, 0.22), 0.7, 1.9)) * legs
     step = 0.70 * legs * float(np.sqrt(speed / legs / 1.35)) * float(rng.uniform(0.93, 1.07))
     return Gait(
@@ -244,12 +290,20 @@ def random_gestures(rng: np.random.Generator) -> tuple[Gesture | None, Gesture |
         return None, None
     names = sorted(ARM_POSES)
     if kind < 0.6:
-        both = Gesture(ARM_POSES[str(rng.choice(["pocket", "hip", "crossed", "behind", "carry", "up", "head", "camera"]))])
+        both = Gesture(
+            ARM_POSES[str(rng.choice(["pocket", "hip", "crossed", "behind", "carry", "up", "head", "camera"]))]
+        )
         return both, both
     name = names[int(rng.integers(len(names)))]
     waves = name in ("wave", "up", "side")
     begin = float(rng.uniform(-2.0, 2.0))
-    one = Gesture(ARM_POSES[name], begin, begin + float(rng.uniform(1.5, 6.0)), float(rng.uniform(0.1, 0.25)) if waves else 0.0, float(rng.uniform(1.2, 2.2)))
+    one = Gesture(
+        ARM_POSES[name],
+        begin,
+        begin + float(rng.uniform(1.5, 6.0)),
+        float(rng.uniform(0.1, 0.25)) if waves else 0.0,
+        float(rng.uniform(1.2, 2.2)),
+    )
     return (one, None) if rng.random() < 0.5 else (None, one)
 
 
@@ -274,5 +328,23 @@ def _props(rng: np.random.Generator, camera: Camera, spread: _Spread, *, indoors
             panels += scenery.bollard(x, y)
         else:
             size = (float(rng.uniform(0.3, 1.2)), float(rng.uniform(0.3, 0.6)), float(rng.uniform(0.4, 1.3)))
-            panels += scenery.box((x, y), size, scenery.textures.wall(rng, size[0], size[2], rng.uniform(0.1, 0.8, 3), kind="plaster"), eye=eye)
+            panels += scenery.box(
+                (x, y),
+                size,
+                scenery.textures.wall(rng, size[0], size[2], rng.uniform(0.1, 0.8, 3), kind="plaster"),
+                eye=eye,
+            )
+    return panels
+
+
+def _seats(rng: np.random.Generator, actors: Sequence[Actor], camera: Camera) -> list[Panel]:
+    """A box under everybody who sits."""
+    panels: list[Panel] = []
+    for actor in actors:
+        if isinstance(actor.motion, Sit):
+            back = -0.06 * np.array([np.cos(actor.motion.heading), np.sin(actor.motion.heading)])
+            x, y = actor.motion.place + back
+            size = (0.42, 0.34, actor.motion.seat - 0.03)
+            texture = scenery.textures.wall(rng, 0.42, size[2], rng.uniform(0.15, 0.7, 3), kind="plaster")
+            panels += scenery.box((float(x), float(y)), size, texture, eye=camera.position)
     return panels

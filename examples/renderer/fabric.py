@@ -95,7 +95,7 @@ def _pattern(p: Array, fabric: Fabric, skeleton: Skeleton, seed: int) -> Array:
     if fabric.pattern == "stripes":
         cover = _stripe(z, 0.055, 0.45)
     elif fabric.pattern == "pinstripes":
-        cover = 0.7 * _stripe(np.where(np.abs(y) > 0.15, x, y), 0.026, 0.14)
+        cover = 0.7 * _stripe(np.where(np.abs(y) > 0.15, x, y), 0.042, 0.20)
     elif fabric.pattern == "checks":
         across = _stripe(np.where(np.abs(y) > 0.16, x, y), 0.075, 0.42)
         cover = 0.5 * across + 0.5 * _stripe(z, 0.075, 0.42)
@@ -135,9 +135,7 @@ def _chest_print(y: Array, z: Array, seed: int) -> Array:
     return smoothstep(0.042, 0.038, np.abs(z + 0.03))
 
 
-def _fastened(
-    p: Array, base: Array, fabric: Fabric, levels: tuple[float, float], front: Array
-) -> Array:
+def _fastened(p: Array, base: Array, fabric: Fabric, levels: tuple[float, float], front: Array) -> Array:
     """Shirts with buttons, open jackets, suits, zips; plain cloth otherwise."""
     y, z = p[..., 1], p[..., 2]
     chest, waist = levels
@@ -158,9 +156,7 @@ def _fastened(
     return base
 
 
-def _jacket(
-    p: Array, base: Array, fabric: Fabric, levels: tuple[float, float], front: Array
-) -> Array:
+def _jacket(p: Array, base: Array, fabric: Fabric, levels: tuple[float, float], front: Array) -> Array:
     """An open front that shows what is worn beneath; a suit closes below the chest and has a tie."""
     y, z = p[..., 1], p[..., 2]
     chest, waist = levels
@@ -170,7 +166,9 @@ def _jacket(
     inside = smoothstep(half + 0.003, half - 0.003, ay) * front * (half > 0.002)
     colour = base + (fabric.accent - base) * inside[..., None]
     rim = smoothstep(0.006, 0.002, np.abs(ay - half)) * front
-    lapel = smoothstep(0.006, 0.002, np.abs(ay - half - 0.042 * smoothstep(waist, chest + 0.06, z))) * front * (z > waist)
+    lapel = (
+        smoothstep(0.006, 0.002, np.abs(ay - half - 0.042 * smoothstep(waist, chest + 0.06, z))) * front * (z > waist)
+    )
     colour = colour * (1.0 - 0.45 * rim - 0.25 * lapel)[..., None]
     if suit:
         tie = smoothstep(0.019, 0.015, ay) * inside

@@ -111,7 +111,10 @@ def _expose(scene: Scene, troupe: Troupe, time_s: float, open_s: float) -> tuple
         total += colour
         shots.append(shot)
     camera = scene.move.at(scene.camera, time_s)
-    owner = [(a.track_id, b, middle.vertices[s:e]) for a, b, s, e in zip(troupe.actors, middle.bones, troupe.starts, troupe.starts[1:], strict=False)]
+    owner = [
+        (a.track_id, b, middle.vertices[s:e])
+        for a, b, s, e in zip(troupe.actors, middle.bones, troupe.starts, troupe.starts[1:], strict=False)
+    ]
     return total / samples, read_truth(camera, owner, shots[samples // 2])
 
 
@@ -139,11 +142,19 @@ class _Lighting:
         self.shadows: ShadowMap | None = None
         sun = np.ones(len(bodies.vertices), np.float32)
         if bodies.bones:
-            feet = np.concatenate([b.origins[[BONE[f"{s}_{e}"] for s in ("left", "right") for e in ("foot", "toes")]] for b in bodies.bones])
+            feet = np.concatenate(
+                [
+                    b.origins[[BONE[f"{s}_{e}"] for s in ("left", "right") for e in ("foot", "toes")]]
+                    for b in bodies.bones
+                ]
+            )
             self.shadows = cast_shadows(bodies.vertices, troupe.faces, feet, light)
             self.dimming = self.shadows.dimming(light)
             sun = self.shadows.sunlit(bodies.vertices, light.to_sun)
-        openness = [_open_sky(bodies.vertices[s:e], bodies.normals[s:e], b.origins) for b, s, e in zip(bodies.bones, troupe.starts, troupe.starts[1:], strict=False)]
+        openness = [
+            _open_sky(bodies.vertices[s:e], bodies.normals[s:e], b.origins)
+            for b, s, e in zip(bodies.bones, troupe.starts, troupe.starts[1:], strict=False)
+        ]
         sky = np.concatenate([np.zeros(0, np.float32), *openness])
         self.lit = np.stack([sun, sky], axis=1)
 
@@ -166,7 +177,9 @@ def _take(scene: Scene, troupe: Troupe, camera: Camera, bodies: Bodies, lighting
     size = (camera.width, camera.height)
     if lighting.shadows is not None:
         matrix = camera.ground_homography() @ lighting.shadows.homography()
-        dimming = cv2.warpPerspective(lighting.dimming, matrix, size, borderMode=cv2.BORDER_CONSTANT, borderValue=(1, 1, 1))
+        dimming = cv2.warpPerspective(
+            lighting.dimming, matrix, size, borderMode=cv2.BORDER_CONSTANT, borderValue=(1, 1, 1)
+        )
         colour *= 1.0 + ground[..., None] * (dimming - 1.0)
     xy, depth = camera.project(bodies.vertices.astype(np.float64))
     reach = np.linalg.norm(bodies.vertices - camera.position.astype(np.float32), axis=1).astype(np.float32)
@@ -179,10 +192,16 @@ def _take(scene: Scene, troupe: Troupe, camera: Camera, bodies: Bodies, lighting
     flat[seen.pixel] = _shade(scene, troupe, camera, bodies, lighting, seen)
     distance.ravel()[seen.pixel] = seen.depth
     actor = troupe.face_actor
-    return colour, Shot(distance, _silhouettes(covered, actor, len(troupe.actors), size), np.bincount(actor[seen.face], minlength=len(troupe.actors)))
+    return colour, Shot(
+        distance,
+        _silhouettes(covered, actor, len(troupe.actors), size),
+        np.bincount(actor[seen.face], minlength=len(troupe.actors)),
+    )
 
 
-def _silhouettes(fragments: Fragments, face_actor: NDArray[np.int64], actors: int, size: tuple[int, int]) -> NDArray[np.int64]:
+def _silhouettes(
+    fragments: Fragments, face_actor: NDArray[np.int64], actors: int, size: tuple[int, int]
+) -> NDArray[np.int64]:
     """Pixels of each actor's outline in the picture, hidden ones included."""
     owner = face_actor[fragments.face]
     counts = np.zeros(actors, np.int64)
@@ -193,7 +212,9 @@ def _silhouettes(fragments: Fragments, face_actor: NDArray[np.int64], actors: in
     return counts
 
 
-def _shade(scene: Scene, troupe: Troupe, camera: Camera, bodies: Bodies, lighting: _Lighting, seen: Fragments) -> Floats:
+def _shade(
+    scene: Scene, troupe: Troupe, camera: Camera, bodies: Bodies, lighting: _Lighting, seen: Fragments
+) -> Floats:
     """Linear colour of the visible fragments, `[P, 3]`."""
     corners = troupe.faces[seen.face]
 

@@ -200,7 +200,9 @@ def _paint_eyes(p: Array, colour: Array, look: FaceLook, front: Array) -> Array:
     colour = colour * (1.0 - 0.20 * crease)[..., None]
     brow_z = 0.0225 + 0.0040 * np.sin(np.clip((ay - 0.014) / 0.032, 0.0, 1.0) * np.pi * 0.8)
     thick = 0.0038 - 0.0012 * look.femininity
-    brow = smoothstep(1.4, 0.6, np.abs(z - brow_z) / thick) * smoothstep(0.010, 0.014, ay) * smoothstep(0.050, 0.044, ay)
+    brow = (
+        smoothstep(1.4, 0.6, np.abs(z - brow_z) / thick) * smoothstep(0.010, 0.014, ay) * smoothstep(0.050, 0.044, ay)
+    )
     return _over(colour, 0.6 * look.hair + 0.02, 0.85 * brow * front)
 
 
@@ -228,7 +230,11 @@ def _hairline(p: Array, recede: float) -> Array:
     """Positive where hair grows, in metres from the line: over the forehead, around the ears, down to the nape."""
     x, y, z = p[..., 0], p[..., 1], p[..., 2]
     # Lowest hair at each place from front (x large) to back: forehead, temple, above the ear, nape.
-    low = np.interp(x, [-0.10, -0.06, -0.025, 0.012, 0.03, 0.055, 0.075, 0.095], [-0.070, -0.065, -0.02, 0.012, -0.010, 0.030, 0.062, 0.070])
+    low = np.interp(
+        x,
+        [-0.10, -0.06, -0.025, 0.012, 0.03, 0.055, 0.075, 0.095],
+        [-0.070, -0.065, -0.02, 0.012, -0.010, 0.030, 0.062, 0.070],
+    )
     return np.asarray(z - low - recede * smoothstep(0.03, 0.08, x) - 0.004 * np.cos(y * 90.0) * (x > 0.05))
 
 
@@ -263,7 +269,10 @@ def _hair(skeleton: Skeleton, look: FaceLook, seed: int) -> list[Surface]:
         part = 0.0
         if look.style == "parted":
             part = 0.006 * smoothstep(-0.06, 0.05, p[..., 1]) * smoothstep(0.03, 0.09, p[..., 0])
-        return np.asarray(smoothstep(-0.003, 0.012, edge) * (depth * lump * crown * side + part) - 0.012 * smoothstep(0.0, -0.010, edge))
+        return np.asarray(
+            smoothstep(-0.003, 0.012, edge) * (depth * lump * crown * side + part)
+            - 0.012 * smoothstep(0.0, -0.010, edge)
+        )
 
     shell = _shell(skeleton, thickness).surface(
         rigid("head"), paint, rings=24, columns=24, gloss=0.22, texture_size=(128, 160)

@@ -105,7 +105,9 @@ class Gesture:
 
     def apply(self, base: ArmPose, time_s: float) -> ArmPose:
         """Blend the gesture over `base`; arms take half a second to rise and to fall."""
-        amount = float(smoothstep(self.begin_s, self.begin_s + 0.5, time_s) * smoothstep(self.end_s, self.end_s - 0.5, time_s))
+        amount = float(
+            smoothstep(self.begin_s, self.begin_s + 0.5, time_s) * smoothstep(self.end_s, self.end_s - 0.5, time_s)
+        )
         if amount <= 0:
             return base
         swing = self.wave * np.sin(2 * np.pi * self.rate * time_s)
@@ -197,7 +199,9 @@ class Walk:
         across = np.array([-np.sin(heading), np.cos(heading)])
         pelvis = np.append(position + across * side, self._pelvis_height(phase))
         spine = (-0.8 * roll, lean, -1.9 * yaw)
-        arms = tuple(self._arm(sign, angle, gesture, time_s) for sign, gesture in zip((1, -1), self.gestures, strict=True))
+        arms = tuple(
+            self._arm(sign, angle, gesture, time_s) for sign, gesture in zip((1, -1), self.gestures, strict=True)
+        )
         feet = (self._foot(phase, 0.0, 1.0), self._foot(phase, 0.5, -1.0))
         head = self.attention.angles(time_s)
         head = (head[0], head[1] - 0.5 * lean, head[2] + 0.9 * yaw)
@@ -263,10 +267,16 @@ class Walk:
         jog = self.gait.jog
         # The ankle rises on after toe-off, then falls to clear the ground by a little.
         rise = (0.26 if jog else 0.035) * self._leg / 0.87
-        ankle[2] = (1 - u) * lift.ankle[2] + u * land.ankle[2] + rise * np.sin(np.pi * min(1.0, u * 1.05)) * (1 - 0.35 * u)
+        ankle[2] = (
+            (1 - u) * lift.ankle[2] + u * land.ankle[2] + rise * np.sin(np.pi * min(1.0, u * 1.05)) * (1 - 0.35 * u)
+        )
         down = lift.pitch * (1.25 if jog else 1.12)
         pitch = float(np.interp(u, [0.0, 0.15, 0.75, 1.0], [lift.pitch, down, 0.8 * land.pitch, land.pitch]))
-        pitch = float(hermite(u, np.array(lift.pitch), np.array(land.pitch), np.array(down - lift.pitch), np.array(0.0))) * 0.5 + 0.5 * pitch
+        pitch = (
+            float(hermite(u, np.array(lift.pitch), np.array(land.pitch), np.array(down - lift.pitch), np.array(0.0)))
+            * 0.5
+            + 0.5 * pitch
+        )
         turn = yaw0 + (yaw1 - yaw0) * float(smoothstep(0.0, 1.0, u))
         return FootPose(ankle, turn, pitch, lift.toe_bend * (1.0 - float(smoothstep(0.0, 0.3, u))))
 
@@ -322,11 +332,13 @@ class Stand:
         ankle = float(s.rest[BONE["left_foot"], 2])
         base = rot_z(self.heading)
         feet = tuple(
-            FootPose(np.append(self.place, 0.0) + base @ _vector(0.0, sign * self.stance, ankle), self.heading + sign * 0.22)
+            FootPose(
+                np.append(self.place, 0.0) + base @ _vector(0.0, sign * self.stance, ankle), self.heading + sign * 0.22
+            )
             for sign in (1.0, -1.0)
         )
         bent = self.bow * float(np.exp(-0.5 * ((time_s - self.bow_at_s) / 0.55) ** 2))
-        height = s.physique.hip_height * 0.994 - 0.10 * bent * s.physique.hip_height
+        height = s.physique.hip_height - 0.10 * bent * s.physique.hip_height
         offset = base @ _vector(-0.12 * bent, 0.030 * shift, 0.0)
         pelvis = np.append(self.place + offset[:2], height)
         breathe = 0.012 * float(np.sin(1.9 * time_s + self.phase))
@@ -381,7 +393,8 @@ class Sit:
         forward = s.length("left_thigh", "left_shin") + 0.02
         feet = tuple(
             FootPose(
-                np.append(self.place, 0.0) + base @ _vector(forward + lead, sign * 0.11, ankle), self.heading + 0.15 * sign
+                np.append(self.place, 0.0) + base @ _vector(forward + lead, sign * 0.11, ankle),
+                self.heading + 0.15 * sign,
             )
             for sign, lead in ((1.0, 0.04 + 0.05 * np.sin(self.phase)), (-1.0, -0.03))
         )

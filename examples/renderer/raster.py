@@ -63,7 +63,9 @@ def rasterise(xy: Floats, depth: Floats, faces: Ints, *, width: int, height: int
     # One candidate for each pixel of each bounding box, triangle after triangle.
     counts = columns * rows
     triangle = np.repeat(np.arange(len(keep), dtype=np.int32), counts)
-    inside_box = np.arange(len(triangle), dtype=np.int32) - np.repeat(np.cumsum(counts, dtype=np.int32) - counts, counts)
+    inside_box = np.arange(len(triangle), dtype=np.int32) - np.repeat(
+        np.cumsum(counts, dtype=np.int32) - counts, counts
+    )
     row = inside_box // columns[triangle]
     column = inside_box - row * columns[triangle]
     x0, y0 = left[keep], top[keep]

@@ -13,6 +13,7 @@ from .skeleton import Skeleton
 from .stage import Backdrop
 from .surfaces import Figure, Floats
 
+
 @dataclass(frozen=True)
 class RenderedFrame:
     """One frame and the truth about the people in it. N people whose outline touches the picture, by track id.

@@ -36,11 +36,22 @@ class Place:
     indoors: bool = False
 
 
-def upright(x: float, y: float, width: float, height: float, texture: Floats, *, turn: float = 0.0, base: float = 0.0, shade: float = 1.0) -> Panel:
+def upright(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    texture: Floats,
+    *,
+    turn: float = 0.0,
+    base: float = 0.0,
+    shade: float = 1.0,
+    casts: bool = True,
+) -> Panel:
     """A vertical panel whose bottom middle is at (x, y, base); `turn` 0 faces the camera's -y."""
     along = np.array([np.cos(turn), np.sin(turn), 0.0]) * width
     corner = np.array([x, y, base + height]) - 0.5 * along
-    return Panel(corner, along, np.array([0.0, 0.0, -height]), texture, shade)
+    return Panel(corner, along, np.array([0.0, 0.0, -height]), texture, shade, casts)
 
 
 class Tiles:
@@ -160,7 +171,11 @@ def street(rng: np.random.Generator, *, overcast: float, depth: float = 12.5) ->
     while x < 34.0:
         width, height = rng.uniform(7.5, 13.0), rng.uniform(9.0, 15.0)
         set_back = rng.uniform(0.0, 0.25)
-        panels.append(upright(x + width / 2, front + set_back, width, height, textures.house_front(rng, width, height)))
+        panels.append(
+            upright(
+                x + width / 2, front + set_back, width, height, textures.house_front(rng, width, height), casts=False
+            )
+        )
         x += width
     kinds = [textures.tree(rng, 4.0, 6.0) for _ in range(3)]
     for side in range(-3, 4):
@@ -186,7 +201,7 @@ def park(rng: np.random.Generator, *, overcast: float) -> Place:
         panels.append(upright(rng.uniform(-30, 30), rng.uniform(15, 42), *size, kinds[rng.integers(len(kinds))]))
     green = textures.hedge(rng, 10.0, 5.0)
     for x in np.arange(-50, 50, 9.0):
-        panels.append(upright(float(x), 46.0, 10.0, 5.0, green, shade=0.8))
+        panels.append(upright(float(x), 46.0, 10.0, 5.0, green, shade=0.8, casts=False))
     return Place(open_sky(rng, overcast), park_ground(rng, 3.0 + rng.uniform(-1, 2), 11.0), tuple(panels))
 
 
@@ -204,7 +219,9 @@ def plaza(rng: np.random.Generator, *, overcast: float) -> Place:
     x = -24.0
     while x < 24.0:
         width, height = rng.uniform(8, 14), rng.uniform(9, 16)
-        panels.append(upright(x + width / 2, back, width, height, textures.house_front(rng, width, height)))
+        panels.append(
+            upright(x + width / 2, back, width, height, textures.house_front(rng, width, height), casts=False)
+        )
         x += width
     for sign in (-1.0, 1.0):
         y = back
@@ -212,7 +229,9 @@ def plaza(rng: np.random.Generator, *, overcast: float) -> Place:
             width, height = rng.uniform(8, 12), rng.uniform(9, 14)
             turn = -sign * np.pi / 2
             texture = textures.house_front(rng, width, height)
-            panels.append(upright(sign * 22.0, y - width / 2, width, height, texture, turn=turn, shade=0.72))
+            panels.append(
+                upright(sign * 22.0, y - width / 2, width, height, texture, turn=turn, shade=0.72, casts=False)
+            )
             y -= width
     for _ in range(int(rng.integers(0, 5))):
         w, h = rng.uniform(3, 4.5), rng.uniform(4.5, 6.5)
@@ -237,19 +256,45 @@ def hall(rng: np.random.Generator) -> Place:
     back, height = rng.uniform(9.0, 18.0), rng.uniform(3.2, 6.0)
     kinds = ("plaster", "bricks", "panels", "curtain")
     tint = np.clip(rng.uniform(0.45, 0.9) * (1 + rng.uniform(-0.18, 0.18, 3)), 0, 0.95)
-    panels = [upright(0.0, back, 40.0, height, textures.wall(rng, 40.0, height, tint, kind=str(rng.choice(kinds))))]
+    panels = [
+        upright(
+            0.0, back, 40.0, height, textures.wall(rng, 40.0, height, tint, kind=str(rng.choice(kinds))), casts=False
+        )
+    ]
     side = textures.wall(rng, 24.0, height, tint, kind="plaster")
     for sign in (-1.0, 1.0):
-        panels.append(upright(sign * rng.uniform(7, 12), back - 12.0, 24.0, height, side, turn=-sign * np.pi / 2, shade=0.8))
+        panels.append(
+            upright(
+                sign * rng.uniform(7, 12),
+                back - 12.0,
+                24.0,
+                height,
+                side,
+                turn=-sign * np.pi / 2,
+                shade=0.8,
+                casts=False,
+            )
+        )
     for _ in range(int(rng.integers(2, 8))):
         w, h = rng.uniform(0.5, 2.5), rng.uniform(0.5, 2.2)
         base = float(rng.choice([0.0, rng.uniform(0.3, 1.2)]))
         colour = rng.uniform(0.1, 0.9, 3)
-        panels.append(upright(rng.uniform(-8, 8), back - 0.05 - 0.3 * (base == 0), w, h, textures.wall(rng, w, h, colour, kind="plaster"), base=base))
+        panels.append(
+            upright(
+                rng.uniform(-8, 8),
+                back - 0.05 - 0.3 * (base == 0),
+                w,
+                h,
+                textures.wall(rng, w, h, colour, kind="plaster"),
+                base=base,
+            )
+        )
     return Place(ceiling, ground, tuple(panels), indoors=True)
 
 
-def box(middle: tuple[float, float], size: tuple[float, float, float], texture: Floats, *, base: float = 0.0, eye: Array) -> list[Panel]:
+def box(
+    middle: tuple[float, float], size: tuple[float, float, float], texture: Floats, *, base: float = 0.0, eye: Array
+) -> list[Panel]:
     """The faces of an axis-aligned box (width, depth, height) that a camera at `eye` can see."""
     x, y = middle
     w, d, h = size
@@ -294,7 +339,11 @@ def planter(rng: np.random.Generator, x: float, y: float, width: float, eye: Arr
 def lamp_post(x: float, y: float) -> list[Panel]:
     """A street lamp's post, 4.5 m, with a thicker foot."""
     iron = textures.post(np.array([0.20, 0.23, 0.22]))
-    return [upright(x, y, 0.115, 4.5, iron), upright(x, y - 0.01, 0.20, 0.75, iron), upright(x, y - 0.02, 0.26, 0.12, iron)]
+    return [
+        upright(x, y, 0.115, 4.5, iron),
+        upright(x, y - 0.01, 0.20, 0.75, iron),
+        upright(x, y - 0.02, 0.26, 0.12, iron),
+    ]
 
 
 def sign_post(rng: np.random.Generator, x: float, y: float) -> list[Panel]:
@@ -302,7 +351,9 @@ def sign_post(rng: np.random.Generator, x: float, y: float) -> list[Panel]:
     grey = textures.post(np.array([0.55, 0.56, 0.57]))
     picture = np.zeros((64, 64, 3), np.float32)
     cover = np.zeros((64, 64), np.float32)
-    rim, middle = ((0.75, 0.08, 0.08), (0.95, 0.95, 0.95)) if rng.random() < 0.5 else ((0.95, 0.95, 0.95), (0.08, 0.25, 0.65))
+    rim, middle = (
+        ((0.75, 0.08, 0.08), (0.95, 0.95, 0.95)) if rng.random() < 0.5 else ((0.95, 0.95, 0.95), (0.08, 0.25, 0.65))
+    )
     cv2.circle(cover, (32, 32), 30, 1.0, -1, cv2.LINE_AA)
     cv2.circle(picture, (32, 32), 32, rim, -1)
     cv2.circle(picture, (32, 32), 23, middle, -1, cv2.LINE_AA)
@@ -312,4 +363,6 @@ def sign_post(rng: np.random.Generator, x: float, y: float) -> list[Panel]:
 
 def bollard(x: float, y: float) -> list[Panel]:
     """A knee-high post with a white band."""
-    return [upright(x, y, 0.14, 0.95, textures.post(np.array([0.15, 0.16, 0.17]), bands=(np.array([0.85, 0.85, 0.82]),)))]
+    return [
+        upright(x, y, 0.14, 0.95, textures.post(np.array([0.15, 0.16, 0.17]), bands=(np.array([0.85, 0.85, 0.82]),)))
+    ]

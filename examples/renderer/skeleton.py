@@ -283,9 +283,7 @@ class Skeleton:
         rotations[f] = bone_frame(origins[f], origins[h], -pole)
         rotations[h] = rotations[f] @ rot_z(sign * arm.twist) @ rot_x(-sign * arm.flex)
 
-    def _leg(
-        self, side: str, sign: float, foot: FootPose, pose: Pose, rotations: Array, origins: Array
-    ) -> None:
+    def _leg(self, side: str, sign: float, foot: FootPose, pose: Pose, rotations: Array, origins: Array) -> None:
         pelvis = rotations[BONE["pelvis"]]
         t, s, f, e = (BONE[f"{side}_{b}"] for b in ("thigh", "shin", "foot", "toes"))
         origins[t] = origins[BONE["pelvis"]] + pelvis @ self._offset("pelvis", f"{side}_thigh")

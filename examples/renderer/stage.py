@@ -28,6 +28,7 @@ class Panel:
         down: `[3]` from the top-left to the bottom-left corner.
         texture: `[h, w, 4]` float32 linear colour and cover (0..1).
         shade: Factor on the colour.
+        casts: Throws a shadow on the ground.
     """
 
     corner: Array
@@ -35,11 +36,53 @@ class Panel:
     down: Array
     texture: Floats
     shade: float = 1.0
+    casts: bool = False
 
     @property
     def middle(self) -> Array:
         """Centre, `[3]`."""
         return self.corner + 0.5 * self.right + 0.5 * self.down
+
+
+class GroundShadows:
+    """Sun shadows that panels throw on the ground in front of the camera.
+
+    Args:
+        panels: Those with `casts` count.
+        along: `[2]` ground distance that a shadow runs for each metre of height.
+        softness: Blur of the edges, metres.
+    """
+
+    _LOW = np.array([-16.0, 0.0])
+    _SIZE_M = (32.0, 26.0)
+    _SCALE = 24.0
+
+    def __init__(self, panels: Sequence[Panel], along: Array, softness: float) -> None:
+        size = (int(self._SIZE_M[0] * self._SCALE), int(self._SIZE_M[1] * self._SCALE))
+        self._map = np.zeros((size[1], size[0]), np.float32)
+        for panel in panels:
+            if not panel.casts:
+                continue
+            corners = panel.corner + np.array([np.zeros(3), panel.right, panel.right + panel.down, panel.down])
+            ground = (corners[:, :2] - corners[:, 2:] * along - self._LOW) * self._SCALE
+            cover = cv2.resize(panel.texture[..., 3], (64, 64), interpolation=cv2.INTER_AREA)
+            source = np.array([(0, 0), (64, 0), (64, 64), (0, 64)], np.float32) - 0.5
+            edge_on = abs(float(cv2.contourArea(ground.astype(np.float32)))) < 1.0
+            if not edge_on:
+                matrix = cv2.getPerspectiveTransform(source, ground.astype(np.float32))
+                np.maximum(self._map, cv2.warpPerspective(cover, matrix, size), out=self._map)
+            # What stands on the ground darkens it close by, whatever the sun does.
+            if corners[2:, 2].max() < 0.05:
+                foot = np.rint((corners[2:, :2] - self._LOW) * self._SCALE).astype(int)
+                cv2.line(self._map, foot[0].tolist(), foot[1].tolist(), 1.0, 3)
+        self._map = cv2.GaussianBlur(self._map, (0, 0), max(0.8, softness * self._SCALE))
+
+    def at(self, x: Array, y: Array) -> Array:
+        """Share of the sun that is hidden at ground positions, of the shape of `x`."""
+        u, v = ((value - low) * self._SCALE for value, low in ((x, self._LOW[0]), (y, self._LOW[1])))
+        # Coordinates far outside would overflow the fixed point of cv2.remap.
+        u, v = (np.clip(value, -10, 10_000).astype(np.float32) for value in (u, v))
+        return np.asarray(cv2.remap(self._map, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
 
 
 @dataclass(frozen=True)
@@ -131,9 +174,7 @@ def _ground_and_sky(
     return distance, colour, falls.astype(np.float32)
 
 
-def _draw_panel(
-    camera: Camera, rays: Array, panel: Panel, colour: Floats, distance: Floats, level: Floats
-) -> None:
+def _draw_panel(camera: Camera, rays: Array, panel: Panel, colour: Floats, distance: Floats, level: Floats) -> None:
     """Paint one panel over what is there, in place; parts behind nearer things stay hidden."""
     corners = panel.corner + np.array([np.zeros(3), panel.right, panel.right + panel.down, panel.down])
     xy, depth = camera.project(corners)

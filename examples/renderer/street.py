@@ -61,23 +61,46 @@ def _roles() -> Sequence[_Role]:
         _Role(woman, _walker((3.7, 6.3), _LEFT, 1.28, gait=Gait(width=0.035, sway=1.4, phase=0.4)), "shoulder"),
         _Role(
             Physique(1.72, 1.08, 0.1, 0.03),
-            _walker((-1.3, 8.0), _RIGHT, 0.95, gait=Gait(elbow=0.5, phase=0.7), gestures=(None, hold), attention=Attention(0.42, 0.05)),
+            _walker(
+                (-1.3, 8.0),
+                _RIGHT,
+                0.95,
+                gait=Gait(elbow=0.5, phase=0.7),
+                gestures=(None, hold),
+                attention=Attention(0.42, 0.05),
+            ),
             "backpack",
         ),
         _Role(
             Physique(1.64, 1.0, 0.95),
             _walker(
-                (0.5, 11.4), _TO_CAMERA + 0.06, 1.22, gait=Gait(phase=0.2, sway=1.2), bends=((2.6, -0.75), (4.4, 0.0)), gestures=(None, wave)
+                (0.5, 11.4),
+                _TO_CAMERA + 0.06,
+                1.22,
+                gait=Gait(phase=0.2, sway=1.2),
+                bends=((2.6, -0.75), (4.4, 0.0)),
+                gestures=(None, wave),
             ),
         ),
-        _Role(man, _walker((7.4, 9.3), _LEFT, 2.75, gait=Gait(jog=True, arm_swing=0.55, elbow=1.45, lean=0.12, width=0.03))),
+        _Role(
+            man,
+            _walker((7.4, 9.3), _LEFT, 2.75, gait=Gait(jog=True, arm_swing=0.55, elbow=1.45, lean=0.12, width=0.03)),
+        ),
         _Role(
             Physique(1.76, 0.94, 0.0),
-            lambda s: Stand(s, np.array([2.35, 8.6]), _TO_CAMERA - 0.5, (pocket, Gesture(ARM_POSES["call"])), Attention(0.05, 0.5, 0.25)),
+            lambda s: Stand(
+                s,
+                np.array([2.35, 8.6]),
+                _TO_CAMERA - 0.5,
+                (pocket, Gesture(ARM_POSES["call"])),
+                Attention(0.05, 0.5, 0.25),
+            ),
         ),
         _Role(
             Physique(1.70, 1.05, 0.9, 0.02),
-            lambda s: Sit(s, np.array([-2.9, 10.2]), _TO_CAMERA + 0.15, 0.46, (None, None), Attention(0.0, 0.7, 0.2, 1.0)),
+            lambda s: Sit(
+                s, np.array([-2.9, 10.2]), _TO_CAMERA + 0.15, 0.46, (None, None), Attention(0.0, 0.7, 0.2, 1.0)
+            ),
         ),
     )
 
@@ -94,18 +117,24 @@ def street_scene(seed: int, *, width: int = 960, height: int = 540, samples: int
     rng = np.random.default_rng((seed, 3))
     camera = Camera(np.array([0.0, 0.0, 1.72]), np.pi / 2, 0.075, 0.004, 0.95 * width, width, height)
     light = Light(
-        sun_from(-2.2, 0.75), np.array([0.80, 0.74, 0.64]), np.array([0.34, 0.38, 0.44]), np.array([0.26, 0.25, 0.24]), 0.03
+        sun_from(-2.2, 0.75),
+        np.array([0.80, 0.74, 0.64]),
+        np.array([0.34, 0.38, 0.44]),
+        np.array([0.26, 0.25, 0.24]),
+        0.03,
     )
     place = scenery.street(rng, overcast=0.25)
-    backdrop = paint_backdrop(
-        camera, sky=place.sky, ground=lit_ground(place, light), panels=[*place.panels, *_furniture(rng, camera.position)], margin=0.08
-    )
+    panels = [*place.panels, *_furniture(rng, camera.position)]
+    ground = lit_ground(place, light, panels)
+    backdrop = paint_backdrop(camera, sky=place.sky, ground=ground, panels=panels, margin=0.08)
     actors = []
     for number, role in enumerate(_roles()):
         own = np.random.default_rng((seed, 4, number))
         skeleton = Skeleton(role.physique)
         look = replace(random_look(own, role.physique), bag=role.bag)
-        actors.append(Actor(number + 1, skeleton, dress(skeleton, look, int(own.integers(1 << 30))), role.play(skeleton)))
+        actors.append(
+            Actor(number + 1, skeleton, dress(skeleton, look, int(own.integers(1 << 30))), role.play(skeleton))
+        )
     lens = Lens(exposure=1.0, tint=(1.02, 1.0, 0.97), noise=1.2, vignette=0.14, shutter=0.45, samples=samples)
     return Scene(camera, CameraMove(0.0035, 0.006, 0.0, 3.0), lens, backdrop, light, tuple(actors))
 

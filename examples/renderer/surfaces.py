@@ -137,12 +137,7 @@ class Loft:
         power = 2.0 / square
         x = np.sign(c) * np.abs(c) ** power * np.where(c >= 0, front, back) + shift
         y = np.sign(s) * np.abs(s) ** power * side + slide
-        grid = (
-            self._base
-            + at[:, :, None] * self._axis
-            + x[:, :, None] * self._front
-            + y[:, :, None] * self._side
-        )
+        grid = self._base + at[:, :, None] * self._axis + x[:, :, None] * self._front + y[:, :, None] * self._side
         return self._displace(grid) if self._displace else grid
 
     def surface(

@@ -73,7 +73,9 @@ def house_front(rng: np.random.Generator, width: float, height: float) -> Floats
     )
     colour = np.clip(palette[rng.integers(len(palette))] * rng.uniform(0.85, 1.1), 0, 0.92)
     wall = _bricks(rng, h, w, colour) if rng.random() < 0.45 else _plaster(rng, h, w, colour)
-    front = _Front(width, height, rng.uniform(3.0, 3.5), (rng.uniform(1.0, 1.5), rng.uniform(1.5, 1.9)), rng.uniform(2.1, 2.9))
+    front = _Front(
+        width, height, rng.uniform(3.0, 3.5), (rng.uniform(1.0, 1.5), rng.uniform(1.5, 1.9)), rng.uniform(2.1, 2.9)
+    )
     ground = rng.uniform(3.6, 4.2)
     trim = np.clip(colour * rng.choice([0.65, 1.25]), 0.0, 0.95)
     blind = rng.uniform(0.5, 0.9, 3)
@@ -200,12 +202,17 @@ def tree(rng: np.random.Generator, width: float, height: float) -> Floats:
             p, q = (int(a[0]), int(a[1])), (int(b[0]), int(b[1]))
             cv2.line(picture, p, q, tuple(float(c) for c in bark * rng.uniform(0.85, 1.1)), t, cv2.LINE_AA)
             cv2.line(cover, p, q, 1.0, t, cv2.LINE_AA)
-    _leaves(picture, cover, rng, (0.5, 0.36, 0.46, 0.34), 900, 0.10)
+    _leaves(picture, cover, rng, (0.5, 0.36, 0.46, 0.34), 2200, 0.060)
     return _finish(picture, cover)
 
 
 def _leaves(
-    picture: Floats, cover: Floats, rng: np.random.Generator, crown: tuple[float, float, float, float], count: int, size: float
+    picture: Floats,
+    cover: Floats,
+    rng: np.random.Generator,
+    crown: tuple[float, float, float, float],
+    count: int,
+    size: float,
 ) -> None:
     """Scatter leaf clumps in an ellipse (centre x, y, radii as shares of the picture), the low dark ones first."""
     h, w = cover.shape
@@ -214,25 +221,38 @@ def _leaves(
     angle = rng.uniform(0, 2 * np.pi, count)
     x = (crown[0] + crown[2] * radius * np.cos(angle)) * w
     y = (crown[1] + crown[3] * radius * np.sin(angle)) * h
-    light = 0.62 - 0.45 * (y / h - crown[1]) / crown[3] + rng.normal(0, 0.16, count)
+    # Boughs are lumps of light and shade; the crown is darker below.
+    boughs = noise2(h, w, 0.16 * w, rng, 2)[np.clip(y.astype(int), 0, h - 1), np.clip(x.astype(int), 0, w - 1)]
+    light = 0.58 - 0.38 * (y / h - crown[1]) / crown[3] + 0.30 * boughs + rng.normal(0, 0.10, count)
     for i in np.argsort(light):
         clump = max(1.0, size * PX * rng.uniform(0.5, 1.9))
         tint = np.clip(green * (0.45 + 0.75 * np.clip(light[i], 0, 1.2)) + rng.normal(0, 0.02, 3), 0, 1)
         axes = (int(clump), int(clump * rng.uniform(0.4, 0.9)))
         centre, turn = (int(x[i]), int(y[i])), float(rng.uniform(0, 180))
-        cv2.ellipse(picture, centre, axes, turn, 0, 360, tuple(float(c) for c in tint), -1, cv2.LINE_AA)
+        cv2.ellipse(picture, centre, axes, turn, 0, 360, tint.tolist(), -1, cv2.LINE_AA)
         cv2.ellipse(cover, centre, axes, turn, 0, 360, 1.0, -1, cv2.LINE_AA)
 
 
 def hedge(rng: np.random.Generator, width: float, height: float) -> Floats:
     """Clipped leaves with an uneven top edge."""
-    h, w = round(height * PX * 1.5), round(width * PX * 1.5)
-    green = np.array([rng.uniform(0.18, 0.30), rng.uniform(0.34, 0.46), rng.uniform(0.12, 0.20)])
-    y = np.linspace(0, 1, h)[:, None]
-    light = 1.05 - 0.55 * y + 0.30 * noise2(h, w, 9, rng) + 0.18 * noise2(h, w, 3, rng, 1)
-    picture = green * np.clip(light, 0.15, 1.6)[..., None]
-    ragged = 0.05 * h + 0.05 * h * noise2(1, w, 10, rng)[0]
-    cover = np.clip((np.arange(h)[:, None] - ragged[None]) / 1.5, 0, 1)
+    scale = 110.0 if height < 1.0 else PX
+    h, w = round(height * scale), round(width * scale)
+    picture, cover = np.zeros((h, w, 3), np.float32), np.zeros((h, w), np.float32)
+    green = np.array([rng.uniform(0.20, 0.30), rng.uniform(0.36, 0.46), rng.uniform(0.12, 0.20)])
+    leaf = 0.022 * scale if height < 1.0 else 0.06 * scale
+    count = int(3.0 * h * w / (np.pi * leaf * leaf))
+    x, y = rng.uniform(0, w, count), leaf + rng.uniform(0, 1, count) * (h - leaf)
+    y += 0.04 * h * noise2(1, w, 0.4 * scale, rng)[0][x.astype(int)] + 0.03 * h
+    lumps = noise2(h, w, 0.16 * scale, rng, 2)[np.clip(y.astype(int), 0, h - 1), x.astype(int)]
+    light = np.clip(1.0 - 0.6 * y / h + 0.28 * lumps + rng.normal(0, 0.14, count), 0.1, 1.6)
+    picture[int(0.2 * h) :] = 0.25 * green
+    cover[int(0.2 * h) :] = 1.0
+    for i in np.argsort(light + rng.normal(0, 0.3, count)):
+        tint = np.clip(green * light[i] + rng.normal(0, 0.015, 3), 0, 1)
+        axes = (max(1, int(leaf * rng.uniform(0.6, 1.3))), max(1, int(leaf * rng.uniform(0.3, 0.6))))
+        centre, turn = (int(x[i]), int(y[i])), float(rng.uniform(0, 180))
+        cv2.ellipse(picture, centre, axes, turn, 0, 360, tint.tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(cover, centre, axes, turn, 0, 360, 1.0, -1, cv2.LINE_AA)
     return _finish(picture, cover)
 
 
@@ -241,24 +261,66 @@ def car(rng: np.random.Generator) -> Floats:
     scale = 2.0 * PX
     h, w = int(1.5 * scale), int(4.3 * scale)
     picture, cover = np.zeros((h, w, 3), np.float32), np.zeros((h, w), np.float32)
-    paint = np.array([(0.65, 0.67, 0.70), (0.12, 0.13, 0.15), (0.55, 0.10, 0.10), (0.14, 0.22, 0.40), (0.85, 0.85, 0.83), (0.30, 0.36, 0.34)])
+    paint = np.array(
+        [
+            (0.65, 0.67, 0.70),
+            (0.12, 0.13, 0.15),
+            (0.55, 0.10, 0.10),
+            (0.14, 0.22, 0.40),
+            (0.85, 0.85, 0.83),
+            (0.30, 0.36, 0.34),
+        ]
+    )
     body_colour = paint[rng.integers(len(paint))]
 
     def polygon(points: list[tuple[float, float]]) -> Array:
         return np.array([[(x * scale, (1.5 - z) * scale) for x, z in points]], np.float32).astype(np.int32)
 
-    body = polygon([(0.05, 0.35), (0.03, 0.70), (0.25, 0.86), (1.05, 0.93), (1.55, 1.38), (2.0, 1.47), (2.9, 1.45), (3.45, 1.05), (4.1, 0.96), (4.27, 0.75), (4.26, 0.35), (3.9, 0.25), (0.4, 0.25)])
+    body = polygon(
+        [
+            (0.05, 0.35),
+            (0.03, 0.70),
+            (0.25, 0.86),
+            (1.05, 0.93),
+            (1.55, 1.38),
+            (2.0, 1.47),
+            (2.9, 1.45),
+            (3.45, 1.05),
+            (4.1, 0.96),
+            (4.27, 0.75),
+            (4.26, 0.35),
+            (3.9, 0.25),
+            (0.4, 0.25),
+        ]
+    )
     cv2.fillPoly(cover, body, 1.0, cv2.LINE_AA)
     z = np.linspace(1.5, 0.0, h)[:, None]
-    band = 0.75 + 0.45 * np.exp(-0.5 * ((z - 0.90) / 0.06) ** 2) + 0.25 * np.exp(-0.5 * ((z - 1.42) / 0.05) ** 2) - 0.35 * np.clip(0.55 - z, 0, 1)
+    band = (
+        0.75
+        + 0.45 * np.exp(-0.5 * ((z - 0.90) / 0.06) ** 2)
+        + 0.25 * np.exp(-0.5 * ((z - 1.42) / 0.05) ** 2)
+        - 0.35 * np.clip(0.55 - z, 0, 1)
+    )
     picture[:] = (body_colour * band[..., None]).astype(np.float32)
     glass = polygon([(1.20, 0.96), (1.62, 1.34), (2.02, 1.40), (2.85, 1.38), (3.30, 1.02)])
     cv2.fillPoly(picture, glass, (0.16, 0.19, 0.22), cv2.LINE_AA)
-    cv2.fillPoly(picture, polygon([(1.35, 1.0), (1.68, 1.31), (1.85, 1.34), (1.6, 1.0)]), (0.42, 0.48, 0.52), cv2.LINE_AA)
+    cv2.fillPoly(
+        picture, polygon([(1.35, 1.0), (1.68, 1.31), (1.85, 1.34), (1.6, 1.0)]), (0.42, 0.48, 0.52), cv2.LINE_AA
+    )
     for x in (2.18, 2.22):
-        cv2.line(picture, *[(int(x * scale), int((1.5 - q) * scale)) for q in (0.32, 1.42)], tuple(float(c) for c in 0.45 * body_colour), 2, cv2.LINE_AA)  # type: ignore[misc]
-    cv2.fillPoly(picture, polygon([(4.12, 0.70), (4.26, 0.68), (4.25, 0.84), (4.10, 0.86)]), (0.55, 0.06, 0.05), cv2.LINE_AA)
-    cv2.fillPoly(picture, polygon([(0.04, 0.66), (0.20, 0.68), (0.26, 0.80), (0.08, 0.74)]), (0.9, 0.9, 0.86), cv2.LINE_AA)
+        cv2.line(
+            picture,
+            *[(int(x * scale), int((1.5 - q) * scale)) for q in (0.32, 1.42)],
+            tuple(float(c) for c in 0.45 * body_colour),
+            2,
+            cv2.LINE_AA,
+        )  # type: ignore[misc]
+    cv2.fillPoly(
+        picture, polygon([(4.12, 0.70), (4.26, 0.68), (4.25, 0.84), (4.10, 0.86)]), (0.55, 0.06, 0.05), cv2.LINE_AA
+    )
+    cv2.fillPoly(
+        picture, polygon([(0.04, 0.66), (0.20, 0.68), (0.26, 0.80), (0.08, 0.74)]), (0.9, 0.9, 0.86), cv2.LINE_AA
+    )
     for x in (0.85, 3.42):
         centre = (int(x * scale), int((1.5 - 0.32) * scale))
         cv2.circle(picture, centre, int(0.36 * scale), (0.05, 0.05, 0.05), -1, cv2.LINE_AA)

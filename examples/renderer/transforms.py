@@ -113,7 +113,7 @@ def two_bones(root: Array, target: Array, lengths: tuple[float, float], pole: Ar
     distance = float(np.linalg.norm(offset))
     direction = offset / max(distance, 1e-9)
     limit = upper + lower
-    soft = 0.97 * limit
+    soft = 0.985 * limit
     if distance > soft:
         room = 0.999 * limit - soft
         distance = soft + room * (1.0 - np.exp(-(distance - soft) / room))

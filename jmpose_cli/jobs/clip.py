@@ -224,7 +224,6 @@ def find_people(source: FrameSource, config: InferConfig, tools: Tools, clock: S
     """Yield every frame in order with its tracked people; the tracker decides how far it lags behind."""
     people = config.people
     tracker = PeopleTracker(
-        tracker=people.tracker,
         new_track_score=people.min_box_score,
         lost_after_s=people.lost_after_s,
         max_gap_s=people.max_gap_s,

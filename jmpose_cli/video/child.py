@@ -35,7 +35,7 @@ from jmpose_cli.video.pyav_reader import read_with_pyav
 from jmpose_cli.video.reading import Clock, Picture, ReadingNotes
 from jmpose_cli.video.ring import FrameRing
 
-_GRACE_S = 5.0  # the parent, which has the better message, is to act first
+GRACE_S = 5.0  # the parent, which has the better message, is to act first
 _POLL_S = 1.0
 
 Reader = Callable[[Job, Probe, ReadingNotes, "Outlet"], Iterator[Picture | None]]
@@ -51,7 +51,7 @@ class Outlet:
 
     def __init__(self, link: Connection, *, stall_timeout_s: float) -> None:
         self._link = link
-        self._alarm_s = stall_timeout_s + _GRACE_S
+        self._alarm_s = stall_timeout_s + GRACE_S
         self._parent = os.getppid()
         self._free = 0
         self._last_sent_s = monotonic()
@@ -99,7 +99,7 @@ class Outlet:
 
 
 def _decord(job: Job, found: Probe, notes: ReadingNotes, outlet: Outlet) -> Iterator[Picture | None]:
-    return read_with_decord(job, found, capacity=outlet.capacity, wait_for_room=outlet.wait_for_room)
+    return read_with_decord(job, found, notes, capacity=outlet.capacity, wait_for_room=outlet.wait_for_room)
 
 
 def _pyav(job: Job, found: Probe, notes: ReadingNotes, outlet: Outlet) -> Iterator[Picture | None]:
@@ -117,26 +117,24 @@ def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
     clock = Clock(found.time_base, found.info.fps, last_s=job.after.time_s if job.after else None)
     notes = ReadingNotes(remarks=list(found.remarks))
     sent = 0
-    index = job.after.index if job.after else -1
     is_complete = True
     for picture in READERS[job.decoder](job, found, notes, outlet):
         outlet.step()
         if picture is None:
             continue
-        index = picture.index
         time_s = clock.stamp(picture.pts)
-        if job.selection.is_past(index, time_s):
+        if job.selection.is_past(picture.index, time_s):
             is_complete = False
             break
-        if not job.selection.takes(index, time_s):
+        if not job.selection.takes(picture.index, time_s):
             continue
         outlet.wait_for_room(1)
         picture.paint(ring.slot(sent))
         outlet.fill_slot()
-        outlet.send(FrameReady(Position(index, picture.pts, time_s)))
+        outlet.send(FrameReady(Position(picture.index, picture.pts, time_s)))
         sent += 1
     return Finished(
-        frames_in_file=index + 1 if is_complete else None,
+        frames_in_file=notes.frames if is_complete else None,
         last_time_s=clock.last_s,
         damaged_packets=notes.damaged_packets,
         repaired_times=clock.repaired,

@@ -72,8 +72,9 @@ def main_stream(container: Any, path: Path) -> Any:
     """
     moving = moving_streams(container)
     if not moving:
-        what = "holds audio only" if container.streams.audio else "holds no video stream"
-        raise JmposeError(f"{path} {what}", hint="give a file with pictures")
+        if container.streams.audio:
+            raise JmposeError(f"{path} holds audio only", hint="give a file with pictures")
+        raise JmposeError(f"{path} holds no video stream", hint="the file is cut off or damaged; try to play it")
     best = container.streams.best("video")
     stream = best if best in moving else moving[0]
     if stream.codec_context is None:

@@ -17,7 +17,7 @@ from jmpose_cli.video.av_library import file_url
 from jmpose_cli.video.container import Probe
 from jmpose_cli.video.key_groups import KeyGroup, NoKeyGroupsError, key_groups
 from jmpose_cli.video.messages import DecoderGaveUpError, Job
-from jmpose_cli.video.reading import Picture
+from jmpose_cli.video.reading import Picture, ReadingNotes
 
 _THREADS = 2
 # Where decord cannot decode a frame it repeats an earlier one, silently; above this share of the file it is an error.
@@ -55,16 +55,20 @@ def plan_chunks(groups: Iterator[KeyGroup | None], *, capacity: int) -> Iterator
     """
     first = 0
     waiting: list[int] = []
-    for group in groups:
-        if group is None:
-            yield None
-            continue
-        if waiting and group.is_closed and len(waiting) + len(group.pts) > capacity // 2:
-            yield from _cut(first, waiting, capacity)
-            first, waiting = group.first, []
-        waiting.extend(group.pts)
-        if not group.is_closed and len(waiting) > capacity:
-            raise NoKeyGroupsError("the file's key frames are no clean places to start for decord")
+    try:
+        for group in groups:
+            if group is None:
+                yield None
+                continue
+            if waiting and group.is_closed and len(waiting) + len(group.pts) > capacity // 2:
+                yield from _cut(first, waiting, capacity)
+                first, waiting = group.first, []
+            if not group.is_closed and len(waiting) + len(group.pts) > capacity:
+                raise NoKeyGroupsError("the file's key frames are no clean places to start for decord")
+            waiting.extend(group.pts)
+    except NoKeyGroupsError:
+        yield from _cut(first, waiting, capacity)  # what came before is good
+        raise
     yield from _cut(first, waiting, capacity)
 
 
@@ -74,13 +78,14 @@ def _cut(first: int, pts: list[int], capacity: int) -> Iterator[Chunk]:
 
 
 def read_with_decord(
-    job: Job, found: Probe, *, capacity: int, wait_for_room: Callable[[int], None]
+    job: Job, found: Probe, notes: ReadingNotes, *, capacity: int, wait_for_room: Callable[[int], None]
 ) -> Iterator[Picture | None]:
     """Decode a video's frames in order of presentation.
 
     Args:
         job: The file, and from where on frames are wanted; to leave out the others is up to the caller.
         found: The probe of this file.
+        notes: Receives the count of frames.
         capacity: Number of frames that the receiver can hold.
         wait_for_room: Returns when the receiver can take so many frames at once.
 
@@ -95,11 +100,12 @@ def read_with_decord(
     reader = None
     try:
         for chunk in plan_chunks(groups, capacity=capacity):
-            is_early = chunk is None or (
-                chunk.first + len(chunk.pts) <= wanted.first_frame
-                or (wanted.begin_s is not None and float(chunk.pts[-1] * found.time_base) < wanted.begin_s)
-            )
-            if chunk is None or is_early:
+            if chunk is None:
+                yield None
+                continue
+            notes.frames = chunk.first + len(chunk.pts)
+            last_s = float(chunk.pts[-1] * found.time_base)
+            if notes.frames <= wanted.first_frame or (wanted.begin_s is not None and last_s < wanted.begin_s):
                 yield None
                 continue
             if reader is None:

@@ -42,7 +42,7 @@ def read_with_pyav(job: Job, found: Probe, notes: ReadingNotes) -> Iterator[Pict
     Args:
         job: The file, and from where on frames are wanted; to leave out the others is up to the caller.
         found: The probe of this file.
-        notes: Receives the count of damaged packets, and remarks.
+        notes: Receives the counts of frames and of damaged packets, and remarks.
 
     Yields:
         The frames; None now and then while none is given, a sign of life.
@@ -52,16 +52,14 @@ def read_with_pyav(job: Job, found: Probe, notes: ReadingNotes) -> Iterator[Pict
     else:
         start = yield from _find_start(job.path, job.selection, found.time_base)
     painter = _Painter(found, notes)
-    index = start.index if start.after_pts is not None else 0
+    notes.frames = start.index if start.after_pts is not None else 0
     for frame in _decode_behind(job.path, start.after_pts, notes):
         if start.after_pts is not None and frame.pts is not None and frame.pts <= start.after_pts:
             yield None
             continue
-        if index >= start.index:
-            yield Picture(index, frame.pts, partial(painter.paint, frame, index))
-        else:
-            yield None
-        index += 1
+        index = notes.frames
+        notes.frames += 1
+        yield Picture(index, frame.pts, partial(painter.paint, frame, index)) if index >= start.index else None
 
 
 def _find_start(path: Path, wanted: Selection, time_base: Fraction) -> Generator[None, None, _Start]:

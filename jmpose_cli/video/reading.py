@@ -27,10 +27,12 @@ class ReadingNotes:
     """What a reader found while reading.
 
     Attributes:
+        frames: Number of frames of the file passed so far, given or skipped.
         damaged_packets: Number of packets that could not be decoded.
         remarks: Sentences for the user.
     """
 
+    frames: int = 0
     damaged_packets: int = 0
     remarks: list[str] = field(default_factory=list)
 

@@ -27,6 +27,7 @@ _MOST_THREADS = 4
 _KEY_FRAME_EVERY_S = 2.0
 # Rates beyond are claims of broken headers; the rate steers the encoder only, timestamps are free of it.
 _SLOWEST_RATE, _FASTEST_RATE = Fraction(1, 100), Fraction(1000)
+_LARGEST_SIDE_PX = 16384
 _BT709 = 1
 _STUDIO_RANGE = 1
 
@@ -118,6 +119,11 @@ class OverlayWriter:
             self._partial.replace(self._path)
 
     def _open(self, info: VideoInfo, audio_from: Path | None) -> None:
+        if max(info.width, info.height) > _LARGEST_SIDE_PX:
+            raise JmposeError(
+                f"{self._path}: frames of {info.width}x{info.height} pixels are too large for H.264",
+                hint=f"up to {_LARGEST_SIDE_PX} pixels a side can be written; leave the overlay out",
+            )
         av = pyav()
         self._output = av.open(file_url(self._partial), "w", format="mp4", container_options={"movflags": "+faststart"})
         rate = min(max(Fraction(info.fps).limit_denominator(1001), _SLOWEST_RATE), _FASTEST_RATE)

@@ -133,7 +133,7 @@ class ModelConfig:
         offset_groups: G, channel groups with sampling positions of their own; divides `channels`.
         dilation: Spacing of the joint learner's 3x3 sampling positions, heatmap pixels.
         mutual_blocks: L, blocks of mutual learning, 0 to 4.
-        heads: Attention heads of a mutual block; divides `channels`.
+        heads: Attention heads of a mutual block; divides `channels` into 2 or more each.
         head_blocks: Residual blocks of the detection head, at least 1.
         head_context: What the head sees beside motion flow and joint feature: nothing more (the paper), the
             window's initial heatmaps, or these and the key frame's features.
@@ -172,12 +172,12 @@ class ModelConfig:
             ("head_blocks", 1),
         ):
             _require(getattr(self, name) >= least, f"{name} is {getattr(self, name)}", f"{least} or more")
-        for name in ("offset_groups", "heads"):
+        for name, least in (("offset_groups", 1), ("heads", 2)):
             count = getattr(self, name)
             _require(
-                count > 0 and self.channels % count == 0,
+                count > 0 and self.channels % count == 0 and self.channels // count >= least,
                 f"{name} is {count} with {self.channels} channels",
-                f"a divisor of {self.channels}",
+                f"a divisor of {self.channels}, at most {self.channels // least}",
             )
         _require(0 <= self.mutual_blocks <= 4, f"mutual_blocks is {self.mutual_blocks}", "0 to 4")
         _require(self.io_weight >= 0, f"io_weight is {self.io_weight}", "0 or more")

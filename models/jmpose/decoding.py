@@ -41,8 +41,8 @@ def _neighbourhood(maps: Tensor, centre: Tensor) -> Tensor:
     return maps.flatten(-2).gather(-1, index).view(*index.shape[:-1], 3, 3)
 
 
-def _taylor_offset(patch: Tensor) -> Tensor:
-    """(x, y) `[..., 2]` from the middle to the peak of the parabola through `[..., 3, 3]`; 0 without a peak."""
+def _parabola_peak(patch: Tensor) -> tuple[Tensor, Tensor]:
+    """Second-order Taylor expansion in the middle of `[..., 3, 3]`: peak (x, y) `[..., 2]`, and `[...]` if any."""
     dx = (patch[..., 1, 2] - patch[..., 1, 0]) / 2
     dy = (patch[..., 2, 1] - patch[..., 0, 1]) / 2
     dxx = patch[..., 1, 2] - 2 * patch[..., 1, 1] + patch[..., 1, 0]
@@ -51,8 +51,7 @@ def _taylor_offset(patch: Tensor) -> Tensor:
     determinant = dxx * dyy - dxy * dxy
     peaked = (dxx < 0) & (determinant > 1e-9)
     safe = torch.where(peaked, determinant, 1.0)
-    offset = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1) / safe[..., None]
-    return torch.where(peaked[..., None], offset, 0.0)
+    return torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1) / safe[..., None], peaked
 
 
 def decode_dark(heatmaps: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
@@ -68,9 +67,9 @@ def decode_dark(heatmaps: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
 
     Returns:
         (x, y) `[..., K, 2]` float32 in heatmap pixels, and scores `[..., K]` float32: the map's highest value
-        clipped to 0..1. A flat map gives its first pixel.
+        clipped to 0..1. A map without positive values gives its first pixel and score 0.
     """
-    maps = heatmaps.detach().float()
+    maps = heatmaps.detach().float().clamp(min=0)  # below 0 there is nothing to tell places apart
     h, w = maps.shape[-2:]
     smooth = _blur_matrix(h, sigma, maps.device) @ maps @ _blur_matrix(w, sigma, maps.device)
     last = torch.tensor([w - 1, h - 1], device=maps.device)
@@ -80,8 +79,9 @@ def decode_dark(heatmaps: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
     # Differences need both neighbours; one pixel further in, the parabola is still the same.
     centre = torch.minimum(pixel.clamp(min=1), last - 1)
     patch = torch.where(near_border[..., None, None], _neighbourhood(maps, centre), _neighbourhood(smooth, centre))
-    offset = (centre - pixel) + _taylor_offset(patch.clamp(min=_FLOOR).log())
-    return pixel + offset.clamp(-1, 1), maps.flatten(-2).amax(-1).clamp(0, 1)
+    peak, peaked = _parabola_peak(patch.clamp(min=_FLOOR).log())
+    offset = torch.where(peaked[..., None], centre - pixel + peak, 0.0).clamp(-1, 1)
+    return pixel + offset, maps.flatten(-2).amax(-1).clamp(max=1)
 
 
 def decode_argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:

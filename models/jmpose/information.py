@@ -71,7 +71,8 @@ class VCLUB(nn.Module):
         """Negative log likelihood of q, a scalar, on detached samples."""
         mean, log_variance = self.predictor(x.detach()).chunk(2, -1)
         deviation = (y.detach() - mean).square() * torch.exp(-log_variance)
-        return 0.5 * (deviation + log_variance + math.log(2 * math.pi)).sum(-1).mean()
+        loss: Tensor = 0.5 * (deviation + log_variance + math.log(2 * math.pi)).sum(-1).mean()
+        return loss
 
 
 def spatial_log_softmax(logits: Tensor) -> Tensor:
@@ -196,7 +197,14 @@ class InformationOrthogonality(nn.Module):
         self.club = VCLUB(dimensions, dimensions) if kind == "bounds" else None
 
     def forward(self, joint: Tensor, motion: Tensor, heatmaps: Tensor) -> InformationTerms:
-        """Estimate the terms from `[B, C, h, w]` twice and the key frame's initial heatmaps `[B, K, h, w]`."""
+        """Estimate the terms from `[B, C, h, w]` twice and the key frame's initial heatmaps `[B, K, h, w]`.
+
+        Computed in float32 also under autocast: differences of logarithms need the digits.
+        """
+        with torch.autocast(joint.device.type, enabled=False):
+            return self._terms(joint.float(), motion.float(), heatmaps.float())
+
+    def _terms(self, joint: Tensor, motion: Tensor, heatmaps: Tensor) -> InformationTerms:
         target = spatial_log_softmax(SHARPNESS * heatmaps.detach())
         both = torch.cat([motion, joint], 1)
         learning = (

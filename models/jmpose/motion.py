@@ -47,13 +47,18 @@ class _StageDifference(nn.Module):
         self.fuse = conv_block(2 * channels, channels, 1)
 
     def forward(self, features: Tensor, exists: Tensor) -> Tensor:
-        difference = features[:, 1:] - features[:, :-1]  # [B, T-1, C_s, h, w], in time order
-        both = exists[:, 1:] & exists[:, :-1]
-        difference = torch.where(both[:, :, None, None, None], difference, 0.0)
-        left = self.left(difference[:, : self.before].flatten(1, 2))  # [B, C, h, w]
-        right = self.right(difference[:, self.before :].flatten(1, 2))  # [B, C, h, w]
+        key = self.before
+        left = self.left(_differences(features[:, : key + 1], exists[:, : key + 1]))  # [B, C, h, w]
+        right = self.right(_differences(features[:, key:], exists[:, key:]))  # [B, C, h, w]
         fused: Tensor = self.fuse(torch.cat([left, right], 1))  # [B, 2C, h, w] -> [B, C, h, w]
         return fused
+
+
+def _differences(features: Tensor, exists: Tensor) -> Tensor:
+    """Each frame minus the one before, 0 where either is missing: `[B, n, C_s, h, w]` to `[B, (n-1)*C_s, h, w]`."""
+    difference = features[:, 1:] - features[:, :-1]
+    both = exists[:, 1:] & exists[:, :-1]
+    return torch.where(both[:, :, None, None, None], difference, 0.0).flatten(1, 2)
 
 
 class FeatureDifference(MotionEncoder):

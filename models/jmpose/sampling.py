@@ -11,6 +11,7 @@ from jmpose.config import Preprocess
 # Crop pixels in one pass: on a CPU the buffers of a pass should stay in cache, elsewhere few passes count more.
 _PIXELS_AT_ONCE_CPU = 1 << 16
 _PIXELS_AT_ONCE = 1 << 22
+_INT32_MAX = torch.iinfo(torch.int32).max
 
 
 def crop_affine(boxes_xyxy_px: Tensor, preprocess: Preprocess) -> Tensor:
@@ -80,28 +81,30 @@ def _sample(frames: Tensor, index: Tensor, affine: Tensor, size: tuple[int, int]
     a = affine[:, :, :, None, None]  # [n, 2, 3, 1, 1]
     x = a[:, 0, 0] * columns + (a[:, 0, 1] * rows + a[:, 0, 2])  # [n, h, w]
     y = a[:, 1, 0] * columns + (a[:, 1, 1] * rows + a[:, 1, 2])
-    bytes_ = frames.reshape(-1)
-    first = index[:, None, None] * height
+    # Half the memory traffic of int64, wherever the bytes can be counted in it.
+    integer = torch.int32 if frames.numel() <= _INT32_MAX else torch.int64
+    first = (index * (height * width * 3)).to(integer)[:, None, None]
+    flat = frames.reshape(-1)
     crops = torch.zeros(len(index), 3, *size, device=frames.device)
-    vertical = _neighbours(y, height)
-    for column, column_weight in _neighbours(x, width):
-        for row, row_weight in vertical:
-            start = ((first + row) * width + column).mul_(3)  # byte of the pixel's red
+    left_and_right = _neighbours(x, width, step=3, integer=integer)
+    for row, row_weight in _neighbours(y, height, step=3 * width, integer=integer):
+        for column, column_weight in left_and_right:
+            byte = (first + row + column).flatten()
             weight = row_weight * column_weight
             for channel in range(3):
-                tap = bytes_.index_select(0, (start + channel).flatten()).view_as(x)
+                tap = flat.index_select(0, byte + channel).view_as(x)
                 crops[:, channel].addcmul_(tap.float(), weight)
     return crops
 
 
-def _neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
-    """Give the two pixels around a position on one axis as (index inside the frame, weight), 0 outside."""
+def _neighbours(position: Tensor, size: int, *, step: int, integer: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    """Give the two pixels around a position on one axis, as byte offsets inside the frame and weights, 0 outside."""
     low = position.floor()
     part = position - low
     pairs = []
     for pixel, weight in ((low, 1 - part), (low + 1, part)):
         inside = pixel.clamp(0, size - 1)
-        pairs.append((inside.long(), weight * (inside == pixel)))
+        pairs.append((inside.to(integer) * step, weight * (inside == pixel)))
     return pairs
 
 

@@ -3,11 +3,11 @@ import subprocess
 import sys
 from typing import Any
 
-import jmpose
 import pytest
+
+import jmpose
 from jmpose.config import CONFIGS, ModelConfig, Preprocess
 from jmpose.errors import ConfigError
-
 from tests.jmpose.tiny_model import TINY, tiny_config
 
 
@@ -45,6 +45,7 @@ BAD = [
     ("head_blocks", 0, "head_blocks is 0"),
     ("motion_blocks", -1, "motion_blocks is -1"),
     ("heads", 3, "heads is 3 with 8 channels"),
+    ("heads", 8, "heads is 8 with 8 channels"),
     ("offset_groups", 0, "offset_groups is 0 with 8 channels"),
     ("mutual_blocks", 5, "mutual_blocks is 5"),
     ("mutual_blocks", 0, "io_estimator is 'bounds' without mutual blocks"),

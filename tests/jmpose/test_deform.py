@@ -1,8 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from jmpose.deform import DeformConv, OffsetsAndWeights, deform_conv, deform_conv_grid, deform_conv_torchvision
 from torch import Tensor
+
+from jmpose.deform import DeformConv, OffsetsAndWeights, deform_conv, deform_conv_grid, deform_conv_torchvision
 
 
 def inputs(groups: int, *, spread: float = 2.0, c: int = 12, h: int = 9, w: int = 7) -> tuple[Tensor, ...]:

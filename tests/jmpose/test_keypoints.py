@@ -1,4 +1,5 @@
 import pytest
+
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from torch import Tensor
+
 from jmpose.backbones import Backbone
 from jmpose.losses import JMPoseLoss, heatmap_loss
 from jmpose.network import JMPose, assemble
 from jmpose.targets import gaussian_targets, heatmap_to_crop
-from torch import Tensor
-
 from tests.jmpose.tiny_model import TINY, tiny_config
 
 
@@ -43,10 +43,10 @@ def trained() -> JMPose:
     model.train()
     optimizer = torch.optim.AdamW([p for p in [*model.parameters(), *loss.parameters()] if p.requires_grad], lr=1e-2)
     windows, targets = spots(256, seed=0)
-    for step in range(150):
-        rows = torch.randperm(256, generator=torch.Generator().manual_seed(step))[:32]
+    for step in range(120):
+        rows = torch.randperm(256, generator=torch.Generator().manual_seed(step))[:16]
         optimizer.zero_grad()
-        loss(model(windows[rows]), targets[rows], torch.ones(32, 17)).total.backward()
+        loss(model(windows[rows]), targets[rows], torch.ones(16, 17)).total.backward()
         optimizer.step()
     return model.eval()
 

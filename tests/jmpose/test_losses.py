@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
+
 from jmpose.losses import JMPoseLoss, heatmap_loss
 from jmpose.network import JMPoseOutput
 from jmpose.targets import gaussian_targets
-
 from tests.jmpose.tiny_model import tiny_config, tiny_model, tiny_windows
 
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from jmpose.motion import FeatureDifference, KeyFrameFeature, MotionEncoder
 from torch import Tensor
+
+from jmpose.motion import FeatureDifference, KeyFrameFeature, MotionEncoder
 
 
 def readable_encoder(frames: int, key: int) -> FeatureDifference:

@@ -1,5 +1,6 @@
 import torch
 import torch.nn.functional as F
+
 from jmpose.joint_learner import JointLearner, PlainJointFeature
 from jmpose.mutual import ChannelAttention, MutualBlock
 

@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 import torch
+
 from jmpose.config import CONFIGS, BackboneSpec, ModelConfig
 from jmpose.errors import ConfigError
 from jmpose.losses import JMPoseLoss
 from jmpose.network import JMPose, assemble, build_model
-
 from tests.jmpose.tiny_model import TINY, TinyBackbone, stir, tiny_config, tiny_model, tiny_windows
 
 SWITCHES: list[dict[str, Any]] = [
@@ -151,7 +151,7 @@ def test_unknown_backbone_is_a_config_error() -> None:
     hrnet = tiny_config(backbone=BackboneSpec("hrnet", "resnet18", 8))
     with pytest.raises(ConfigError, match="'resnet18' is no timm HRNet"):
         build_model(hrnet)
-    with pytest.raises(ConfigError, match="backbone.channels is 7, hrnet_w18_small has"):
+    with pytest.raises(ConfigError, match=r"backbone\.channels is 7, hrnet_w18_small has"):
         build_model(tiny_config(backbone=BackboneSpec("hrnet", "hrnet_w18_small", 7)))
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from jmpose import sampling
 from jmpose.config import CONFIGS
 from jmpose.sampling import crop_affine, normalise, sample_crops
@@ -88,6 +89,13 @@ def test_crop_does_not_depend_on_its_batch(monkeypatch: pytest.MonkeyPatch, at_o
     alone = torch.cat([sample_crops(frames, index[i : i + 1], affine[i : i + 1], (64, 48)) for i in range(7)])
     monkeypatch.setattr(sampling, "_PIXELS_AT_ONCE_CPU", at_once)
     assert torch.equal(sample_crops(frames, index, affine, (64, 48)), alone)
+
+
+def test_more_bytes_than_int32_can_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, matrix = scene(), np.array([[0.9, 0.1, 20.3], [-0.1, 0.9, 30.7]])
+    small = sample(picture, matrix, (64, 48))
+    monkeypatch.setattr(sampling, "_INT32_MAX", 0)
+    assert np.array_equal(sample(picture, matrix, (64, 48)), small)
 
 
 def test_no_people_give_no_crops() -> None:

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from jmpose.targets import crop_to_heatmap, crop_to_image, gaussian_targets, heatmap_to_crop
 
 

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from jmpose.config import BackboneSpec, ModelConfig
 from jmpose.errors import WeightsError
 from jmpose.network import JMPose, build_model
 from jmpose.weights import file_sha256, load_model, save_model
-from safetensors.torch import load_file, save_file
-
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_windows
 
 SMALL = tiny_config(name="small", backbone=BackboneSpec("pyramid", "mobilenetv4_conv_small_050", 8))
@@ -148,12 +148,12 @@ def test_unknown_backbone_in_the_configuration(saved: Path) -> None:
 
 
 def test_what_cannot_be_saved(model: JMPose, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="weights are to be saved as .*small.pt"):
+    with pytest.raises(WeightsError, match=r"weights are to be saved as .*small.pt"):
         save_model(model, tmp_path / "small.pt")
     large = build_model(SMALL)
     with torch.no_grad():
         large.head.out.weight.fill_(1e6)
-    with pytest.raises(WeightsError, match="head.out.weight has values above 65504"):
+    with pytest.raises(WeightsError, match=r"head\.out\.weight has values above 65504"):
         save_model(large, tmp_path, half=True)
     assert list(tmp_path.iterdir()) == []
 

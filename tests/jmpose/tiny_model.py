@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from jmpose.backbones import Backbone
 from jmpose.config import BackboneSpec, ModelConfig, Preprocess
 from jmpose.network import JMPose, assemble
-from torch import Tensor, nn
 
 TINY = ModelConfig(
     name="tiny",

@@ -1,0 +1,238 @@
+"""Boxes of single frames to people with ids: the one file that imports trackers and supervision.
+
+ByteTrack (Zhang et al., ECCV 2022) associates boxes over time. What it leaves to the user is done here: ids that
+reach back to a person's first frame, gaps filled, cuts, and frames handed out in order with a bounded delay.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jmpose_cli.structures import Detections, Float, Ids, TrackedFrame
+
+SURE_SCORE = 0.6  # a person seen in one single frame is kept from this box score on
+BACKFILL_IOU = 0.1  # overlap that joins a new track to its first, still nameless box
+MAX_HELD_FRAMES = 24  # bounds memory at high frame rates; longer gaps are not filled then
+_REFERENCE_FPS = 30.0  # in which the library counts `lost_track_buffer`
+
+
+@dataclass
+class _Row:
+    box: Float
+    score: float
+    observed: bool
+
+
+@dataclass
+class _Held:
+    """A frame that waits until nothing can change in it any more."""
+
+    index: int
+    time_s: float
+    segment: int
+    detected: bool
+    rows: dict[int, _Row] = field(default_factory=dict)
+    nameless: list[_Row] = field(default_factory=list)
+
+
+class PeopleTracker:
+    """Gives every person of one video an id. One object a video: `push` frames in order, then `finish`.
+
+    Args:
+        fps: Average frame rate.
+        new_track_score: Box score that starts a track; weaker boxes only continue one. Higher means fewer
+            false people, and people found later.
+        lost_after_s: Seconds for which a person out of sight keeps its id. Higher bridges longer
+            occlusions, and gives more ids to the wrong person.
+        max_gap_s: Gaps of a track up to this many seconds are filled by linear interpolation.
+        detect_every: Frames between detections; frames in between are always filled.
+        max_people: Keep at most this many in a frame: those shown before first, then the largest and surest.
+    """
+
+    def __init__(
+        self,
+        *,
+        fps: float,
+        new_track_score: float = 0.35,
+        lost_after_s: float = 1.0,
+        max_gap_s: float = 0.25,
+        detect_every: int = 1,
+        max_people: int | None = None,
+    ) -> None:
+        from trackers import ByteTrackTracker
+
+        self._tracker = ByteTrackTracker(
+            lost_track_buffer=max(round(lost_after_s * _REFERENCE_FPS), 1),
+            frame_rate=fps,
+            track_activation_threshold=new_track_score,
+            high_conf_det_threshold=new_track_score,
+            minimum_consecutive_frames=2,
+            minimum_iou_threshold=0.1,
+        )
+        self._new_track_score, self._max_gap_s, self._max_people = new_track_score, max_gap_s, max_people
+        self._forget_s = lost_after_s + max_gap_s + 1.0  # the library has let go by then
+        self._delay = max(MAX_HELD_FRAMES, 2 * detect_every)
+        self._held: deque[_Held] = deque()
+        self._segment, self._next_id = 0, 1
+        self._id_of: dict[int, int] = {}  # the library's id in this segment: ours
+        self._last_seen: dict[int, tuple[int, float, _Row]] = {}  # our id: frame number, time, box
+        self._last_step: _Held | None = None
+        self._steps_in_segment = 0
+        self._shown: set[int] = set()
+
+    def push(
+        self,
+        index: int,
+        time_s: float,
+        detections: Detections | None,
+        *,
+        cut: bool = False,
+        track_ids: Ids | None = None,
+    ) -> list[TrackedFrame]:
+        """Add the next frame; give the frames that are settled now, in order, each once.
+
+        Args:
+            index: Frame number, ascending.
+            time_s: Timestamp in seconds.
+            detections: The people found; None when this frame was not looked at.
+            cut: A hard cut lies before this frame: all tracks end.
+            track_ids: `[N]` ids that come with the boxes; they are kept and nothing is associated.
+        """
+        settled: list[TrackedFrame] = []
+        if cut and self._held:
+            settled = self._end_segment()
+            self._segment += 1
+        frame = _Held(index, time_s, self._segment, detections is not None)
+        self._held.append(frame)
+        if detections is not None:
+            rows = [
+                _Row(box, float(score), True)
+                for box, score in zip(detections.boxes_xyxy_px, detections.scores, strict=True)
+            ]
+            if track_ids is None:
+                self._associate(frame, detections, rows)
+            else:
+                frame.rows = dict(zip(track_ids.tolist(), rows, strict=True))
+            self._last_step = frame
+            self._steps_in_segment += 1
+        return settled + self._release()
+
+    def finish(self) -> list[TrackedFrame]:
+        """Give the last frames."""
+        return self._end_segment()
+
+    def _associate(self, frame: _Held, detections: Detections, rows: list[_Row]) -> None:
+        """Ask the library who is who, and write the answer into the held frames."""
+        import supervision as sv
+
+        given = sv.Detections(
+            xyxy=detections.boxes_xyxy_px, confidence=detections.scores, data={"row": np.arange(len(rows))}
+        )
+        tracked = self._tracker.update(given, timestamp=frame.time_s)
+        if len(tracked) == 0 or tracked.tracker_id is None:
+            return
+        for row, their_id in sorted(zip(tracked.data["row"].tolist(), tracked.tracker_id.tolist(), strict=True)):
+            if their_id < 0:
+                if rows[row].score >= self._new_track_score:
+                    frame.nameless.append(rows[row])
+                continue
+            if their_id not in self._id_of:
+                self._id_of[their_id] = self._next_id
+                self._next_id += 1
+                self._backfill(self._id_of[their_id], rows[row])
+            self._record(self._id_of[their_id], frame, rows[row])
+
+    def _backfill(self, track: int, row: _Row) -> None:
+        """Give a new track the nameless box of the step before from which the library started it."""
+        first = self._last_step
+        if first is None or first.segment != self._segment or not first.nameless:
+            return
+        overlaps = [_iou(row.box, other.box) for other in first.nameless]
+        best = int(np.argmax(overlaps))
+        if overlaps[best] >= BACKFILL_IOU:
+            self._record(track, first, first.nameless.pop(best))
+
+    def _record(self, track: int, frame: _Held, row: _Row) -> None:
+        """Put a box into its frame, and boxes into the frames since the track was last seen."""
+        frame.rows[track] = row
+        before = self._last_seen.get(track)
+        self._last_seen[track] = (frame.index, frame.time_s, row)
+        if before is None:
+            return
+        index, time_s, old = before
+        between = [f for f in self._held if index < f.index < frame.index]
+        if frame.time_s - time_s > self._max_gap_s + 1e-6 and any(f.detected for f in between):
+            return
+        for held in between:
+            share = (held.time_s - time_s) / (frame.time_s - time_s)
+            box = (old.box + np.float32(share) * (row.box - old.box)).astype(np.float32)
+            held.rows[track] = _Row(box, old.score + share * (row.score - old.score), False)
+
+    def _release(self) -> list[TrackedFrame]:
+        """Give the held frames in which no later frame can change anything."""
+        settled = []
+        while self._held:
+            first, step = self._held[0], self._last_step
+            known = step is not None and step.index > first.index and step.time_s >= first.time_s + self._max_gap_s
+            if not known and len(self._held) <= self._delay:
+                break
+            settled.append(self._emit(self._held.popleft()))
+        return settled
+
+    def _end_segment(self) -> list[TrackedFrame]:
+        """Settle all held frames and forget all tracks."""
+        single = self._steps_in_segment == 1
+        for frame in self._held:
+            self._keep_singles(frame, least=0.0 if single else SURE_SCORE)
+        settled = [self._emit(frame) for frame in self._held]
+        self._held.clear()
+        self._tracker.reset()
+        self._id_of, self._last_seen, self._last_step, self._steps_in_segment = {}, {}, None, 0
+        return settled
+
+    def _keep_singles(self, frame: _Held, *, least: float) -> None:
+        """Give ids of their own to boxes that no track has claimed, from a score on."""
+        for row in frame.nameless:
+            if row.score >= least:
+                frame.rows[self._next_id] = row
+                self._next_id += 1
+        frame.nameless = []
+
+    def _emit(self, frame: _Held) -> TrackedFrame:
+        self._keep_singles(frame, least=SURE_SCORE)
+        ids = self._chosen(frame)
+        rows = [frame.rows[i] for i in ids]
+        for track in [t for t, seen in self._last_seen.items() if frame.time_s - seen[1] > self._forget_s]:
+            del self._last_seen[track]
+        return TrackedFrame(
+            index=frame.index,
+            time_s=frame.time_s,
+            boxes_xyxy_px=np.array([r.box for r in rows], np.float32).reshape(-1, 4),
+            scores=np.array([r.score for r in rows], np.float32),
+            track_ids=np.array(ids, np.int64),
+            observed=np.array([r.observed for r in rows], bool),
+            segment=frame.segment,
+        )
+
+    def _chosen(self, frame: _Held) -> list[int]:
+        """Give the ids of a frame to show, ascending."""
+        if self._max_people is None:
+            return sorted(frame.rows)
+
+        def rank(track: int) -> tuple[bool, float]:
+            row = frame.rows[track]
+            width, height = row.box[2:] - row.box[:2]
+            return (track not in self._shown, -float(width * height) * row.score)
+
+        chosen = sorted(frame.rows, key=rank)[: self._max_people]
+        self._shown.update(chosen)
+        return sorted(chosen)
+
+
+def _iou(one: Float, other: Float) -> float:
+    """Intersection over union of two boxes (x0, y0, x1, y1)."""
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    overlap = float(np.clip(high - low, 0, None).prod())
+    areas = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod())
+    return overlap / max(areas - overlap, 1e-9)
