@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
-from jmpose_cli.people.detect import YoloDetector
 
 from jmpose_cli.jobs.weights import choose_detector
+from jmpose_cli.people.detect import YoloDetector
 
 
 def read_truth(data: Path, split: str) -> tuple[list[np.ndarray], dict]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .clothes import Look
 from .fabric import Fabric
-from .head import FaceLook
+from .face import FaceLook
 from .skeleton import Physique
 from .transforms import Array
 
@@ -109,20 +109,21 @@ def random_look(rng: np.random.Generator, physique: Physique) -> Look:
     leg_colour = _pick(rng, _LEGS)
     pattern = "denim" if leg_colour[2] > leg_colour[0] * 1.25 else "plain"
     bottom = Fabric(leg_colour, np.clip(leg_colour * 1.45 + 0.05, 0, 0.9), pattern, rng.uniform(0.10, 0.2), 0.7)
-    leg_cover, skirt, hose = 1.0, 0.0, np.full(3, rng.choice([0.08, 0.3, 0.85]))
+    leg_cover, skirt = 1.0, None
+    hose: Array | None = np.full(3, rng.choice([0.08, 0.3, 0.85]))
     width = float(rng.choice([0.001, 0.006, 0.012, 0.022], p=[0.25, 0.3, 0.3, 0.15]))
     if female and rng.random() < 0.30:
         skirt, leg_cover = float(rng.uniform(0.22, 0.38)), 0.0
         cloth = _pick(rng, _CLOTH)
         kind = str(rng.choice(["plain", "floral", "checks", "dots", "plain"]))
         bottom = Fabric(cloth, _contrast(rng, cloth, _CLOTH), kind, 0.16, 0.3)
-        hose = np.full(3, -1.0) if season == "summer" or rng.random() < 0.4 else _pick(rng, _LEGS)
+        hose = None if season == "summer" or rng.random() < 0.4 else _pick(rng, _LEGS)
         # What ends over a skirt is tucked in; a coat goes over it.
         hem = 0.56 if hem > 0.40 else hem
         if rng.random() < 0.4:
             top = bottom
     elif season == "summer" and rng.random() < 0.45:
-        leg_cover, width, hose = float(rng.uniform(0.36, 0.6)), float(rng.uniform(0.012, 0.03)), np.full(3, -1.0)
+        leg_cover, width, hose = float(rng.uniform(0.36, 0.6)), float(rng.uniform(0.012, 0.03)), None
     shoe = _pick(
         rng,
         np.array(

@@ -12,8 +12,7 @@ from .light import Light, ShadowMap, cast_shadows
 from .raster import Fragments, nearest, rasterise
 from .scene import Actor, Lens, RenderedFrame, Scene
 from .skeleton import BONE, PosedBones
-from .surfaces import Floats
-from .transforms import Array
+from .transforms import Array, Floats, Ints
 from .truth import Shot, Truth, read_truth
 
 # Balls that stand for the body when it hides the sky from its own skin: bone, radius in metres.
@@ -199,9 +198,7 @@ def _take(scene: Scene, troupe: Troupe, camera: Camera, bodies: Bodies, lighting
     )
 
 
-def _silhouettes(
-    fragments: Fragments, face_actor: NDArray[np.int64], actors: int, size: tuple[int, int]
-) -> NDArray[np.int64]:
+def _silhouettes(fragments: Fragments, face_actor: Ints, actors: int, size: tuple[int, int]) -> Ints:
     """Pixels of each actor's outline in the picture, hidden ones included."""
     owner = face_actor[fragments.face]
     counts = np.zeros(actors, np.int64)

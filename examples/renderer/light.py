@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .raster import Ints, nearest, rasterise
-from .surfaces import Floats
-from .transforms import Array, smoothstep, unit
+from .raster import nearest, rasterise
+from .transforms import Array, Floats, Ints, smoothstep, unit
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 import cv2
 import numpy as np
 
-from .surfaces import Floats
-from .transforms import Array
+from .transforms import Array, Floats
 
 _SIZE = 32
 # One lattice serves all fields; a seed picks where it starts.

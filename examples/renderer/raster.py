@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .surfaces import Floats
-
-Ints = NDArray[np.int64]
+from .transforms import Bools, Floats, Ints
 
 # Tolerance of the inside test, so that no pixel falls between two triangles.
 _EDGE = np.float32(-1e-4)
@@ -32,7 +29,7 @@ class Fragments:
     def __len__(self) -> int:
         return len(self.pixel)
 
-    def take(self, rows: NDArray[np.bool_] | Ints) -> "Fragments":
+    def take(self, rows: Bools | Ints) -> "Fragments":
         """A subset."""
         return Fragments(self.pixel[rows], self.face[rows], self.share[rows], self.depth[rows])
 

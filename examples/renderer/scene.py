@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from .camera import Camera
 from .light import Light
 from .motion import Motion
-from .raster import Ints
 from .skeleton import Skeleton
 from .stage import Backdrop
-from .surfaces import Figure, Floats
+from .surfaces import Figure
+from .transforms import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RenderedFrame:
     frame_rgb: NDArray[np.uint8]
     time_s: float
     joints_xy: Floats
-    visible: NDArray[np.bool_]
+    visible: Bools
     boxes_xyxy: Floats
     head_boxes_xyxy: Floats
     track_ids: Ints

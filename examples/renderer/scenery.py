@@ -12,8 +12,7 @@ import numpy as np
 from . import textures
 from .noise import noise2
 from .stage import GroundPainter, Panel
-from .surfaces import Floats
-from .transforms import Array, smoothstep
+from .transforms import Array, Floats, smoothstep
 
 SkyPainter = Callable[[Array], Array]
 PLACES = ("street", "park", "plaza", "hall")

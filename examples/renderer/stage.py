@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 
 from .camera import Camera
-from .surfaces import Floats
-from .transforms import Array, unit
+from .transforms import Array, Floats, unit
 
 GroundPainter = Callable[[Array, Array, Array], Array]
 FAR = 1000.0

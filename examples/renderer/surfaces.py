@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from .skeleton import BONE, BONES
-from .transforms import Array, monotone_cubic, smoothstep, unit
+from .transforms import Array, Floats, Ints, monotone_cubic, smoothstep, unit
 
-Floats = NDArray[np.float32]
 Weigher = Callable[[Array], Array]
 Painter = Callable[[Array], Array]
 
@@ -60,7 +58,7 @@ class Surface:
             rings=len(r),
         )
 
-    def faces(self) -> NDArray[np.int64]:
+    def faces(self) -> Ints:
         """Triangles, counter-clockwise seen from outside, `[F, 3]`."""
         columns = len(self.vertices) // self.rings
         r, c = np.meshgrid(np.arange(self.rings - 1), np.arange(columns - 1), indexing="ij")
@@ -80,7 +78,6 @@ class Station:
         back: Radius towards the back, metres.
         side: Radius sideways, metres.
         shift: Offset of the centre towards the front, metres.
-        slide: Offset of the centre sideways, metres.
         square: 2 is an ellipse, larger is boxier.
     """
 
@@ -89,8 +86,23 @@ class Station:
     back: float
     side: float
     shift: float = 0.0
-    slide: float = 0.0
     square: float = 2.0
+
+
+def stations(
+    rows: Sequence[tuple[float, ...]], scale: float = 1.0, *, square: float = 2.0, shift: float = 0.0
+) -> list[Station]:
+    """Stations from a table.
+
+    Args:
+        rows: (at, radius), (at, thickness, side) or (at, front, back, side).
+        scale: Metres a unit of the table and of `shift`.
+        square: See `Station`.
+        shift: See `Station`.
+    """
+    wide = {2: (0, 1, 1, 1), 3: (0, 1, 1, 2), 4: (0, 1, 2, 3)}
+    picked = ([scale * row[i] for i in wide[len(row)]] for row in rows)
+    return [Station(*values, shift=scale * shift, square=square) for values in picked]
 
 
 class Loft:
@@ -100,9 +112,9 @@ class Loft:
         stations: Cross-sections from one end to the other.
         base: `[3]` point of the axis where `at` is 0.
         axis: Unit vector along which `at` runs.
-        front: Unit vector of the front direction; sideways is axis-independent: `cross(UP-like, front)`.
+        front: Unit vector of the front direction.
         side: Unit vector of the side direction.
-        displace: Moves points of the tube, `[N, 3] -> [N, 3]`; used for noses and folds.
+        displace: Moves points of the tube, `[N, 3] -> [N, 3]`; for noses, curled fingers, hats.
     """
 
     def __init__(
@@ -115,7 +127,7 @@ class Loft:
         side: tuple[float, float, float] = (0.0, 1.0, 0.0),
         displace: Callable[[Array], Array] | None = None,
     ) -> None:
-        self._table = np.array([[s.at, s.front, s.back, s.side, s.shift, s.slide, s.square] for s in stations])
+        self._table = np.array([[s.at, s.front, s.back, s.side, s.shift, s.square] for s in stations])
         girth = self._table[:, 1] + self._table[:, 2] + self._table[:, 3]
         # Rings are spaced by the length of the outline, so that closing caps get their share.
         steps = np.hypot(np.diff(self._table[:, 0]), 0.5 * np.diff(girth)) + 1e-6
@@ -132,11 +144,11 @@ class Loft:
             along: 0 (first station) to 1 (last station).
         """
         ring = monotone_cubic(self._knots, self._table, along)[:, :, None]
-        at, front, back, side, shift, slide, square = (ring[:, i] for i in range(7))
+        at, front, back, side, shift, square = (ring[:, i] for i in range(6))
         c, s = np.cos(around)[None], np.sin(around)[None]
         power = 2.0 / square
         x = np.sign(c) * np.abs(c) ** power * np.where(c >= 0, front, back) + shift
-        y = np.sign(s) * np.abs(s) ** power * side + slide
+        y = np.sign(s) * np.abs(s) ** power * side
         grid = self._base + at[:, :, None] * self._axis + x[:, :, None] * self._front + y[:, :, None] * self._side
         return self._displace(grid) if self._displace else grid
 
@@ -155,7 +167,7 @@ class Loft:
 
         Args:
             weigh: Bone weights of rest points, `[N, 3] -> [N, B]`.
-            paint: sRGB colour (0..1) of rest points, `[h, w, 3] -> [h, w, 3]`.
+            paint: Display colour (0..1) of rest points, `[h, w, 3] -> [h, w, 3]`.
             rings: Cross-sections in the mesh.
             columns: Faces around.
             gloss: Strength of the highlight.
@@ -261,7 +273,7 @@ class Figure:
     weights: Floats
     uv: Floats
     gloss: Floats
-    faces: NDArray[np.int64]
+    faces: Ints
     atlas: tuple[Floats, ...]
 
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from .noise import noise2
-from .surfaces import Floats, to_linear
-from .transforms import Array
+from .surfaces import to_linear
+from .transforms import Array, Floats
 
 PX = 44.0
 

@@ -4,10 +4,15 @@ Frames of reference: the world has z up and its ground at z = 0. A person's own 
 person's left, z up. Angles are radians.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 UP = np.array([0.0, 0.0, 1.0])
 FORWARD = np.array([1.0, 0.0, 0.0])
@@ -44,14 +49,14 @@ def cross(a: Array, b: Array) -> Array:
     return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
-def smoothstep(low: float, high: float, value: Array | float) -> Array:
+def smoothstep(low: Array | float, high: Array | float, value: Array | float) -> Array:
     """Ease from 0 at `low` to 1 at `high`; flat outside. `low` may exceed `high` (a falling edge)."""
-    t = np.clip((np.asarray(value, np.float64) - low) / (high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    t = np.clip((np.asarray(value, np.float64) - low) / (np.asarray(high) - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t))
 
 
-def mix(a: Array, b: Array, amount: float) -> Array:
-    """Linear interpolation: `a` at 0, `b` at 1."""
+def mix(a: float, b: float, amount: float) -> float:
+    """`a` at 0, `b` at 1."""
     return a + (b - a) * amount
 
 

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .camera import Camera
 from .skeleton import BONE, JOINTS, PosedBones
-from .surfaces import Floats
-from .transforms import Array
+from .transforms import Array, Bools, Floats, Ints
 
 # How far below the skin or clothes that stand for it a joint may lie, metres.
 _UNDER_SKIN = {
@@ -41,8 +39,8 @@ class Shot:
     """
 
     distance: Floats
-    outline: NDArray[np.int64]
-    seen: NDArray[np.int64]
+    outline: Ints
+    seen: Ints
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,10 @@ class Truth:
     """The fields of `RenderedFrame` that describe people; see there."""
 
     joints_xy: Floats
-    visible: NDArray[np.bool_]
+    visible: Bools
     boxes_xyxy: Floats
     head_boxes_xyxy: Floats
-    track_ids: NDArray[np.int64]
+    track_ids: Ints
     shown: Floats
 
 
@@ -81,7 +79,7 @@ def read_truth(camera: Camera, people: Sequence[tuple[int, PosedBones, Floats]],
     return Truth(joints, visible, boxes, heads, ids, shown)
 
 
-def _visible(camera: Camera, points: Array, xy: Array, depth: Array, distance: Floats) -> NDArray[np.bool_]:
+def _visible(camera: Camera, points: Array, xy: Array, depth: Array, distance: Floats) -> Bools:
     """Whether nothing but the joint's own skin lies between it and the camera."""
     column, row = np.rint(xy).astype(np.int64).T
     inside = (depth > 0.3) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)

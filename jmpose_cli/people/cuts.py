@@ -14,7 +14,7 @@ class CutDetector:
     """Says where a video jumps to another shot. One object a video.
 
     A cut changes both what colours there are (Bhattacharyya distance of RGB histograms) and where they are (mean
-    difference of thumbnails with equal mean and spread of brightness, so that a flash or a fade of the light is none), and it
+    difference of thumbnails with equal mean and spread of brightness, so that a flash or a fade is none), and it
     changes them much more than the frames before did (so that a whirling camera is none).
 
     Args:

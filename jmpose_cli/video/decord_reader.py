@@ -67,7 +67,8 @@ def plan_chunks(groups: Iterator[KeyGroup | None], *, capacity: int) -> Iterator
                 raise NoKeyGroupsError("the file's key frames are no clean places to start for decord")
             waiting.extend(group.pts)
     except NoKeyGroupsError:
-        yield from _cut(first, waiting, capacity)  # what came before is good
+        if len(waiting) <= capacity:  # what came before is good, but is not cut without knowing what follows
+            yield from _cut(first, waiting, capacity)
         raise
     yield from _cut(first, waiting, capacity)
 

@@ -65,6 +65,7 @@ class VideoFileSource:
         self._close_memory = weakref.finalize(self, os.close, self._memory)
         self._last: Position | None = None
         self._waiting: Position | None = None
+        self._ring: FrameRing | None = None
         self._was_iterated = False
         try:
             self._child = self._start_child()
@@ -84,6 +85,7 @@ class VideoFileSource:
     def close(self) -> None:
         """Stop the child and release the shared memory."""
         self._waiting = None
+        self._ring = None  # unmaps the memory
         if hasattr(self, "_child"):
             self._child.close()
         self._close_memory()
@@ -96,7 +98,7 @@ class VideoFileSource:
 
     def _batches(self) -> Iterator[FrameBatch]:
         most = frames_a_batch(self.info, self._batch)
-        while self._waiting is not None:
+        while self._waiting is not None and self._ring is not None:
             frames = np.empty((most, self.info.height, self.info.width, 3), np.uint8)
             taken: list[Position] = []
             failure = None

@@ -127,7 +127,9 @@ class OverlayWriter:
         av = pyav()
         self._output = av.open(file_url(self._partial), "w", format="mp4", container_options={"movflags": "+faststart"})
         rate = min(max(Fraction(info.fps).limit_denominator(1001), _SLOWEST_RATE), _FASTEST_RATE)
-        quality = {"preset": _PRESET, "crf": str(_QUALITY_CRF)}
+        # Without B-frames pictures are stored in the order shown: with a varying frame rate, an mp4 with them claims to end
+        # before its last picture is shown.
+        quality = {"preset": _PRESET, "crf": str(_QUALITY_CRF), "bf": "0"}
         self._video = self._output.add_stream("libx264", rate=rate, options=quality)
         self._video.width, self._video.height = info.width + info.width % 2, info.height + info.height % 2
         self._video.pix_fmt = "yuv420p"

@@ -3,7 +3,7 @@
 Letters: N pictures, C feature channels, K joints, (H, W) input, (h, w) = (H/4, W/4).
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,15 +11,14 @@ from torch import Tensor, nn
 STRIDE = 4
 
 
-def _timm_features(name: str, out_indices: Sequence[int] | None = None) -> nn.Module:
+def _timm_features(name: str) -> Any:
     """Build a timm feature extractor with random weights; ValueError for an unknown name."""
     import timm
 
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
         raise ValueError(f"timm knows no backbone {name!r}; near names: {near or 'none'}")
-    extra = {} if out_indices is None else {"out_indices": tuple(out_indices)}
-    return timm.create_model(name, pretrained=False, features_only=True, **extra)  # type: ignore[no-any-return]
+    return timm.create_model(name, pretrained=False, features_only=True)
 
 
 class Backbone(nn.Module):
@@ -37,7 +36,8 @@ class Backbone(nn.Module):
         self.heatmap_head = nn.Conv2d(channels, joints, 1)
         # Targets are nearly all zero: small weights start the heatmaps near zero.
         nn.init.normal_(self.heatmap_head.weight, std=0.001)
-        nn.init.zeros_(self.heatmap_head.bias)  # type: ignore[arg-type]
+        assert self.heatmap_head.bias is not None
+        nn.init.zeros_(self.heatmap_head.bias)
 
     def features(self, images: Tensor) -> Tensor:
         """Compute features `[N, C, h, w]` of normalised pictures `[N, 3, H, W]`."""
@@ -64,7 +64,8 @@ class _DepthwiseBlock(nn.Module):
         self.project = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.project(F.relu(self.expand(self.norm(self.depthwise(x)))))
+        inner: Tensor = self.project(F.relu(self.expand(self.norm(self.depthwise(x)))))
+        return x + inner
 
 
 class PyramidBackbone(Backbone):
@@ -116,7 +117,7 @@ class HRNetBackbone(Backbone):
 
     def stage_features(self, images: Tensor) -> list[Tensor]:
         """Give the highest-resolution branch `[N, C_i, h, w]` after each of the four stages."""
-        body = self.body
+        body: Any = self.body
         x = body.act1(body.bn1(body.conv1(images)))
         x = body.act2(body.bn2(body.conv2(x)))
         x = body.layer1(x)
@@ -131,8 +132,9 @@ class HRNetBackbone(Backbone):
     @property
     def stage_channels(self) -> tuple[int, int, int, int]:
         """Channels of `stage_features`, stage by stage."""
-        first = int(self.body.layer1[-1].conv3.out_channels)
-        later = [int(getattr(self.body, f"stage{i}_cfg")["num_channels"][0]) for i in (2, 3, 4)]
+        body: Any = self.body
+        first = int(body.layer1[-1].conv3.out_channels)
+        later = [int(getattr(body, f"stage{i}_cfg")["num_channels"][0]) for i in (2, 3, 4)]
         return (first, later[0], later[1], later[2])
 
 
@@ -143,7 +145,7 @@ def _transition(layer: nn.Module, branch: int, maps: list[Tensor]) -> Tensor:
     return layer(maps[-1])  # type: ignore[no-any-return]
 
 
-def _timm_hrnet(name: str) -> nn.Module:
+def _timm_hrnet(name: str) -> Any:
     """Build a timm HRNet without its classification head."""
     import timm
 
@@ -153,4 +155,4 @@ def _timm_hrnet(name: str) -> nn.Module:
     for part in ("incre_modules", "downsamp_modules", "final_layer", "global_pool", "head_drop", "classifier"):
         if hasattr(body, part):
             delattr(body, part)
-    return body  # type: ignore[no-any-return]
+    return body

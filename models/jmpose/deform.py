@@ -45,7 +45,7 @@ def deform_conv_grid(x: Tensor, offsets: Tensor, weights: Tensor, kernel: Tensor
     taps = taps * weights.float().reshape(b * groups, 1, 9 * h, w)
     columns = taps.reshape(b, c * 9, h * w)
     out = kernel.float().reshape(-1, c * 9) @ columns  # [B, C_out, h*w]
-    return out.view(b, -1, h, w).to(x.dtype)
+    return out.view(b, len(kernel), h, w).to(x.dtype)
 
 
 def deform_conv(x: Tensor, offsets: Tensor, weights: Tensor, kernel: Tensor, *, dilation: int) -> Tensor:

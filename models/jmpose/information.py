@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 # Heatmaps peak at 1: at this inverse temperature a clear peak holds most of a softmax over 3,000 pixels.
 SHARPNESS = 10.0
+# Samples have unit variance: e^-6 of it is as sharp as a prediction can usefully be, and exp() stays tame.
 _LOG_VARIANCE_LIMIT = 6.0
 
 
@@ -121,11 +122,6 @@ class HeatmapPredictor(nn.Module):
         return cross_entropy(target_log, spatial_log_softmax(self.head(features.detach())))
 
 
-def conditional_information(both_log: Tensor, one_log: Tensor) -> Tensor:
-    """I(M; H | J) from above: KL(r(h|m,j) || r(h|j)), exact once both predictors are; a scalar."""
-    return kl_divergence(both_log, one_log)
-
-
 class PooledSamples(nn.Module):
     """Feature maps to few-dimensional samples: average over cells, a fixed random projection, unit variance.
 
@@ -213,7 +209,8 @@ class InformationOrthogonality(nn.Module):
             + self.from_both.learning_loss(both, target)
         )
         needed = -cross_entropy(target, self.from_motion(motion))
-        conditional = conditional_information(self.from_both(both), self.from_joint(joint))
+        # Exact once both predictors are; a predictor from J alone that is worse than the best only raises it.
+        conditional = kl_divergence(self.from_both(both), self.from_joint(joint))
         if self.club is None or self.samples_joint is None or self.samples_motion is None:
             shared = shared_information(spatial_log_softmax(joint), spatial_log_softmax(motion))
             return InformationTerms(shared, needed, conditional, learning)

@@ -36,7 +36,7 @@ def save_model(model: JMPose, path: Path, *, half: bool = False) -> Path:
         The path of the safetensors file.
 
     Raises:
-        WeightsError: another suffix, or values that float16 cannot hold.
+        WeightsError: another suffix, values that float16 cannot hold, or a folder that cannot be written to.
     """
     if path.is_dir():
         path = path / f"{model.config.name}.safetensors"
@@ -45,10 +45,14 @@ def save_model(model: JMPose, path: Path, *, half: bool = False) -> Path:
     state = {name: _stored(name, tensor, half=half) for name, tensor in model.state_dict().items()}
     config = json.dumps(model.config.to_dict(), indent=2)
     partial = path.with_name(f"{path.name}.partial")
-    save_file(state, partial, metadata={_METADATA_KEY: config})
-    os.replace(partial, path)
-    partial.write_text(config + "\n", encoding="utf-8")
-    os.replace(partial, path.with_suffix(".json"))
+    try:
+        save_file(state, partial, metadata={_METADATA_KEY: config})
+        os.replace(partial, path)
+        partial.write_text(config + "\n", encoding="utf-8")
+        os.replace(partial, path.with_suffix(".json"))
+    except (SafetensorError, OSError) as error:
+        partial.unlink(missing_ok=True)
+        raise WeightsError(f"{path} cannot be written: {error}", "a writable folder with free space") from error
     return path
 
 

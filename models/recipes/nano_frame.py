@@ -80,7 +80,7 @@ def train(run: TimedRun, data: Path) -> None:
             heatmaps = run.net(inputs.contiguous(memory_format=torch.channels_last))[1]
             loss = heatmap_loss(heatmaps, targets, weight, sigma=sigma)
             run.update(loss)
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             run.spend(time.monotonic() - began)
             if run.share >= 1 or phase_at(run.share)[0] != height:
                 break

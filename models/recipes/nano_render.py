@@ -16,7 +16,7 @@ import numpy as np
 from nano_data import PATCH_HEIGHT, PATCH_WIDTH, patch_to_image
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-from renderer import RenderedFrame, render_scene  # noqa: E402
+from renderer import RenderedFrame, render_scene
 
 STEP = 2  # frames between the pictures of a window, at 30 frames a second
 KEY_EVERY = 3

@@ -174,7 +174,7 @@ def train(run: TimedRun, loss_of: JMPoseLoss, patches: Path, rendered: Path, bat
             terms = loss_of(output, targets, weight)
             run.update(terms.total)
             before = heatmap_loss(output.initial_key, targets, weight, sigma=loss_of.sigma)
-            sums += [float(before), float(terms.heatmap), float(terms.information)]
+            sums += [float(value.detach()) for value in (before, terms.heatmap, terms.information)]
             count += 1
             run.spend(time.monotonic() - began)
             if run.share >= 1:
@@ -254,7 +254,8 @@ def main() -> None:
     model = build_model(NANO)
     model.backbone.load_state_dict(torch.load(args.frame, weights_only=True)["average"])
     model.freeze_backbone()
-    model.train().to(memory_format=torch.channels_last)
+    model.train()
+    model.backbone.to(memory_format=torch.channels_last)
     loss_of = JMPoseLoss(NANO)
     run = TimedRun(model, args.out / "last.pt", minutes=args.minutes, rate=args.rate, helpers=loss_of)
     train(run, loss_of, args.patches, args.rendered, args.batch)

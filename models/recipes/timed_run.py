@@ -27,9 +27,11 @@ class TimedRun:
     ) -> None:
         self.net, self.path, self.budget_s, self.rate = net, path, minutes * 60, rate
         self.average = copy.deepcopy(net).requires_grad_(False).eval()
-        self.trained = [p for m in (net, helpers or nn.Module()) for p in m.parameters() if p.requires_grad]
-        decayed = [p for p in self.trained if p.ndim > 1]
-        plain = [p for p in self.trained if p.ndim <= 1]
+        # Clipped apart: the helpers' gradients would drown the network's.
+        self._clipped = [[p for p in m.parameters() if p.requires_grad] for m in (net, helpers or nn.Module())]
+        trained = [p for group in self._clipped for p in group]
+        decayed = [p for p in trained if p.ndim > 1]
+        plain = [p for p in trained if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=rate)
         self.step, self.epoch, self.spent_s, self._saved_s = 0, 0, 0.0, 0.0
@@ -70,7 +72,8 @@ class TimedRun:
             group["lr"] = rate
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 5.0)
+        for parameters in self._clipped:
+            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         self.optimizer.step()
         self.step += 1
         decay = min(0.998, (1 + self.step) / (10 + self.step))

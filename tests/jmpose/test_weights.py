@@ -150,6 +150,8 @@ def test_unknown_backbone_in_the_configuration(saved: Path) -> None:
 def test_what_cannot_be_saved(model: JMPose, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"weights are to be saved as .*small.pt"):
         save_model(model, tmp_path / "small.pt")
+    with pytest.raises(WeightsError, match=r"none/small\.safetensors cannot be written"):
+        save_model(model, tmp_path / "none" / "small.safetensors")
     large = build_model(SMALL)
     with torch.no_grad():
         large.head.out.weight.fill_(1e6)

@@ -8,11 +8,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from tests.video_assets import make_video, read_numbers
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.video import file_source
 from jmpose_cli.video.source import open_video
+from tests.video_assets import make_video, read_numbers
 
 
 def read(path, **options):

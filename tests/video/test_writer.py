@@ -1,0 +1,271 @@
+"""What `OverlayWriter` writes, read back with PyAV."""
+
+import errno
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.video.info import VideoInfo
+from jmpose_cli.video.source import open_video
+from jmpose_cli.video.writer import OverlayWriter
+from tests.video_assets import beep_starts, draw_number, make_video, read_number
+
+
+def info_of(width=96, height=64, fps=25.0, **facts) -> VideoInfo:
+    facts = {"has_audio": False, "frames_claimed": None, "rotation": 0, "decoder": "pyav"} | facts
+    return VideoInfo(path=Path("source.mp4"), width=width, height=height, fps=fps, **facts)
+
+
+def write_numbers(path, times, info, **options):
+    with OverlayWriter(path, info=info, **options) as writer:
+        for number, time_s in enumerate(times):
+            writer.write(draw_number(number, width=info.width, height=info.height), time_s)
+    return writer
+
+
+def read_back(path):
+    """Return the frames `[T, H, W, 3]`, their times in seconds, and the closed stream's facts."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        facts = (context.name, context.pix_fmt, context.profile, stream.frames, stream.duration * stream.time_base)
+        frames = list(container.decode(stream))
+    times = [float(frame.pts * frame.time_base) for frame in frames]
+    return np.stack([frame.to_ndarray(format="rgb24") for frame in frames]), times, facts
+
+
+VARIABLE = [0, 0.04, 0.5, 0.51, 0.9, 2.0, 2.04, 3.7]
+TIMES = {
+    "constant": (25.0, [n / 25 for n in range(60)]),
+    "ntsc": (30000 / 1001, [n * 1001 / 30000 for n in range(60)]),
+    "variable": (8 / 3.7, VARIABLE),
+    "starts above zero": (25.0, [127.3 + n / 25 for n in range(10)]),
+    "slow": (0.2, [0.0, 5.0, 10.0]),
+    "one frame": (25.0, [0.0]),
+    "two frames": (25.0, [0.0, 0.04]),
+    "broken header": (1e6, [0.0, 0.04]),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_every_frame_at_its_time(tmp_path, name):
+    fps, times = TIMES[name]
+    write_numbers(tmp_path / "o.mp4", times, info_of(fps=fps))
+    frames, found, (codec, pix_fmt, _, count, duration_s) = read_back(tmp_path / "o.mp4")
+    assert [read_number(frame) for frame in frames] == list(range(len(times)))
+    assert found == pytest.approx(np.array(times) - times[0], abs=6e-6)
+    assert (codec, pix_fmt, count) == ("h264", "yuv420p", len(times))
+    assert duration_s > found[-1]  # the last frame is shown for a while too
+    data = (tmp_path / "o.mp4").read_bytes()
+    assert 0 < data.find(b"moov") < data.find(b"mdat")
+    assert list(tmp_path.iterdir()) == [tmp_path / "o.mp4"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(97, 64), (96, 65), (97, 65), (1, 1)])
+def test_odd_sizes_repeat_the_border(tmp_path, width, height):
+    picture = np.full((height, width, 3), (200, 60, 30), np.uint8)
+    with OverlayWriter(tmp_path / "o.mp4", info=info_of(width, height)) as writer:
+        writer.write(picture, 0.0)
+    frames, _, _ = read_back(tmp_path / "o.mp4")
+    assert frames.shape == (1, height + height % 2, width + width % 2, 3)
+    assert np.abs(frames[0].astype(int) - (200, 60, 30)).max() < 12
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1280, 720)])
+def test_colours_come_back(tmp_path, size):
+    colours = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (120, 80, 40)], np.uint8)
+    with OverlayWriter(tmp_path / "o.mp4", info=info_of(*size)) as writer:
+        for number, colour in enumerate(colours):
+            writer.write(np.broadcast_to(colour, (size[1], size[0], 3)), number / 25)
+    with open_video(tmp_path / "o.mp4", decoder="pyav") as source:
+        frames = np.concatenate([batch.frames for batch in source])
+    assert np.abs(frames[:, 24, 32].astype(int) - colours).max() < 12
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+
+
+def test_pixel_aspect_is_kept(tmp_path):
+    write_numbers(tmp_path / "o.mp4", [0.0], info_of(pixel_aspect=(16, 15)))
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
+
+
+def copy_video(source_path, path, **options):
+    """Write the frames of a video unchanged; return their times and the notes."""
+    times = []
+    with (
+        open_video(source_path, decoder="pyav", **options) as source,
+        OverlayWriter(path, info=source.info, audio_from=source_path) as writer,
+    ):
+        for batch in source:
+            for frame, time_s in zip(batch.frames, batch.time_s, strict=True):
+                writer.write(frame, float(time_s))
+                times.append(float(time_s))
+    return times, writer.notes
+
+
+# source: suffix, sound encoder, codec of the sound in the output.
+SOUNDS = {
+    "aac": (".mp4", "aac", "aac"),
+    "mp3": (".mp4", "libmp3lame", "mp3"),
+    "opus": (".mkv", "libopus", "opus"),
+    "flac, encoded again": (".mkv", "flac", "aac"),
+    "pcm, encoded again": (".mov", "pcm_s16le", "aac"),
+    "broadcast aac, encoded again": (".ts", "aac", "aac"),
+}
+
+
+@pytest.mark.parametrize("name", SOUNDS)
+def test_sound_is_in_step_also_for_ranges(tmp_path, name):
+    suffix, encoder, codec = SOUNDS[name]
+    source = tmp_path / f"source{suffix}"
+    make_video(source, timestamps=[0.7 + n / 25 for n in range(100)], audio=encoder, size=(64, 48))
+    beeps = beep_starts(source)
+    for time_range in (None, (1.5, 3.2)):
+        times, notes = copy_video(source, tmp_path / "o.mp4", time_s=time_range)
+        with av.open(str(tmp_path / "o.mp4")) as container:
+            assert container.streams.audio[0].codec_context.codec.canonical_name == codec
+        expected = [at - times[0] for at in beeps if times[0] <= at < times[-1] + 0.04]
+        assert len(expected) >= 2
+        assert beep_starts(tmp_path / "o.mp4") == pytest.approx(expected, abs=0.004)
+        assert notes == []
+
+
+def test_copied_sound_is_the_same_bytes(tmp_path):
+    make_video(tmp_path / "source.mp4", frames=50, audio="aac")
+    copy_video(tmp_path / "source.mp4", tmp_path / "o.mp4")
+    packets = []
+    for name in ("source.mp4", "o.mp4"):
+        with av.open(str(tmp_path / name)) as container:
+            packets.append([(packet.pts, bytes(packet)) for packet in container.demux(audio=0) if packet.size])
+    written = len(packets[1])
+    assert written >= 90  # 2 s of 1024 samples at 48 kHz are 93.75
+    assert packets[1] == packets[0][:written]
+
+
+def test_range_without_sound_and_video_without_sound(tmp_path):
+    make_video(tmp_path / "source.mp4", frames=50, audio="aac")
+    times, _ = copy_video(tmp_path / "source.mp4", tmp_path / "o.mp4", frames=(49, None))
+    assert len(times) == len(read_back(tmp_path / "o.mp4")[0]) == 1
+    make_video(tmp_path / "silent.mp4", frames=3)
+    copy_video(tmp_path / "silent.mp4", tmp_path / "o.mp4")
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert not container.streams.audio
+
+
+def test_damaged_sound_costs_only_sound(tmp_path):
+    source = tmp_path / "source.mov"
+    make_video(source, frames=50, audio="flac" if False else "aac", fast_start=True)
+    data = source.read_bytes()
+    source.write_bytes(data[: len(data) * 3 // 4])
+    times, _ = copy_video(source, tmp_path / "o.mp4")
+    assert len(read_back(tmp_path / "o.mp4")[0]) == len(times) > 10
+
+
+def test_no_path_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_numbers(None, [0.0, 0.1], info_of())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exception_leaves_neither_file_nor_partial(tmp_path):
+    (tmp_path / "o.mp4").write_bytes(b"the old one")
+    with pytest.raises(KeyError), OverlayWriter(tmp_path / "o.mp4", info=info_of()) as writer:
+        writer.write(draw_number(0, width=96, height=64), 0.0)
+        assert (tmp_path / "o.mp4.partial").exists()
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
+    assert (tmp_path / "o.mp4").read_bytes() == b"the old one"
+
+
+@pytest.mark.parametrize(
+    ("frame", "time_s", "message"),
+    [
+        (np.zeros((64, 95, 3), np.uint8), 0.5, r"frame is uint8\[64, 95, 3\], expected uint8\[64, 96, 3\]"),
+        (np.zeros((64, 96, 3), np.float32), 0.5, r"frame is float32\[64, 96, 3\]"),
+        (np.zeros((64, 96, 3), np.uint8), 0.0, r"a frame at 0\.0 s cannot follow one at 0\.0 s"),
+    ],
+)
+def test_wrong_frames_are_refused(frame, time_s, message):
+    writer = OverlayWriter(None, info=info_of())
+    writer.write(np.zeros((64, 96, 3), np.uint8), 0.0)
+    with pytest.raises(ValueError, match=message):
+        writer.write(frame, time_s)
+
+
+def test_times_closer_than_a_tick_stay_in_order(tmp_path):
+    write_numbers(tmp_path / "o.mp4", [0.0, 1e-7, 2e-7, 0.04], info_of())
+    _, times, _ = read_back(tmp_path / "o.mp4")
+    assert times == pytest.approx([0, 1 / 90000, 2 / 90000, 0.04])
+
+
+def test_names_that_ffmpeg_would_read_as_protocols(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pipe:1.mp4", "-o.mp4", "100%d.mp4", "人.mp4"):
+        write_numbers(Path(name), [0.0], info_of())
+        assert len(read_back(tmp_path / name)[0]) == 1
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    with pytest.raises(JmposeError, match=r"no/o\.mp4 cannot be written: No such file or directory") as caught:
+        OverlayWriter(tmp_path / "no" / "o.mp4", info=info_of())
+    assert caught.value.hint == "check that its folder exists and is writable"
+
+
+def test_frames_too_large_for_h264(tmp_path):
+    with pytest.raises(JmposeError, match=r"o\.mp4: frames of 20000x64 pixels are too large for H\.264"):
+        OverlayWriter(tmp_path / "o.mp4", info=info_of(20000, 64))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no right to mount: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def noise(times, path):
+    random = np.random.default_rng(0)
+    with OverlayWriter(path, info=info_of(320, 240)) as writer:
+        for time_s in times:
+            writer.write(random.integers(0, 255, (240, 320, 3), np.uint8), time_s)
+
+
+@pytest.mark.parametrize("frames", [100, 30], ids=["while writing", "while closing"])
+def test_full_disk(tiny_disk, frames):
+    with pytest.raises(JmposeError, match=r"o\.mp4: the disk is full") as caught:
+        noise([n / 25 for n in range(frames)], tiny_disk / "o.mp4")
+    assert caught.value.hint == "free space, or write elsewhere"
+    assert list(tiny_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["mux", "close"])
+def test_failing_disk_at_each_stage(tmp_path, monkeypatch, stage):
+    with (
+        pytest.raises(JmposeError, match="the disk is full"),
+        OverlayWriter(tmp_path / "o.mp4", info=info_of()) as writer,
+    ):
+        output = writer._output
+
+        class Failing:
+            def __getattr__(self, name):
+                if name == stage:
+                    monkeypatch.setattr(writer, "_output", output)
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return getattr(output, name)
+
+        monkeypatch.setattr(writer, "_output", Failing())
+        writer.write(draw_number(0, width=96, height=64), 0.0)
+    assert list(tmp_path.iterdir()) == []
