@@ -139,9 +139,8 @@ class GroundTruth:
     def _inside(self, joints_xy: np.ndarray) -> np.ndarray:
         """`[N, 17]` which of PoseTrack's joints lie in the picture."""
         xy = joints_xy[:, _CHANNELS]
-        inside = (xy >= 0).all(axis=2) & (xy <= np.array(self._size) - 1).all(axis=2)
-        inside[:, _UNUSED] = False
-        return np.asarray(inside)
+        inside = ((xy >= 0) & (xy <= np.array(self._size) - 1)).all(axis=2)
+        return np.asarray(inside & ~np.isin(np.arange(len(_CHANNELS)), _UNUSED))
 
 
 def _person(frame: RenderedFrame, row: int, inside: np.ndarray) -> dict[str, Any]:

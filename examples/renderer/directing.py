@@ -5,17 +5,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import scenery
+from . import props, scenery
 from .camera import Camera
 from .casting import random_look, random_physique
 from .clothes import dress
 from .film import render
+from .ground import GroundPainter
 from .light import Light, sun_from
-from .motion import ARM_POSES, Attention, Exercise, Gait, Gesture, Motion, Path, Sit, Stand, Walk
+from .motion import ARM_POSES, Attention, Gesture, Motion
 from .scene import Actor, CameraMove, Lens, RenderedFrame, Scene
 from .skeleton import Skeleton
-from .stage import GroundPainter, GroundShadows, Panel, paint_backdrop
+from .stage import GroundShadows, Panel, paint_backdrop
+from .standing import Exercise, Sit, Stand
 from .transforms import Array
+from .walking import Gait, Path, Walk
 
 # Two people never come nearer to each other than this, metres between the middles of their hips.
 _ELBOW_ROOM = 0.62
@@ -57,7 +60,7 @@ def random_scene(seed: int, *, width: int, height: int, people: int, duration_s:
     rng = np.random.default_rng((seed, 1))
     overcast = float(rng.choice([0.0, 0.25, 0.6, 1.0]))
     kind = str(rng.choice(scenery.PLACES, p=[0.4, 0.2, 0.2, 0.2]))
-    place = _place(rng, kind, overcast)
+    place = scenery.make_place(rng, kind, overcast)
     camera = _camera(rng, width, height)
     actors = []
     spread = _Spread(rng, camera, duration_s)
@@ -91,16 +94,6 @@ def lit_ground(place: scenery.Place, light: Light, panels: Sequence[Panel]) -> G
         return np.asarray(place.ground(x, y, footprint) * (direct * (1.0 - hidden) + light.sky * (1.0 - 0.35 * hidden)))
 
     return paint
-
-
-def _place(rng: np.random.Generator, kind: str, overcast: float) -> scenery.Place:
-    if kind == "street":
-        return scenery.street(rng, overcast=overcast, depth=float(rng.uniform(9.0, 14.0)))
-    if kind == "park":
-        return scenery.park(rng, overcast=overcast)
-    if kind == "plaza":
-        return scenery.plaza(rng, overcast=overcast)
-    return scenery.hall(rng)
 
 
 def _camera(rng: np.random.Generator, width: int, height: int) -> Camera:
@@ -308,32 +301,27 @@ def random_gestures(rng: np.random.Generator) -> tuple[Gesture | None, Gesture |
 
 
 def _props(rng: np.random.Generator, camera: Camera, spread: _Spread, *, indoors: bool) -> list[Panel]:
-    """Things that stand before or among the people."""
+    """Things that stand before and among the people."""
     eye = camera.position
     panels: list[Panel] = []
+    kinds = ["crate", "planter"] if indoors else ["lamp", "sign", "planter", "bench", "bollard", "crate"]
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.25, 0.35, 0.25, 0.15]))):
         y = spread.middle * float(rng.uniform(0.55, 1.2))
         x = float(rng.uniform(-0.9, 0.9)) * spread.half_view * y
-        kinds = ["box", "planter"] if indoors else ["lamp", "sign", "planter", "bench", "bollard", "box"]
-        kind = str(rng.choice(kinds))
-        if kind == "lamp":
-            panels += scenery.lamp_post(x, y)
-        elif kind == "sign":
-            panels += scenery.sign_post(rng, x, y)
-        elif kind == "planter":
-            panels += scenery.planter(rng, x, y, float(rng.uniform(0.8, 2.5)), eye)
-        elif kind == "bench":
-            panels += scenery.bench(rng, x, y, eye)
-        elif kind == "bollard":
-            panels += scenery.bollard(x, y)
-        else:
-            size = (float(rng.uniform(0.3, 1.2)), float(rng.uniform(0.3, 0.6)), float(rng.uniform(0.4, 1.3)))
-            panels += scenery.box(
-                (x, y),
-                size,
-                scenery.textures.wall(rng, size[0], size[2], rng.uniform(0.1, 0.8, 3), kind="plaster"),
-                eye=eye,
-            )
+        match str(rng.choice(kinds)):
+            case "lamp":
+                panels += props.lamp_post(x, y)
+            case "sign":
+                panels += props.sign_post(rng, x, y)
+            case "planter":
+                panels += props.planter(rng, x, y, float(rng.uniform(0.8, 2.5)), eye)
+            case "bench":
+                panels += props.bench(rng, x, y, eye)
+            case "bollard":
+                panels += props.bollard(x, y)
+            case _:
+                wide, deep, high = rng.uniform((0.3, 0.3, 0.4), (1.2, 0.6, 1.3))
+                panels += props.crate(rng, x, y, (wide, deep, high), eye)
     return panels
 
 
@@ -342,9 +330,7 @@ def _seats(rng: np.random.Generator, actors: Sequence[Actor], camera: Camera) ->
     panels: list[Panel] = []
     for actor in actors:
         if isinstance(actor.motion, Sit):
-            back = -0.06 * np.array([np.cos(actor.motion.heading), np.sin(actor.motion.heading)])
-            x, y = actor.motion.place + back
-            size = (0.42, 0.34, actor.motion.seat - 0.03)
-            texture = scenery.textures.wall(rng, 0.42, size[2], rng.uniform(0.15, 0.7, 3), kind="plaster")
-            panels += scenery.box((float(x), float(y)), size, texture, eye=camera.position)
+            sit = actor.motion
+            x, y = sit.place - 0.06 * np.array([np.cos(sit.heading), np.sin(sit.heading)])
+            panels += props.crate(rng, float(x), float(y), (0.42, 0.34, sit.seat - 0.03), camera.position)
     return panels

@@ -139,6 +139,7 @@ def _print(cut: _Cut) -> Array:
     """A picture on the chest: a ring, two lines of writing, or a band."""
     y, z = cut.y, cut.z - cut.chest
     kind = cut.seed % 3
+    picture: Array
     if kind == 0:
         ring = np.hypot(y, z + 0.02)
         picture = smoothstep(0.078, 0.072, ring) * smoothstep(0.042, 0.048, ring)
@@ -156,7 +157,7 @@ def _denim(cut: _Cut) -> Array:
     rest = cut.skeleton.rest
     thigh = 0.5 * float(rest[BONE["left_thigh"], 2] + rest[BONE["left_shin"], 2])
     worn = smoothstep(-0.02, 0.07, cut.points[..., 0]) * np.exp(-0.5 * ((cut.z - thigh) / 0.20) ** 2)
-    return 0.35 * worn + 0.10 * cut.noise((0.008, 0.008, 0.03), 4)
+    return np.asarray(0.35 * worn + 0.10 * cut.noise((0.008, 0.008, 0.03), 4))
 
 
 # Share of the accent colour at each texel.

@@ -114,7 +114,8 @@ def _expose(scene: Scene, troupe: Troupe, time_s: float, open_s: float) -> tuple
         (a.track_id, b, middle.vertices[s:e])
         for a, b, s, e in zip(troupe.actors, middle.bones, troupe.starts, troupe.starts[1:], strict=False)
     ]
-    return total / samples, read_truth(camera, owner, shots[samples // 2])
+    total /= samples
+    return total, read_truth(camera, owner, shots[samples // 2])
 
 
 def _samples(scene: Scene, troupe: Troupe, time_s: float, open_s: float) -> int:

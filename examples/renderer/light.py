@@ -92,7 +92,7 @@ class ShadowMap:
             y = np.clip(np.rint(base[:, 1] + dy), 0, rows - 1).astype(np.int64)
             # The bias keeps a surface from shading itself over one grid step.
             total += self.height[y, x] < points[:, 2] + 0.075
-        return total / len(taps)
+        return np.asarray(total / len(taps))
 
     def homography(self) -> Array:
         """`[3, 3]` from map pixels to ground metres."""

@@ -31,7 +31,7 @@ def noise3(points: Array, cell: float | tuple[float, float, float], seed: int) -
     columns = [_LATTICE[r + low[:, 2]] * (1.0 - tz) + _LATTICE[r + high[:, 2]] * tz for r in rows]
     near = columns[0] * (1.0 - ty) + columns[1] * ty
     far = columns[2] * (1.0 - ty) + columns[3] * ty
-    return (near * (1.0 - tx) + far * tx).reshape(points.shape[:-1]).astype(np.float64)
+    return np.asarray(near * (1.0 - tx) + far * tx, np.float64).reshape(points.shape[:-1])
 
 
 def noise2(height: int, width: int, cell_px: float, rng: np.random.Generator, octaves: int = 3) -> Floats:

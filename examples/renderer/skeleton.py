@@ -41,6 +41,22 @@ BONES = (
 BONE = {name: index for index, name in enumerate(BONES)}
 SIDES = (("left", 1.0), ("right", -1.0))
 
+Angles = tuple[float, float, float]
+"""(roll, pitch, yaw), radians: leaning to the right, bowing forward, turning to the left."""
+
+
+# Where people mark a limb's joints in pictures, against where the bones turn: the bone that begins at the joint,
+# the bone along which the mark lies, and how far up that bone (fraction of stature). Hips are marked lower, elbows,
+# wrists and ankles higher; the figures make the median disagreement with a network trained on COCO vanish.
+_MARKS = (
+    ("upper_arm", "upper_arm", -0.006),
+    ("forearm", "upper_arm", 0.009),
+    ("hand", "forearm", 0.0045),
+    ("thigh", "thigh", -0.0115),
+    ("shin", "thigh", 0.0),
+    ("foot", "shin", 0.008),
+)
+
 
 @dataclass(frozen=True)
 class Physique:
@@ -182,9 +198,9 @@ class Pose:
         heading: Direction the person faces, radians from world x.
         feet: Left and right.
         arms: Left and right.
-        pelvis_turn: (roll, pitch, yaw) of the pelvis against the heading.
-        spine: (roll, pitch, yaw) of the chest against the pelvis.
-        head: (roll, pitch, yaw) of the head against the chest.
+        pelvis_turn: Of the pelvis against the heading.
+        spine: Of the chest against the pelvis.
+        head: Of the head against the chest.
         knee_out: How far the knees point outwards, radians.
     """
 
@@ -192,9 +208,9 @@ class Pose:
     heading: float
     feet: tuple[FootPose, FootPose]
     arms: tuple[ArmPose, ArmPose]
-    pelvis_turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    spine: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    head: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pelvis_turn: Angles = (0.0, 0.0, 0.0)
+    spine: Angles = (0.0, 0.0, 0.0)
+    head: Angles = (0.0, 0.0, 0.0)
     knee_out: float = 0.08
 
 
@@ -215,7 +231,7 @@ class PosedBones:
     joints: Array = field(repr=False)
 
 
-def _turn(angles: tuple[float, float, float], share: float = 1.0) -> Array:
+def _turn(angles: Angles, share: float = 1.0) -> Array:
     roll, pitch, yaw = (share * a for a in angles)
     return rot_z(yaw) @ rot_y(pitch) @ rot_x(roll)
 
@@ -302,7 +318,7 @@ class Skeleton:
         s = self.physique.head_scale
         local = np.array(
             [
-                (0.112, 0.0, -0.034),
+                (0.112, 0.0, -0.026),
                 (0.084, 0.032, 0.004),
                 (0.084, -0.032, 0.004),
                 (-0.008, 0.079, -0.012),
@@ -316,13 +332,13 @@ class Skeleton:
     def _joints(self, origins: Array, matrices: Array) -> Array:
         def carried(bone: str, points: Array) -> Array:
             m = matrices[BONE[bone]]
-            return points @ m[:, :3].T + m[:, 3]
+            return np.asarray(points @ m[:, :3].T + m[:, 3])
 
         face = carried("head", self._face)
-        limbs = [
-            origins[BONE[f"{side}_{bone}"]]
-            for bone in ("upper_arm", "forearm", "hand", "thigh", "shin", "foot")
-            for side, _ in SIDES
-        ]
+        limbs = []
+        for bone, along, shift in _MARKS:
+            for side, _ in SIDES:
+                axis = matrices[BONE[f"{side}_{along}"], :, 2]
+                limbs.append(origins[BONE[f"{side}_{bone}"]] + axis * shift * self.physique.height)
         head_bottom = carried("neck", self._face[5:6])
         return np.concatenate([face[:5], limbs, head_bottom, face[6:]])

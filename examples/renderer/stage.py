@@ -4,16 +4,16 @@ The camera of a scene turns and zooms but does not walk, so one picture larger t
 of each pixel from the camera, serves all frames.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from .camera import Camera
+from .ground import GroundPainter, SkyPainter
 from .transforms import Array, Floats, unit
 
-GroundPainter = Callable[[Array, Array, Array], Array]
 FAR = 1000.0
 
 
@@ -40,7 +40,7 @@ class Panel:
     @property
     def middle(self) -> Array:
         """Centre, `[3]`."""
-        return self.corner + 0.5 * self.right + 0.5 * self.down
+        return np.asarray(self.corner + 0.5 * self.right + 0.5 * self.down)
 
 
 class GroundShadows:
@@ -115,7 +115,7 @@ class Backdrop:
 def paint_backdrop(
     camera: Camera,
     *,
-    sky: Callable[[Array], Array],
+    sky: SkyPainter,
     ground: GroundPainter,
     panels: Sequence[Panel],
     margin: float = 0.16,
@@ -126,8 +126,8 @@ def paint_backdrop(
 
     Args:
         camera: The frames' camera at rest.
-        sky: Colour of unit directions, `[H, W, 3] -> [H, W, 3]`.
-        ground: Colour of ground positions: `(x [H, W], y [H, W], metres a pixel [H, W]) -> [H, W, 3]`.
+        sky: Colour of directions.
+        ground: Colour of ground positions.
         panels: Everything upright.
         margin: Extra picture on each side, share of the frame's size.
         supersample: Resolution while painting, against the frame's.
@@ -153,7 +153,7 @@ def paint_backdrop(
 
 
 def _ground_and_sky(
-    camera: Camera, rays: Array, sky: Callable[[Array], Array], ground: GroundPainter
+    camera: Camera, rays: Array, sky: SkyPainter, ground: GroundPainter
 ) -> tuple[Floats, Floats, Floats]:
     height = float(camera.position[2])
     falls = rays[..., 2] < -1e-3
@@ -161,8 +161,8 @@ def _ground_and_sky(
     stretch = np.linalg.norm(rays, axis=-1)
     distance = np.where(falls, np.minimum(reach * stretch, FAR), FAR).astype(np.float32)
     colour = sky(rays / stretch[..., None]).astype(np.float32)
-    rows = falls.any(axis=1)
-    first = int(np.argmax(rows)) if rows.any() else len(rows)
+    # The first row that shows ground; all those below do.
+    first = int(np.argmax(falls.any(axis=1))) if falls.any() else len(falls)
     part = rays[first:]
     x = camera.position[0] + part[..., 0] * reach[first:]
     y = camera.position[1] + part[..., 1] * reach[first:]

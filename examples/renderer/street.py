@@ -5,17 +5,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import scenery
+from . import props, scenery
 from .camera import Camera
 from .casting import random_look
 from .clothes import dress
 from .directing import lit_ground
 from .light import Light, sun_from
-from .motion import ARM_POSES, Attention, Gait, Gesture, Motion, Path, Sit, Stand, Walk
+from .motion import ARM_POSES, Attention, Gesture, Motion
 from .scene import Actor, CameraMove, Lens, Scene
 from .skeleton import Physique, Skeleton
 from .stage import Panel, paint_backdrop
+from .standing import Sit, Stand
 from .transforms import Array
+from .walking import Gait, Path, Walk
 
 _LEFT, _RIGHT, _TO_CAMERA = np.pi, 0.0, -np.pi / 2
 
@@ -135,18 +137,18 @@ def street_scene(seed: int, *, width: int = 960, height: int = 540, samples: int
         actors.append(
             Actor(number + 1, skeleton, dress(skeleton, look, int(own.integers(1 << 30))), role.play(skeleton))
         )
-    lens = Lens(exposure=1.0, tint=(1.02, 1.0, 0.97), noise=1.2, vignette=0.14, shutter=0.45, samples=samples)
+    lens = Lens(exposure=1.0, tint=(1.02, 1.0, 0.97), noise=1.8, vignette=0.14, shutter=0.45, samples=samples)
     return Scene(camera, CameraMove(0.0035, 0.006, 0.0, 3.0), lens, backdrop, light, tuple(actors))
 
 
 def _furniture(rng: np.random.Generator, eye: Array) -> list[Panel]:
     """What stands between the people and before them."""
     return [
-        *scenery.lamp_post(1.05, 5.85),
-        *scenery.planter(rng, -2.05, 4.5, 1.5, eye),
-        *scenery.bench(rng, -2.9, 10.35, eye),
-        *scenery.sign_post(rng, 5.6, 11.6),
-        *scenery.bollard(-0.4, 11.9),
-        *scenery.bollard(1.8, 11.9),
-        *scenery.bollard(4.0, 11.9),
+        *props.lamp_post(1.05, 5.85),
+        *props.planter(rng, -2.05, 4.5, 1.5, eye),
+        *props.bench(rng, -2.9, 10.35, eye),
+        *props.sign_post(rng, 5.6, 11.6),
+        *props.bollard(-0.4, 11.9),
+        *props.bollard(1.8, 11.9),
+        *props.bollard(4.0, 11.9),
     ]

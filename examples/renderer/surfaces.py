@@ -100,9 +100,12 @@ def stations(
         square: See `Station`.
         shift: See `Station`.
     """
-    wide = {2: (0, 1, 1, 1), 3: (0, 1, 1, 2), 4: (0, 1, 2, 3)}
-    picked = ([scale * row[i] for i in wide[len(row)]] for row in rows)
-    return [Station(*values, shift=scale * shift, square=square) for values in picked]
+    columns = {2: (0, 1, 1, 1), 3: (0, 1, 1, 2), 4: (0, 1, 2, 3)}
+    result = []
+    for row in rows:
+        at, front, back, side = (scale * row[i] for i in columns[len(row)])
+        result.append(Station(at, front, back, side, scale * shift, square))
+    return result
 
 
 class Loft:
@@ -189,7 +192,7 @@ class Loft:
 def _angles(u: Array, dense_front: float) -> Array:
     """Angle of a texture column; the seam is at the back, the front is u = 0.5."""
     t = 2.0 * u - 1.0
-    return np.pi * t * (1.0 - dense_front * (1.0 - np.abs(t)))
+    return np.asarray(np.pi * t * (1.0 - dense_front * (1.0 - np.abs(t))))
 
 
 def grid_normals(grid: Array) -> tuple[Array, bool]:

@@ -18,6 +18,11 @@ UP = np.array([0.0, 0.0, 1.0])
 FORWARD = np.array([1.0, 0.0, 0.0])
 
 
+def vector(x: float, y: float, z: float) -> Array:
+    """`[3]`."""
+    return np.array([x, y, z])
+
+
 def rot_x(angle: float) -> Array:
     """Rotation about x: positive raises the left side (+y towards +z)."""
     c, s = np.cos(angle), np.sin(angle)
@@ -39,7 +44,7 @@ def rot_z(angle: float) -> Array:
 def unit(vector: Array) -> Array:
     """Scale to length 1 along the last axis; a zero vector stays zero."""
     length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return vector / np.maximum(length, 1e-12)
+    return np.asarray(vector / np.maximum(length, 1e-12))
 
 
 def cross(a: Array, b: Array) -> Array:
@@ -63,12 +68,8 @@ def mix(a: float, b: float, amount: float) -> float:
 def hermite(t: float, start: Array, end: Array, start_slope: Array, end_slope: Array) -> Array:
     """Cubic from `start` to `end` over t in 0..1 with the given slopes per unit of t."""
     t2, t3 = t * t, t * t * t
-    return (
-        (2 * t3 - 3 * t2 + 1) * start
-        + (t3 - 2 * t2 + t) * start_slope
-        + (3 * t2 - 2 * t3) * end
-        + (t3 - t2) * end_slope
-    )
+    rising = 3 * t2 - 2 * t3
+    return np.asarray(start + rising * (end - start) + (t3 - 2 * t2 + t) * start_slope + (t3 - t2) * end_slope)
 
 
 def monotone_cubic(knots: Array, values: Array, at: Array) -> Array:
@@ -91,12 +92,9 @@ def monotone_cubic(knots: Array, values: Array, at: Array) -> Array:
     i = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, len(knots) - 2)
     h = step[i]
     t = (at[:, None] - knots[i][:, None]) / h
-    return (
-        (2 * t**3 - 3 * t**2 + 1) * values[i]
-        + (t**3 - 2 * t**2 + t) * h * slope[i]
-        + (3 * t**2 - 2 * t**3) * values[i + 1]
-        + (t**3 - t**2) * h * slope[i + 1]
-    )
+    rising = 3 * t**2 - 2 * t**3
+    bend = (t**3 - 2 * t**2 + t) * slope[i] + (t**3 - t**2) * slope[i + 1]
+    return np.asarray(values[i] + rising * (values[i + 1] - values[i]) + h * bend)
 
 
 def two_bones(root: Array, target: Array, lengths: tuple[float, float], pole: Array) -> tuple[Array, Array]:
@@ -118,7 +116,7 @@ def two_bones(root: Array, target: Array, lengths: tuple[float, float], pole: Ar
     distance = float(np.linalg.norm(offset))
     direction = offset / max(distance, 1e-9)
     limit = upper + lower
-    soft = 0.985 * limit
+    soft = 0.98 * limit
     if distance > soft:
         room = 0.999 * limit - soft
         distance = soft + room * (1.0 - np.exp(-(distance - soft) / room))

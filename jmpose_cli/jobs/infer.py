@@ -99,9 +99,11 @@ def load_tools(config: InferConfig, reporter: Reporter) -> "Tools":
         boxes = read_boxes(config.people.boxes)
     else:
         boxes = None
-    from jmpose_cli.pose.device import choose_device
+    from jmpose_cli.pose.device import choose_device, share_cores
 
     device = choose_device(config.device, precision=config.precision)
+    if device.name == "cpu" and boxes is None:
+        share_cores(2)  # the detector and the pose network
     from jmpose_cli.jobs.clip import Tools
     from jmpose_cli.people.detect import YoloDetector
     from jmpose_cli.pose.estimator import PoseEstimator

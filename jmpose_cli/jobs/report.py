@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jmpose_cli.jobs.clip import ClipSummary
 
 LINE_EVERY_S = 5.0  # without a terminal
+LOG_WIDTH = 200  # without a terminal: a sentence stays on one line
 
 
 class FrameProgress:
@@ -67,6 +68,8 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self._console = Console(stderr=True)
+        if not self._console.is_terminal:
+            self._console.width = LOG_WIDTH
         self._quiet, self._verbose = quiet, verbose
 
     def header(self, lines: dict[str, str]) -> None:
@@ -82,7 +85,8 @@ class Reporter:
 
     def failure(self, name: str, error: JmposeError) -> None:
         """Print why one input failed."""
-        self._console.print(f"error: {name}: {error.message}", style="red", highlight=False, markup=False)
+        message = error.message if name in error.message else f"{name}: {error.message}"
+        self._console.print(f"error: {message}", style="red", highlight=False, markup=False)
         if error.hint:
             self._console.print(f"hint: {error.hint}", highlight=False, markup=False)
 
@@ -103,18 +107,24 @@ class Reporter:
         if self._quiet:
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("video")
-        for column in ("frames", "people", "tracks", "frames/s"):
+        table.add_column("video", overflow="fold")
+        for column in ("frames", "people", "tracks", "seconds", "frames/s"):
             table.add_column(column, justify="right")
-        table.add_column("results", overflow="fold")
+        busy: dict[str, float] = {}
         for clip in clips:
-            rate = f"{clip.frames / clip.wall_s:.1f}"
-            counts = (str(clip.frames), str(clip.people), str(clip.tracks), rate)
-            table.add_row(clip.name, *counts, str(clip.folder))
+            counts = (str(clip.frames), str(clip.people), str(clip.tracks))
+            table.add_row(clip.name, *counts, f"{clip.wall_s:.1f}", f"{clip.frames / clip.wall_s:.1f}")
+            for stage, seconds in clip.stage_s.items():
+                busy[stage] = busy.get(stage, 0.0) + seconds
+            if self._verbose:
+                self._console.print(f"{clip.name}: {_stages(clip.stage_s)}", highlight=False, markup=False)
         if clips:
             self._console.print(table, highlight=False)
-        for clip in clips:
-            stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in clip.stage_s.items())
-            self._console.print(f"{clip.name}: {clip.wall_s:.1f} s; busy: {stages}", highlight=False)
+            self._console.print(f"busy, overlapping: {_stages(busy)}", highlight=False)
+            self._console.print(f"results in {clips[0].folder.parent}", highlight=False, markup=False)
         if failed:
             self._console.print(f"{failed} of {failed + len(clips)} inputs failed", style="red")
+
+
+def _stages(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{stage} {spent:.1f} s" for stage, spent in seconds.items())

@@ -128,9 +128,9 @@ class AudioTrack:
             except error_type:
                 damaged += 1
                 continue
-            yield from frames
+            yield from (frame for frame in frames if frame.pts is not None)
         if damaged:
-            self.remarks.append(f"{damaged} damaged packets of sound are left out")
+            self.remarks.append(f"damaged packets of sound that are left out: {damaged}")
 
     def _source_packets(self, begin_s: float) -> Iterator[Any]:
         """Yield packets from shortly before `begin_s` or earlier."""

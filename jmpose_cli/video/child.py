@@ -11,7 +11,6 @@ the alarm clock of the kernel kills it even while a decoder hangs inside native 
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -32,7 +31,7 @@ from jmpose_cli.video.messages import (
     Position,
 )
 from jmpose_cli.video.pyav_reader import read_with_pyav
-from jmpose_cli.video.reading import Clock, Picture, ReadingNotes
+from jmpose_cli.video.reading import Clock, Picture, ReadingNotes, describe_damage
 from jmpose_cli.video.ring import FrameRing
 
 GRACE_S = 5.0  # the parent, which has the better message, is to act first
@@ -136,9 +135,7 @@ def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
     return Finished(
         frames_in_file=notes.frames if is_complete else None,
         last_time_s=clock.last_s,
-        damaged_packets=notes.damaged_packets,
-        repaired_times=clock.repaired,
-        remarks=tuple(notes.remarks),
+        remarks=(*notes.remarks, *describe_damage(found, notes, clock, is_complete=is_complete)),
     )
 
 
@@ -152,15 +149,14 @@ def _last_words(job: Job, descriptor: int, outlet: Outlet) -> Finished | Failed:
         return Failed("file", error.message, error.hint)
     except (BrokenPipeError, ConnectionResetError, EOFError):
         raise
-    except Exception:
-        text = traceback.format_exc()
-        print(text, file=sys.stderr)
-        return Failed("fault", f"it failed in an unexpected way ({text.strip().splitlines()[-1]})")
+    except Exception as error:  # whatever it is, the parent is to know, and may have another decoder
+        return Failed("fault", f"it failed in an unexpected way ({type(error).__name__}: {error})")
 
 
 def main(link_descriptor: int, ring_descriptor: int) -> None:
     """Run one job for the parent at the other end of the link."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the link
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # Ctrl-Z too: the alarm would go on while this process is stopped
     link = Connection(link_descriptor)
     try:
         job: Job = link.recv()

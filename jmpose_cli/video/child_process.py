@@ -20,6 +20,7 @@ from jmpose_cli.video.messages import ChildMessage, Job
 CHILD_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.video.child")
 
 
+_SLICE_S = 0.25
 _LONGEST_FUNERAL_S = 5.0
 
 
@@ -62,8 +63,11 @@ class ChildProcess:
             ChildDiedError: If the child has ended.
         """
         try:
-            if not self._link.poll(timeout_s):
-                raise ChildStalledError
+            waited_s = 0.0
+            while not self._link.poll(_SLICE_S):  # in slices: seconds in which this process was stopped do not count
+                waited_s += _SLICE_S
+                if waited_s >= timeout_s:
+                    raise ChildStalledError
             message: ChildMessage = self._link.recv()
         except (EOFError, ConnectionResetError) as error:
             raise ChildDiedError(self._cause_of_death()) from error

@@ -1,6 +1,7 @@
 """Opens video files with PyAV and tells what they are."""
 
 import os
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ from jmpose_cli.video.av_library import LOCAL_FILES_ONLY, file_url, pyav
 from jmpose_cli.video.info import VideoInfo
 
 # Formats in which FFmpeg finds "video" in any text.
-_TEXT_FORMATS = frozenset({"tty", "bin", "adf", "idf", "xbin", "ansi"})
+_TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 _FPS_OF_LAST_RESORT = Fraction(25)
 
 
@@ -22,11 +23,13 @@ class Probe:
     Attributes:
         info: The facts for the user.
         time_base: Seconds a tick of the stream's timestamps.
+        end_s: When the last picture ends by the stream's own header; None where it says nothing.
         remarks: Sentences for the user about what was found.
     """
 
     info: VideoInfo
     time_base: Fraction
+    end_s: float | None
     remarks: tuple[str, ...]
 
 
@@ -46,7 +49,7 @@ def open_container(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise JmposeError(f"{path} is an empty file", hint="check whether it was copied completely")
     try:
-        container = av.open(file_url(path), options=LOCAL_FILES_ONLY)
+        container = av.open(file_url(path), options=LOCAL_FILES_ONLY, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise JmposeError(
             f"{path} is not a readable video: {error.strerror}",
@@ -123,7 +126,21 @@ def probe(path: Path, *, decoder: str) -> Probe:
             pixel_aspect=(1 / aspect if turned else aspect).as_integer_ratio(),
             duration_s=container.duration / pyav().time_base if container.duration else None,
         )
-        return Probe(info, stream.time_base, remarks)
+        return Probe(info, stream.time_base, _claimed_end_s(container, stream), remarks)
+
+
+def _claimed_end_s(container: Any, stream: Any) -> float | None:
+    """Return the time at which a stream's pictures end by its header, None where it says nothing."""
+    begin_s = float((stream.start_time or 0) * stream.time_base)
+    if stream.duration:
+        return begin_s + float(stream.duration * stream.time_base)
+    clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska's way
+    if clock:
+        hours, minutes, seconds = (float(part) for part in clock.groups())
+        return hours * 3600 + minutes * 60 + seconds
+    if container.duration and len(container.streams) == 1:
+        return begin_s + float(container.duration / pyav().time_base)
+    return None
 
 
 def _first_frame(container: Any, stream: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import numpy as np
 
@@ -67,8 +67,8 @@ class VideoFileSource:
         self._waiting: Position | None = None
         self._ring: FrameRing | None = None
         self._was_iterated = False
+        self._child = self._start_child()
         try:
-            self._child = self._start_child()
             self._waiting = self._next_frame()
         except BaseException:
             self.close()
@@ -86,8 +86,7 @@ class VideoFileSource:
         """Stop the child and release the shared memory."""
         self._waiting = None
         self._ring = None  # unmaps the memory
-        if hasattr(self, "_child"):
-            self._child.close()
+        self._child.close()
         self._close_memory()
 
     def __iter__(self) -> Iterator[FrameBatch]:
@@ -185,15 +184,8 @@ class VideoFileSource:
         if self._last is None:
             self._fail_without_frames(finished)
         self.notes.extend(finished.remarks)
-        if finished.damaged_packets:
-            self.notes.append(f"{finished.damaged_packets} damaged pictures could not be decoded and are left out")
-        if finished.repaired_times:
-            self.notes.append(f"{finished.repaired_times} timestamps were missing or out of order and were replaced")
-        claimed = self.info.frames_claimed
-        if finished.frames_in_file is not None and claimed is not None and claimed != finished.frames_in_file:
-            self.notes.append(f"the container claims {claimed} frames, {finished.frames_in_file} could be decoded")
 
-    def _fail_without_frames(self, finished: Finished) -> None:
+    def _fail_without_frames(self, finished: Finished) -> NoReturn:
         if finished.frames_in_file == 0:
             raise JmposeError(f"{self._path}: not one frame can be decoded", hint="the file is damaged")
         found = "" if finished.frames_in_file is None else f"; the video has {finished.frames_in_file} frames"

@@ -76,15 +76,11 @@ class Finished:
     Attributes:
         frames_in_file: Number of frames in the file; None when decoding stopped at the selection's end.
         last_time_s: Timestamp of the last frame decoded; None when there was none.
-        damaged_packets: Number of compressed pictures that could not be decoded.
-        repaired_times: Number of frames whose timestamp was missing or not after the one before.
-        remarks: Further sentences for the user.
+        remarks: Sentences for the user about damage.
     """
 
     frames_in_file: int | None
     last_time_s: float | None
-    damaged_packets: int
-    repaired_times: int
     remarks: tuple[str, ...] = ()
 
 

@@ -59,6 +59,7 @@ def read_with_pyav(job: Job, found: Probe, notes: ReadingNotes) -> Iterator[Pict
             continue
         index = notes.frames
         notes.frames += 1
+        notes.damaged_frames += frame.is_corrupt
         yield Picture(index, frame.pts, partial(painter.paint, frame, index)) if index >= start.index else None
 
 

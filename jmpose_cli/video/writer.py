@@ -24,8 +24,7 @@ TIME_BASE = Fraction(1, 90000)
 _PRESET = "veryfast"
 _QUALITY_CRF = 23
 _MOST_THREADS = 4
-_KEY_FRAME_EVERY_S = 2.0
-# Rates beyond are claims of broken headers; the rate steers the encoder only, timestamps are free of it.
+_KEY_FRAME_EVERY_S = 2
 _SLOWEST_RATE, _FASTEST_RATE = Fraction(1, 100), Fraction(1000)
 _LARGEST_SIDE_PX = 16384
 _BT709 = 1
@@ -59,7 +58,8 @@ class OverlayWriter:
         self._begin_s: float | None = None
         self._last_s = -math.inf
         self._last_pts = -1
-        self._frame_s = 1 / info.fps
+        # Rates beyond are claims of broken headers. The rate steers the encoder, and how long the last frame is shown.
+        self._rate = min(max(Fraction(info.fps).limit_denominator(1001), _SLOWEST_RATE), _FASTEST_RATE)
         self._audio: AudioTrack | None = None
         self._output: Any = None
         if path is not None:
@@ -110,7 +110,7 @@ class OverlayWriter:
         with self._failures_explained():
             self._output.mux(self._video.encode(None))
             if self._audio is not None:
-                self._audio.advance(float(self._last_pts * TIME_BASE) + self._frame_s)
+                self._audio.advance(float(self._last_pts * TIME_BASE + 1 / self._rate))
                 self._audio.close()
                 self.notes.extend(self._audio.remarks)
             self._output.close()
@@ -126,17 +126,15 @@ class OverlayWriter:
             )
         av = pyav()
         self._output = av.open(file_url(self._partial), "w", format="mp4", container_options={"movflags": "+faststart"})
-        rate = min(max(Fraction(info.fps).limit_denominator(1001), _SLOWEST_RATE), _FASTEST_RATE)
-        # Without B-frames pictures are stored in the order shown: with a varying frame rate, an mp4 with them claims to end
-        # before its last picture is shown.
+        # No B-frames: where the frame rate varies, an mp4 with them claims to end before its last picture is shown.
         quality = {"preset": _PRESET, "crf": str(_QUALITY_CRF), "bf": "0"}
-        self._video = self._output.add_stream("libx264", rate=rate, options=quality)
+        self._video = self._output.add_stream("libx264", rate=self._rate, options=quality)
         self._video.width, self._video.height = info.width + info.width % 2, info.height + info.height % 2
         self._video.pix_fmt = "yuv420p"
         encoder = self._video.codec_context
         encoder.time_base = TIME_BASE
         encoder.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
-        encoder.gop_size = max(1, round(_KEY_FRAME_EVERY_S * info.fps))
+        encoder.gop_size = max(1, round(_KEY_FRAME_EVERY_S * self._rate))
         encoder.sample_aspect_ratio = Fraction(*info.pixel_aspect)
         encoder.colorspace = encoder.color_primaries = encoder.color_trc = _BT709
         encoder.color_range = _STUDIO_RANGE

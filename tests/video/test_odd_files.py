@@ -40,7 +40,12 @@ ODD_FILES: dict[str, Right | str] = {
         (1280, 720),
         0,
         "pyav",
-        (taken_over("24 frames apart"), "^1 damaged pictures", "^the container claims 50 frames, 49 could be decoded$"),
+        (
+            taken_over("24 frames"),
+            "^damaged pictures that cannot be decoded and are left out: 1$",
+            "^damaged pictures that are shown as far as they could be decoded: 1$",
+            "^the container claims 50 frames, 49 could be decoded$",
+        ),
     ),
     "discard_first_keyframe.mp4": Right(
         25, (64, 64), 0, "pyav", (taken_over("edit list"), "^the container claims 30 frames, 25 could be decoded$")
@@ -94,7 +99,7 @@ def test_decodes_right(odd, name):
     assert len(source.notes) == len(expected.notes)
     assert all(re.search(pattern, note) for pattern, note in zip(expected.notes, source.notes, strict=True))
     if info.decoder == "decord":
-        other, _, other_time_s, other_first, other_last = read(odd / name, "pyav")
+        _, _, other_time_s, other_first, other_last = read(odd / name, "pyav")
         assert np.array_equal(other_time_s, time_s)
         # The two convert 10 bit, and colour at odd borders, a little differently.
         assert max(np.abs(other_first - first).mean(), np.abs(other_last - last).mean()) < 3

@@ -35,3 +35,14 @@ def test_exact_where_float_ticks_are_not():
 def test_continues_behind_another_decoder():
     clock = Clock(TICK, fps=10, last_s=2.0)
     assert clock.stamp(1900) == pytest.approx(2.1)
+
+
+def test_gaps_are_longer_than_a_second_and_five_frames():
+    clock = Clock(TICK, fps=10)
+    for pts in (0, 900, 1900, 3000, 3100, 9000):
+        clock.stamp(pts)
+    assert clock.gaps == [(1.9, 3.0), (3.1, 9.0)]
+    slow = Clock(TICK, fps=0.5)  # a frame every 2 s
+    for pts in (0, 2000, 12000, 22001):
+        slow.stamp(pts)
+    assert slow.gaps == [(12.0, 22.001)]

@@ -161,7 +161,7 @@ def test_range_without_sound_and_video_without_sound(tmp_path):
 
 def test_damaged_sound_costs_only_sound(tmp_path):
     source = tmp_path / "source.mov"
-    make_video(source, frames=50, audio="flac" if False else "aac", fast_start=True)
+    make_video(source, frames=50, audio="aac")
     data = source.read_bytes()
     source.write_bytes(data[: len(data) * 3 // 4])
     times, _ = copy_video(source, tmp_path / "o.mp4")
@@ -243,7 +243,7 @@ def noise(times, path):
             writer.write(random.integers(0, 255, (240, 320, 3), np.uint8), time_s)
 
 
-@pytest.mark.parametrize("frames", [100, 30], ids=["while writing", "while closing"])
+@pytest.mark.parametrize("frames", [200, 45], ids=["while writing", "while closing"])
 def test_full_disk(tiny_disk, frames):
     with pytest.raises(JmposeError, match=r"o\.mp4: the disk is full") as caught:
         noise([n / 25 for n in range(frames)], tiny_disk / "o.mp4")
