@@ -28,6 +28,11 @@ _BALLS = (
 )
 
 
+_FEET = [BONE[name] for name in ("left_foot", "left_toes", "right_foot", "right_toes")]
+# Between two moments that a frame is averaged from, limbs should move by no more than this, pixels.
+_FINEST_BLUR = 3.0
+
+
 @dataclass(frozen=True)
 class Bodies:
     """All actors at one moment, merged.
@@ -131,7 +136,7 @@ def _samples(scene: Scene, troupe: Troupe, time_s: float, open_s: float) -> int:
         near = (depth > 0.5) & ((before > -20) & (before < size + 20)).all(axis=1)
         moved = max(moved, float((np.linalg.norm(after - before, axis=1) * near).max()))
     # An odd count has a sample at the middle, where the truth is taken.
-    return int(np.clip(np.ceil(moved / 3.0), least, 4 * least)) | 1
+    return int(np.clip(np.ceil(moved / _FINEST_BLUR), least, 4 * least)) | 1
 
 
 class _Lighting:
@@ -142,12 +147,7 @@ class _Lighting:
         self.shadows: ShadowMap | None = None
         sun = np.ones(len(bodies.vertices), np.float32)
         if bodies.bones:
-            feet = np.concatenate(
-                [
-                    b.origins[[BONE[f"{s}_{e}"] for s in ("left", "right") for e in ("foot", "toes")]]
-                    for b in bodies.bones
-                ]
-            )
+            feet = np.concatenate([b.origins[_FEET] for b in bodies.bones])
             self.shadows = cast_shadows(bodies.vertices, troupe.faces, feet, light)
             self.dimming = self.shadows.dimming(light)
             sun = self.shadows.sunlit(bodies.vertices, light.to_sun)
@@ -167,7 +167,6 @@ def _open_sky(vertices: Floats, normals: Floats, origins: Array) -> Floats:
         squared = np.einsum("vi,vi->v", to_ball, to_ball)
         facing = np.einsum("vi,vi->v", normals, to_ball) / np.sqrt(np.maximum(squared, 1e-8))
         hidden += np.clip(facing, 0.0, 1.0) * np.minimum(radius**2 / np.maximum(squared, 1e-8), 1.0)
-    # The ground in front of low, downward-facing parts is dark too.
     return np.asarray(1.0 - np.clip(0.95 * hidden, 0.0, 0.75))
 
 

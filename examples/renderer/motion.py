@@ -55,7 +55,7 @@ class Gesture:
 # Wrist from the shoulder in arm lengths (forward, outward, up), and where the elbow points.
 ARM_POSES = {
     "phone": ArmPose(vector(0.50, -0.22, -0.28), vector(-0.3, 0.5, -1.0), 1.2, 0.3),
-    "call": ArmPose(vector(0.20, -0.10, 0.26), vector(0.2, 0.8, -0.8), 0.4, 0.2),
+    "call": ArmPose(vector(0.17, 0.00, 0.13), vector(0.3, 0.6, -1.0), 0.9, 0.3),
     "wave": ArmPose(vector(0.15, 0.35, 0.75), vector(-0.2, 1.0, -0.4), 1.5, 0.0),
     "hip": ArmPose(vector(0.02, 0.10, -0.70), vector(-0.4, 1.0, 0.1), 0.5, 0.6),
     "pocket": ArmPose(vector(0.12, -0.01, -0.88), vector(-1.0, 0.5, 0.0), 0.0, 0.2),

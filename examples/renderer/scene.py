@@ -21,8 +21,9 @@ class RenderedFrame:
     Attributes:
         frame_rgb: `[H, W, 3]` uint8.
         time_s: Seconds from the start.
-        joints_xy: `[N, 19, 2]` float32 picture pixels in the order of `skeleton.JOINTS`, at mid-exposure, hidden
-            and outside joints included; (0, 0) is the centre of the top-left pixel.
+        joints_xy: `[N, 19, 2]` float32 picture pixels in the order of `skeleton.JOINTS`, at mid-exposure; (0, 0)
+            is the centre of the top-left pixel. Hidden joints and those outside the picture have their true place
+            too; one beside or behind the camera has `truth.NOWHERE`.
         visible: `[N, 19]` bool: in the picture and covered by nothing but the joint's own skin or clothes.
         boxes_xyxy: `[N, 4]` float32 outline's extent as if nothing hid it, clipped to the picture.
         head_boxes_xyxy: `[N, 4]` float32 skull's extent, not clipped.

@@ -24,6 +24,9 @@ _UNDER_SKIN = {
     "top": 0.14,
 }
 _DEPTH = np.array([_UNDER_SKIN[name.rsplit("_", 1)[-1]] for name in JOINTS])
+NOWHERE = -10_000.0
+"""Both coordinates of a joint beside or behind the camera, which has no place in the picture."""
+_NEAR = 0.3
 # Corners of a box around the unit-scale skull: back and front, both sides, chin and crown.
 _SKULL = np.array([(x, y, z) for x in (-0.10, 0.10) for y in (-0.078, 0.078) for z in (-0.113, 0.120)])
 
@@ -70,7 +73,7 @@ def read_truth(camera: Camera, people: Sequence[tuple[int, PosedBones, Floats]],
     for row, i in enumerate(inside):
         _, bones, vertices = people[i]
         xy, depth = camera.project(bones.joints)
-        joints[row] = xy
+        joints[row] = np.where(depth[:, None] > _NEAR, xy, NOWHERE)
         visible[row] = _visible(camera, bones.joints, xy, depth, shot.distance)
         boxes[row] = _extent(camera, vertices.astype(np.float64), clip=True)
         heads[row] = _extent(camera, _skull(bones), clip=False)
@@ -82,7 +85,7 @@ def read_truth(camera: Camera, people: Sequence[tuple[int, PosedBones, Floats]],
 def _visible(camera: Camera, points: Array, xy: Array, depth: Array, distance: Floats) -> Bools:
     """Whether nothing but the joint's own skin lies between it and the camera."""
     column, row = np.rint(xy).astype(np.int64).T
-    inside = (depth > 0.3) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    inside = (depth > _NEAR) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
     away = np.linalg.norm(points - camera.position, axis=1)
     result = np.zeros(len(points), np.bool_)
     for i in np.flatnonzero(inside):
@@ -105,7 +108,7 @@ def _skull(bones: PosedBones) -> Array:
 def _extent(camera: Camera, points: Array, *, clip: bool) -> Floats:
     """Corners (left, top, right, bottom) around the projections of points in front of the camera."""
     xy, depth = camera.project(points)
-    xy = xy[depth > 0.3]
+    xy = xy[depth > _NEAR]
     if not len(xy):
         return np.zeros(4, np.float32)
     low, high = xy.min(axis=0), xy.max(axis=0)

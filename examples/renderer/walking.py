@@ -9,7 +9,6 @@ from .motion import Attention, Gesture
 from .skeleton import BONE, ArmPose, FootPose, Pose, Skeleton
 from .transforms import Array, hermite, mix, rot_y, rot_z, smoothstep, vector
 
-
 # Share of a stance over which the speed of a foot is measured.
 _STEP = 0.01
 

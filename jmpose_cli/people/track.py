@@ -1,7 +1,8 @@
 """Boxes of single frames to people with ids: the one file that imports trackers and supervision.
 
-ByteTrack (Zhang et al., ECCV 2022) associates boxes over time. What it leaves to the user is done here: ids that
-reach back to a person's first frame, gaps filled, cuts, and frames handed out in order with a bounded delay.
+BoT-SORT (Aharon et al., 2022), without its camera motion and appearance parts, associates boxes over time. What
+it leaves to the user is done here: ids that reach back to a person's first frame, gaps filled, cuts, and frames
+handed out in order with a bounded delay.
 """
 
 from collections import deque
@@ -11,6 +12,8 @@ import numpy as np
 
 from jmpose_cli.structures import Detections, Float, Ids, TrackedFrame
 
+# Boxes from here on are matched first, the weaker ones with what is left.
+FIRST_ROUND_SCORE = 0.25
 SURE_SCORE = 0.6  # a person seen in one single frame is kept from this box score on
 BACKFILL_IOU = 0.1  # overlap that joins a new track to its first, still nameless box
 MAX_HELD_FRAMES = 24  # bounds memory at high frame rates; longer gaps are not filled then
@@ -60,15 +63,18 @@ class PeopleTracker:
         detect_every: int = 1,
         max_people: int | None = None,
     ) -> None:
-        from trackers import ByteTrackTracker
+        from trackers import BoTSORTTracker
 
-        self._tracker = ByteTrackTracker(
+        self._tracker = BoTSORTTracker(
             lost_track_buffer=max(round(lost_after_s * _REFERENCE_FPS), 1),
             frame_rate=fps,
             track_activation_threshold=new_track_score,
-            high_conf_det_threshold=new_track_score,
+            high_conf_det_threshold=min(new_track_score, FIRST_ROUND_SCORE),
+            minimum_iou_threshold_first_assoc=0.1,
+            minimum_iou_threshold_second_assoc=0.3,
+            minimum_iou_threshold_unconfirmed_assoc=0.1,
             minimum_consecutive_frames=2,
-            minimum_iou_threshold=0.1,
+            enable_cmc=False,
         )
         self._new_track_score, self._max_gap_s, self._max_people = new_track_score, max_gap_s, max_people
         self._forget_s = lost_after_s + max_gap_s + 1.0  # the library has let go by then

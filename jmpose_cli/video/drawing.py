@@ -40,7 +40,7 @@ class DrawStyle:
         blur_faces: Make heads unrecognisable before anything is drawn on the frame.
     """
 
-    min_score: float = 0.3
+    min_score: float = 0.2
     background: Literal["frame", "black"] = "frame"
     blur_faces: bool = False
 
