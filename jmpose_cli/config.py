@@ -44,9 +44,7 @@ class PeopleConfig(_Section):
 
     detector: str = "auto"
     boxes: Path | None = Field(None, description="Own boxes instead of a detector.")
-    detect_every: int = Field(
-        1, ge=1, description="Frames between detections; between them boxes are interpolated."
-    )
+    detect_every: int = Field(1, ge=1, description="Frames between detections; between them boxes are interpolated.")
     min_box_score: float = Field(
         0.35, gt=0, lt=1, description="Score that starts a track; higher means fewer false people."
     )
@@ -54,16 +52,14 @@ class PeopleConfig(_Section):
     max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")
     input_size: int | None = Field(None, ge=64, description="Detector input in pixels; None: as trained.")
     lost_after_s: float = Field(1.0, gt=0, description="Seconds for which a lost person is remembered.")
-    max_gap_s: float = Field(
-        0.25, ge=0, description="Longest gap of a track that is filled by interpolation."
-    )
+    max_gap_s: float = Field(0.25, ge=0, description="Longest gap of a track that is filled by interpolation.")
 
 
 class PoseConfig(_Section):
     """The network and what is done with its heatmaps."""
 
     model: str = "auto"
-    batch: int = Field(16, ge=1, description="Person windows per call of the network.")
+    batch: int = Field(16, ge=1, description="Person windows gathered for the network; a GPU takes them at once.")
     flip_test: bool = Field(False, description="Average with the mirrored window: better, half as fast.")
     smooth: bool = Field(False, description="Zero-phase low-pass filter along each track.")
     smooth_cutoff_hz: float = Field(6.0, gt=0, description="Lower is smoother; fast motion needs more.")
@@ -123,15 +119,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise JmposeError(
-            f"--config {file}: cannot be read ({error})", hint="it must be a YAML file"
-        ) from error
+        raise JmposeError(f"--config {file}: cannot be read ({error})", hint="it must be a YAML file") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise JmposeError(
-            f"--config {file}: holds no settings", hint="it must be 'section:' and 'key: value' lines"
-        )
+        raise JmposeError(f"--config {file}: holds no settings", hint="it must be 'section:' and 'key: value' lines")
     return tree
 
 
@@ -160,7 +152,5 @@ def _explain(error: ValidationError) -> JmposeError:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, list(dotted_keys()), n=1, cutoff=0.3)
-        return JmposeError(
-            f"unknown setting {key!r}", hint=f"did you mean {near[0]!r}?" if near else "see --help"
-        )
+        return JmposeError(f"unknown setting {key!r}", hint=f"did you mean {near[0]!r}?" if near else "see --help")
     return JmposeError(f"setting {key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")

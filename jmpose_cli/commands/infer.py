@@ -40,9 +40,7 @@ def infer(
     frames: Annotated[
         str | None, typer.Option(metavar="A:B", help="Only frames A to B-1, from 0.", rich_help_panel=_IN)
     ] = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Only seconds A to B.", rich_help_panel=_IN)
-    ] = None,
+    time: Annotated[str | None, typer.Option(metavar="A:B", help="Only seconds A to B.", rich_help_panel=_IN)] = None,
     image_fps: Annotated[
         float | None, typer.Option(help="Frames per second of an image folder (25).", rich_help_panel=_IN)
     ] = None,
@@ -56,21 +54,15 @@ def infer(
     ] = None,
     boxes: Annotated[
         Path | None,
-        typer.Option(
-            help="Own boxes instead of a detector: COCO, PoseTrack18 or MOT text.", rich_help_panel=_PEOPLE
-        ),
+        typer.Option(help="Own boxes instead of a detector: COCO, PoseTrack18 or MOT text.", rich_help_panel=_PEOPLE),
     ] = None,
     detect_every: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", help="Detect in every Nth frame (1), interpolate between.", rich_help_panel=_PEOPLE
-        ),
+        typer.Option(metavar="N", help="Detect in every Nth frame (1), interpolate between.", rich_help_panel=_PEOPLE),
     ] = None,
     min_box_score: Annotated[
         float | None,
-        typer.Option(
-            help="Score that starts a person (0.35); raise it against false people.", rich_help_panel=_PEOPLE
-        ),
+        typer.Option(help="Score that starts a person (0.35); raise it against false people.", rich_help_panel=_PEOPLE),
     ] = None,
     max_people: Annotated[
         int | None,
@@ -86,15 +78,11 @@ def infer(
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(
-            help="Person windows per network call (16); no effect on results.", rich_help_panel=_POSE
-        ),
+        typer.Option(help="Person windows gathered for the network (16); no effect on results.", rich_help_panel=_POSE),
     ] = None,
     flip_test: Annotated[
         bool | None,
-        typer.Option(
-            "--flip-test/--no-flip-test", help="Average with the mirrored picture.", rich_help_panel=_POSE
-        ),
+        typer.Option("--flip-test/--no-flip-test", help="Average with the mirrored picture.", rich_help_panel=_POSE),
     ] = None,
     smooth: Annotated[
         bool | None,
@@ -113,9 +101,7 @@ def infer(
     ] = None,
     black_background: Annotated[
         bool | None,
-        typer.Option(
-            "--black-background", help="Skeletons on black: no picture is shown.", rich_help_panel=_OUT
-        ),
+        typer.Option("--black-background", help="Skeletons on black: no picture is shown.", rich_help_panel=_OUT),
     ] = None,
     blur_faces: Annotated[
         bool | None, typer.Option("--blur-faces", help="Blur faces in the overlay.", rich_help_panel=_OUT)
@@ -182,6 +168,4 @@ def infer(
             "output.overwrite": overwrite,
         },
     )
-    raise typer.Exit(
-        infer_videos(inputs, out=out, config=settings, reporter=Reporter(quiet=quiet, verbose=verbose))
-    )
+    raise typer.Exit(infer_videos(inputs, out=out, config=settings, reporter=Reporter(quiet=quiet, verbose=verbose)))

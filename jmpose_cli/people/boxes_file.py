@@ -77,8 +77,8 @@ def _from_json(path: Path, parsed: Any) -> BoxesFile:
     scores = np.nan_to_num(table.numbers("score"), nan=1.0)
     rows = []
     for row, (image, track) in enumerate(zip(images, tracks, strict=True)):
-        if math.isnan(boxes[row, 0]):
-            continue  # PoseTrack lists people without joints, who have no box
+        if math.isnan(boxes[row, 0]) or (frame_of is not None and not boxes[row, 2:].any()):
+            continue  # PoseTrack lists people without joints, whose box is missing or empty
         if frame_of is not None and image not in frame_of:
             raise table.fault(row, "image_id", f"is {image}, which no image has", hint="it must be the id of an image")
         frame = image if frame_of is None else frame_of[image]

@@ -21,6 +21,9 @@ from jmpose_cli.pose.windows import Windows
 from jmpose_cli.structures import Float, FramePoses, Ids
 
 COUNTED_SCORE = 0.2  # joints below it say nothing about how good a pose is
+# Windows per network call on the CPU, whatever the batch: kernels are chosen by shape, and another kernel rounds
+# otherwise, so only calls of one shape give a person the same joints in any company.
+_CPU_WINDOWS = 4
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -33,7 +36,7 @@ class PoseEstimator:
         sha256: Of the weights file; None for a network without one.
         device: torch device name.
         precision: `fp32`, `bf16` or `fp16` (autocast).
-        batch: Person windows per call of the network.
+        batch: Person windows per call of the network on a GPU; the CPU takes few at a time.
         flip_test: Average with the mirrored window.
     """
 
@@ -42,7 +45,8 @@ class PoseEstimator:
     ) -> None:
         self.name, self.sha256 = name, sha256
         self._model, self._device, self._dtype = model, torch.device(device), _DTYPES[precision]
-        self._batch, self._flip_test = batch, flip_test
+        self._windows_a_call = _CPU_WINDOWS if self._device.type == "cpu" else batch
+        self._flip_test = flip_test
         self.preprocess: Preprocess = model.config.preprocess
         self.keypoints: KeypointSet = self.preprocess.keypoints
 
@@ -83,12 +87,14 @@ class PoseEstimator:
         boxes = torch.from_numpy(np.concatenate([w.key.people.boxes_xyxy_px for w in frames])).to(self._device)
         xy: list[Float] = []
         scores: list[Float] = []
-        for start in range(0, len(boxes), self._batch):
-            part = slice(start, start + self._batch)
-            for values, result in zip(
-                (xy, scores), self._run(pictures, rows[part], exists[part], boxes[part]), strict=True
-            ):
-                values.append(result.float().cpu().numpy())
+        step = self._windows_a_call
+        for start in range(0, len(boxes), step):
+            # The last call is filled up with its last window, to keep the shape.
+            part = torch.arange(start, start + step, device=self._device).clamp(max=len(boxes) - 1)
+            located, heights = self._run(pictures, rows[part], exists[part], boxes[part])
+            left = len(boxes) - start
+            xy.append(located[:left].cpu().numpy())
+            scores.append(heights[:left].cpu().numpy())
         splits = np.cumsum(people)[:-1]
         each = zip(frames, np.split(np.concatenate(xy), splits), np.split(np.concatenate(scores), splits), strict=True)
         return [self._frame_poses(*frame) for frame in each]

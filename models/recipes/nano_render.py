@@ -54,7 +54,10 @@ def main() -> None:
         if path.exists():
             continue
         frames = list(render_scene(1000 + seed, frames=args.frames, width=640, height=360, people=5, fps=30))
-        pictures, joints, visible = (np.stack(column) for column in zip(*windows(frames), strict=True))
+        made = windows(frames)
+        if not made:
+            continue
+        pictures, joints, visible = (np.stack(column) for column in zip(*made, strict=True))
         np.savez(path.with_suffix(".partial.npz"), pictures=pictures, joints=joints, visible=visible)
         path.with_suffix(".partial.npz").rename(path)
         print(f"{path.name}: {len(pictures)} windows", flush=True)

@@ -21,10 +21,14 @@ def text_file(folder: Path) -> Path:
     return folder / "text.mp4"
 
 
+def video(path: Path, *, frames: int) -> Path:
+    make_video(path, frames=frames)
+    return path
+
+
 def cut_off(folder: Path) -> Path:
-    path = make_video(folder / "whole.mp4", frames=40)
-    data = path.read_bytes()
-    (folder / "cut.mp4").write_bytes(data[: len(data) // 3])
+    data = CLIP.read_bytes()
+    (folder / "cut.mp4").write_bytes(data[: data.index(b"moov") + 500])
     return folder / "cut.mp4"
 
 
@@ -50,8 +54,17 @@ def test_inputs_that_are_no_video(make, message, tmp_path):
 
 @pytest.mark.parametrize("frames", [1, 2, 9])
 def test_videos_without_people_give_valid_empty_files(frames, tmp_path):
-    video = make_video(tmp_path / "blank.mp4", frames=frames)
-    assert infer(video, "--out", tmp_path / "out", "--quiet", "--format", "coco,posetrack18,csv") == 0
+    assert (
+        infer(
+            video(tmp_path / "blank.mp4", frames=frames),
+            "--out",
+            tmp_path / "out",
+            "--quiet",
+            "--format",
+            "coco,posetrack18,csv",
+        )
+        == 0
+    )
     coco = json.loads((tmp_path / "out/blank/keypoints.coco.json").read_text())
     assert len(coco["images"]) == frames and coco["annotations"] == []
     assert len(json.loads((tmp_path / "out/blank/posetrack18.json").read_text())["images"]) == frames
@@ -59,7 +72,7 @@ def test_videos_without_people_give_valid_empty_files(frames, tmp_path):
 
 
 def test_fifty_people_in_a_frame(tmp_path):
-    video = make_video(tmp_path / "crowd.mp4", frames=3)
+    clip = video(tmp_path / "crowd.mp4", frames=3)
     rows = [
         f"{frame},{person + 1},{(person % 10) * 15},{(person // 10) * 20},12,18,1"
         for frame in (1, 2, 3)
@@ -67,7 +80,7 @@ def test_fifty_people_in_a_frame(tmp_path):
     ]
     (tmp_path / "boxes.txt").write_text("\n".join(rows))
     options = ["--boxes", tmp_path / "boxes.txt", "--quiet"]
-    assert infer(video, "--out", tmp_path / "out", *options) == 0
+    assert infer(clip, "--out", tmp_path / "out", *options) == 0
     coco = json.loads((tmp_path / "out/crowd/keypoints.coco.json").read_text())
     assert len(coco["annotations"]) == 150 and len({a["track_id"] for a in coco["annotations"]}) == 50
 
@@ -116,7 +129,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
         pytest.skip("needs the right to mount a small disk")
     try:
         shown = command("infer", CLIP, "--out", disk, "--frames", "0:40")
-        assert shown.returncode == 1 and "No space left" in shown.stderr and "Traceback" not in shown.stderr
+        assert shown.returncode == 1 and "the disk is full" in shown.stderr and "Traceback" not in shown.stderr
         assert [p for p in disk.rglob("*") if p.is_file()] == []
     finally:
         subprocess.run(["umount", disk], check=True)

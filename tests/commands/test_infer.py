@@ -14,6 +14,7 @@ from jmpose_cli.main import app
 from tests.conftest import ROOT
 
 CLIP = ROOT / "examples" / "street.mp4"
+TRUTH = ROOT / "examples" / "street.posetrack18.json"
 
 
 def infer(*arguments: object) -> int:
@@ -103,11 +104,10 @@ def test_smoothing_keeps_the_raw_joints(short_run, tmp_path):
 
 
 def test_own_boxes_replace_the_detector(short_run, tmp_path):
-    truth = ROOT / "examples" / "street.posetrack18.json"
-    assert infer(CLIP, "--out", tmp_path, "--boxes", truth, "--frames", "0:6", "--no-overlay", "--quiet") == 0
-    wanted = json.loads(truth.read_text())
+    assert infer(CLIP, "--out", tmp_path, "--boxes", TRUTH, "--frames", "0:6", "--no-overlay", "--quiet") == 0
+    wanted = json.loads(TRUTH.read_text())
     first = [i["id"] for i in wanted["images"][:6]]
-    expected = {a["track_id"] for a in wanted["annotations"] if a["image_id"] in first and "bbox" in a}
+    expected = {a["track_id"] for a in wanted["annotations"] if a["image_id"] in first and any(a["bbox"][2:])}
     found = {a["track_id"] for a in read(tmp_path / "street", "keypoints.coco.json")["annotations"]}
     assert found == expected
 
@@ -148,11 +148,10 @@ def test_existing_results_stay_without_overwrite(short_run):
         ([CLIP, "--boxes", "nope.json"], r"nope\.json"),
         ([CLIP, "--config", "nope.yaml"], r"nope\.yaml: cannot be read"),
         ([CLIP, "--set", "people.nope=1"], r"unknown setting 'people\.nope'"),
-        ([CLIP, "--frames", "9:3"], "9:3 is an empty range"),
         ([CLIP, "--frames", "x"], "A:B"),
         ([CLIP, "--format", "xml"], "xml"),
         ([CLIP, "--out", "/proc/nowhere"], "/proc/nowhere"),
-        ([CLIP, CLIP.parent, "--boxes", CLIP], "a boxes file belongs to one video"),
+        ([CLIP, ROOT / "out.mp4", "--boxes", TRUTH], r"out\.mp4: no such file"),
     ],
 )
 def test_bad_usage_is_one_clear_error(arguments, message, tmp_path, monkeypatch):
@@ -160,6 +159,17 @@ def test_bad_usage_is_one_clear_error(arguments, message, tmp_path, monkeypatch)
         arguments = [*arguments, "--out", tmp_path]
     with pytest.raises(JmposeError, match=message):
         infer(*arguments)
+
+
+def test_a_boxes_file_belongs_to_one_video(tmp_path):
+    (tmp_path / "a.mp4").touch(), (tmp_path / "b.mp4").touch()
+    with pytest.raises(JmposeError, match=r"--boxes .* with 2 videos"):
+        infer(tmp_path / "a.mp4", tmp_path / "b.mp4", "--boxes", TRUTH, "--out", tmp_path / "o")
+
+
+def test_an_empty_range_fails_the_video(tmp_path):
+    shown = command("infer", CLIP, "--frames", "9:3", "--out", tmp_path)
+    assert shown.returncode == 1 and "--frames 9:3 is an empty range" in shown.stderr
 
 
 def test_usage_errors_exit_with_2_and_no_traceback(tmp_path):
