@@ -62,7 +62,7 @@ def test_bad_settings_name_the_setting(tmp_path, kwargs, message, hint):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(JmposeError, match="absent.yaml: cannot be read"):
+    with pytest.raises(JmposeError, match=r"absent\.yaml: cannot be read"):
         build_config(file=tmp_path / "absent.yaml", assignments=[], options={})
 
 

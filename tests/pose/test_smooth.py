@@ -71,12 +71,8 @@ def poses(index: int, ids: list[int], xy: np.ndarray) -> FramePoses:
 
 def test_the_spool_gives_back_what_was_written_with_smoothed_joints_beside_raw(tmp_path):
     rng = np.random.default_rng(2)
-    written = [
-        poses(i, [1, 4] if i % 3 else [4], rng.normal(size=(1 + (i % 3 > 0), 2, 2))) for i in range(60)
-    ]
-    written = [
-        poses(p.people.index, p.people.track_ids.tolist(), p.xy_image.astype(np.float32)) for p in written
-    ]
+    written = [poses(i, [1, 4] if i % 3 else [4], rng.normal(size=(1 + (i % 3 > 0), 2, 2))) for i in range(60)]
+    written = [poses(p.people.index, p.people.track_ids.tolist(), p.xy_image.astype(np.float32)) for p in written]
     with PoseSpool(tmp_path / "spool", joints=2) as spool:
         for frame in written:
             spool.write(frame)
