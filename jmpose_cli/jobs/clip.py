@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jmpose_cli.people.detect import PersonDetector
     from jmpose_cli.pose.estimator import PoseEstimator
 
-QUEUE_FRAMES = 8  # frames that may wait between two stages
+QUEUE_FRAMES = 6  # frames that may wait between two stages
 
 
 @dataclass(frozen=True)

@@ -211,5 +211,7 @@ def save_detector(model: Any, weights: Path, *, imgsz: int) -> None:
     os.replace(partial, weights)
     names = {str(number): name for number, name in model.names.items()}
     yaml = {key: value for key, value in model.yaml.items() if key != "yaml_file"}
+    if yaml.get("scales") and not yaml.get("scale"):
+        yaml["scale"] = next(iter(yaml["scales"]))  # what ultralytics took, with a warning
     description = {"kind": KIND, "yaml": yaml, "names": names, "imgsz": imgsz, "licence": "AGPL-3.0-or-later"}
     weights.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")

@@ -26,7 +26,7 @@ from jmpose_cli.video.messages import (
 )
 from jmpose_cli.video.ring import FrameRing, create_memory
 
-MOST_BATCH_BYTES = 128 * 2**20
+MOST_BATCH_BYTES = 32 * 2**20
 
 _NAMES: dict[DecoderName, str] = {"decord": "decord", "pyav": "PyAV"}
 

@@ -63,7 +63,7 @@ def open_video(
             cannot give, rightly and in constant memory. Image folders need neither.
         frames: Half-open range `(A, B)` of frame numbers; None at an end leaves it open.
         time_s: Half-open range `(A, B)` of timestamps in seconds on the container's clock.
-        batch: Most frames in a batch; batches of large frames are smaller, at most 128 MiB.
+        batch: Most frames in a batch; batches of large frames are smaller, at most 32 MiB.
         stall_timeout_s: A decoder without any progress for so many seconds is stopped.
         image_fps: Frames per second of an image folder.
 

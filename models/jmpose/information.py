@@ -216,4 +216,6 @@ class InformationOrthogonality(nn.Module):
             return InformationTerms(shared, needed, conditional, learning)
         x, y = self.samples_joint(joint), self.samples_motion(motion)
         learning = learning + self.club.learning_loss(x, y)
-        return InformationTerms(self.club(x, y), needed, conditional, learning)
+        # Information is never negative: an estimate below 0 says that q lags behind, and lowering it further
+        # would train the features to fool q.
+        return InformationTerms(self.club(x, y).clamp(min=0), needed, conditional, learning)

@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jmpose_cli.people.track import MAX_HELD_FRAMES, PeopleTracker
+from jmpose_cli.structures import Detections, TrackedFrame
+
+
+def boxes(*people: tuple[float, float], scores: tuple[float, ...] | None = None) -> Detections:
+    """People 40 pixels wide and 100 high at (left, top)."""
+    corners = np.array([[x, y, x + 40, y + 100] for x, y in people], np.float32).reshape(-1, 4)
+    return Detections(corners, np.array(scores if scores else [0.9] * len(people), np.float32))
+
+
+def track(
+    found: list[Detections | None], *, fps: float = 30.0, cuts: tuple[int, ...] = (), **options
+) -> list[TrackedFrame]:
+    tracker = PeopleTracker(fps=fps, **options)
+    out = []
+    for index, detections in enumerate(found):
+        out += tracker.push(index, index / fps, detections, cut=index in cuts)
+    return out + tracker.finish()
+
+
+def ids(frames: list[TrackedFrame]) -> list[list[int]]:
+    return [f.track_ids.tolist() for f in frames]
+
+
+def test_ids_begin_with_the_first_frame_of_each_person():
+    found = [boxes((10 + 2 * i, 10)) if i < 4 else boxes((10 + 2 * i, 10), (300, 10)) for i in range(10)]
+    assert ids(track(found)) == [[1]] * 4 + [[1, 2]] * 6
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 3), min_size=1, max_size=40),
+    every=st.integers(1, 4),
+    cuts=st.sets(st.integers(1, 39)),
+)
+def test_every_frame_comes_out_once_and_in_order(counts, every, cuts):
+    found = [boxes(*[(100 * p + i, 20) for p in range(n)]) if i % every == 0 else None for i, n in enumerate(counts)]
+    out = track(found, detect_every=every, cuts=tuple(cuts))
+    assert [f.index for f in out] == list(range(len(counts)))
+    for f in out:
+        assert (np.diff(f.track_ids) > 0).all() and (f.track_ids >= 1).all()
+
+
+@pytest.mark.parametrize("fps", [10, 30, 120])
+@pytest.mark.parametrize(("gap_s", "kept"), [(0.5, True), (2.0, False)])
+def test_a_lost_person_is_remembered_in_seconds(fps, gap_s, kept):
+    there, gone = round(fps * 1.0), round(fps * gap_s)
+    out = track([boxes((50, 50))] * there + [boxes()] * gone + [boxes((50, 50))] * there, fps=fps, lost_after_s=1.0)
+    assert out[0].track_ids.tolist() == [1]
+    assert out[-1].track_ids.tolist() == ([1] if kept else [2])
+    assert len(out[there + gone // 2]) == 0
+
+
+def test_short_gaps_are_filled_in_a_straight_line():
+    found = [boxes((10.0 * i, 0)) if i not in (5, 6) else boxes() for i in range(12)]
+    out = track(found, max_gap_s=0.25)
+    assert [f.boxes_xyxy_px[0, 0] for f in out] == pytest.approx([10.0 * i for i in range(12)])
+    assert [f.observed[0] for f in out] == [i not in (5, 6) for i in range(12)]
+
+
+def test_gaps_longer_than_allowed_stay_empty():
+    found = [boxes((10, 0)) if not 4 <= i < 12 else boxes() for i in range(20)]
+    assert [len(f) for f in track(found, max_gap_s=0.2)] == [1] * 4 + [0] * 8 + [1] * 8
+
+
+def test_frames_between_detections_are_interpolated():
+    found = [boxes((6.0 * i, 0)) if i % 3 == 0 else None for i in range(13)]
+    out = track(found, detect_every=3, max_gap_s=0.0)
+    assert [f.boxes_xyxy_px[0, 0] for f in out] == pytest.approx([6.0 * i for i in range(13)])
+    assert [bool(f.observed[0]) for f in out] == [i % 3 == 0 for i in range(13)]
+
+
+def test_a_cut_ends_all_tracks():
+    out = track([boxes((50, 50))] * 10, cuts=(5,))
+    assert ids(out) == [[1]] * 5 + [[2]] * 5
+    assert [f.segment for f in out] == [0] * 5 + [1] * 5
+
+
+def test_weak_boxes_continue_a_track_but_start_none():
+    weak, strong = boxes((50, 50), scores=(0.2,)), boxes((50, 50))
+    assert [len(f) for f in track([weak] * 6)] == [0] * 6
+    assert ids(track([strong] * 4 + [weak] * 4)) == [[1]] * 8
+
+
+def test_a_single_frame_keeps_its_people():
+    assert ids(track([boxes((10, 10), (200, 10), scores=(0.9, 0.4))])) == [[1, 2]]
+
+
+@pytest.mark.parametrize(("score", "kept"), [(0.5, False), (0.8, True)])
+def test_somebody_seen_in_one_frame_only_must_be_sure(score, kept):
+    found = [boxes()] * 5 + [boxes((50, 50), scores=(score,))] + [boxes()] * 20
+    assert sum(len(f) for f in track(found)) == int(kept)
+
+
+def test_the_person_shown_first_is_kept_when_people_are_limited():
+    found = [boxes((10, 10))] * 5 + [boxes((10, 10), (200, 10), scores=(0.6, 0.95))] * 10
+    assert ids(track(found, max_people=1)) == [[1]] * 15
+
+
+def test_the_largest_is_kept_when_all_are_new():
+    large = Detections(np.array([[0, 0, 40, 100], [200, 0, 300, 300]], np.float32), np.array([0.9, 0.9], np.float32))
+    out = track([large] * 6, max_people=1)
+    assert all(f.boxes_xyxy_px[0].tolist() == [200, 0, 300, 300] for f in out)
+
+
+def test_given_ids_are_kept():
+    tracker = PeopleTracker(fps=30)
+    out = []
+    for index in range(5):
+        out += tracker.push(index, index / 30, boxes((10, 10), (12, 10)), track_ids=np.array([42, 7]))
+    out += tracker.finish()
+    assert ids(out) == [[7, 42]] * 5
+
+
+def test_what_is_held_back_is_bounded():
+    tracker = PeopleTracker(fps=1000, max_gap_s=10.0)
+    given = 0
+    for index in range(200):
+        given += len(tracker.push(index, index / 1000, boxes((10, 10))))
+        assert index + 1 - given <= MAX_HELD_FRAMES
+
+
+def test_two_videos_do_not_know_of_each_other():
+    one, two = PeopleTracker(fps=30), PeopleTracker(fps=30)
+    got: tuple[list, list] = ([], [])
+    for index in range(30):
+        got[0].extend(one.push(index, index / 30, boxes((10 + index, 10))))
+        got[1].extend(two.push(index, index / 30, boxes((300 - index, 10), (500, 10))))
+    assert ids(got[0] + one.finish()) == [[1]] * 30 and ids(got[1] + two.finish()) == [[1, 2]] * 30
