@@ -287,5 +287,7 @@ def _smoothed(
             return
         with open_clip(clip.path, config.decode) as again:
             for batch in clock.waiting_for("decode again", iter(again)):
-                for pixels, poses in zip(batch.frames, smooth, strict=False):
-                    yield pixels, poses
+                # The frames come first: when they run out, no pose has been taken for nothing.
+                yield from zip(batch.frames, smooth, strict=False)
+        for poses in smooth:  # a file that gave fewer frames the second time
+            yield None, poses

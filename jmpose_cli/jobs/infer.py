@@ -2,7 +2,8 @@
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,8 +51,10 @@ def infer_videos(inputs: Sequence[Path], *, out: Path, config: InferConfig, repo
         try:
             with explain_os_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            summary = process_clip(clip, folder, config=config, tools=tools, reporter=reporter)
-            _write_run(summary, clip, config, tools)
+            with _unexpected_explained(reporter):
+                summary = process_clip(clip, folder, config=config, tools=tools, reporter=reporter)
+                _write_run(summary, clip, config, tools)
+                _remove_stale(folder, config)
         except JmposeError as error:
             failed += 1
             reporter.failure(clip.name, error)
@@ -64,10 +67,28 @@ def infer_videos(inputs: Sequence[Path], *, out: Path, config: InferConfig, repo
     return 1 if failed else 0
 
 
-def result_files(config: InferConfig) -> list[str]:
-    """List the files that a run leaves in a video's folder."""
-    overlay = ["overlay.mp4"] if config.output.overlay else []
-    return [*(FILE_NAMES[name] for name in config.output.formats), *overlay, "run.json"]
+@contextmanager
+def _unexpected_explained(reporter: Reporter) -> Iterator[None]:
+    """Turn any other failure of one video into an error of that video, so that the next ones go on."""
+    try:
+        yield
+    except JmposeError:
+        raise
+    except Exception as error:
+        if reporter.verbose:
+            raise
+        raise JmposeError(
+            f"unexpected {type(error).__name__}: {error}", hint="--verbose shows where; please report it with the video"
+        ) from error
+
+
+def _remove_stale(folder: Path, config: InferConfig) -> None:
+    """Remove what an earlier run left and this one was not asked for: it would not fit the rest."""
+    wanted = {FILE_NAMES[name] for name in config.output.formats} | (
+        {"overlay.mp4"} if config.output.overlay else set()
+    )
+    for name in {*FILE_NAMES.values(), "overlay.mp4"} - wanted:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _check_results(clips: list[Clip], out: Path, *, overwrite: bool) -> None:

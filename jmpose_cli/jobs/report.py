@@ -63,14 +63,14 @@ class Reporter:
 
     Args:
         quiet: Errors only.
-        verbose: Stage timings too.
+        verbose: Stage timings of each video, and tracebacks.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self._console = Console(stderr=True)
         if not self._console.is_terminal:
             self._console.width = LOG_WIDTH
-        self._quiet, self._verbose = quiet, verbose
+        self._quiet, self.verbose = quiet, verbose
 
     def header(self, lines: dict[str, str]) -> None:
         """Print what the run uses, one line a thing."""
@@ -116,7 +116,7 @@ class Reporter:
             table.add_row(clip.name, *counts, f"{clip.wall_s:.1f}", f"{clip.frames / clip.wall_s:.1f}")
             for stage, seconds in clip.stage_s.items():
                 busy[stage] = busy.get(stage, 0.0) + seconds
-            if self._verbose:
+            if self.verbose:
                 self._console.print(f"{clip.name}: {_stages(clip.stage_s)}", highlight=False, markup=False)
         if clips:
             self._console.print(table, highlight=False)

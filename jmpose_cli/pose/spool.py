@@ -2,12 +2,14 @@
 
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import numpy as np
 
+from jmpose_cli.formats.base import explain_os_errors
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.structures import Float, FramePoses, TrackedFrame
 
@@ -40,14 +42,16 @@ class PoseSpool:
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("wb")
+        with explain_os_errors(self._path):
+            self._file = self._path.open("wb")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # closing flushes, which fails again on a full disk
+                self._file.close()
         self._path.unlink(missing_ok=True)
 
     def write(self, poses: FramePoses) -> None:
@@ -61,7 +65,8 @@ class PoseSpool:
             people.observed,
         )
         rows["person_score"], rows["xy"], rows["scores"] = poses.person_scores, poses.xy_image, poses.scores
-        self._file.write(rows.tobytes())
+        with explain_os_errors(self._path):
+            self._file.write(rows.tobytes())
         for offset, track in enumerate(people.track_ids.tolist()):
             held_rows, held_times = self._track.setdefault(track, (array("q"), array("d")))
             held_rows.append(self._count + offset)
@@ -72,7 +77,8 @@ class PoseSpool:
     def smoothed(self, *, cutoff_hz: float) -> Iterator[FramePoses]:
         """Yield all frames in order with smoothed joints; the raw ones ride along."""
         assert self._file is not None
-        self._file.flush()
+        with explain_os_errors(self._path):
+            self._file.flush()
         rows = np.memmap(self._path, self._row, "r", shape=(self._count,)) if self._count else np.zeros(0, self._row)
         ids = np.zeros(self._count, np.int64)
         smooth_path = self._path.with_suffix(".smooth")

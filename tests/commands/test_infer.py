@@ -129,6 +129,26 @@ def test_other_options_run(tmp_path):
     assert record["precision"] == "bf16" and record["video"]["decoder"] == "pyav" and record["frames"] >= 7
 
 
+def test_overwriting_leaves_nothing_of_the_run_before(tmp_path):
+    assert infer(CLIP, "--out", tmp_path, "--frames", "0:3", "--format", "csv", "--quiet") == 0
+    options = ["--frames", "0:3", "--format", "coco", "--no-overlay", "--overwrite", "--quiet"]
+    assert infer(CLIP, "--out", tmp_path, *options) == 0
+    assert {p.name for p in (tmp_path / "street").iterdir()} == {"keypoints.coco.json", "run.json"}
+
+
+def test_an_unexpected_failure_stops_one_video_only(tmp_path, monkeypatch):
+    from jmpose_cli.pose.estimator import PoseEstimator
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(PoseEstimator, "estimate", broken)
+    words = ["infer", str(CLIP), "--out", str(tmp_path), "--frames", "0:3", "--no-overlay"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1 and "street: unexpected RuntimeError: out of memory" in result.stderr
+    assert not (tmp_path / "street").exists()
+
+
 def test_existing_results_stay_without_overwrite(short_run):
     before = (short_run / "run.json").read_bytes()
     with pytest.raises(JmposeError, match="results exist already for street") as caught:
