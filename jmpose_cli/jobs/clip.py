@@ -21,6 +21,7 @@ from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.structures import Bytes, Detections, FrameBatch, FramePoses, Ids
 from jmpose_cli.video.drawing import DrawStyle, draw_people
+from jmpose_cli.video.image_folder import list_images
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import FrameSource, open_video
 from jmpose_cli.video.writer import OverlayWriter
@@ -171,7 +172,8 @@ def frames_to_come(source: FrameSource, decode: DecodeConfig) -> int | None:
 
 def _writers(clip: Clip, source: FrameSource, folder: Path, config: InferConfig, tools: Tools) -> Iterator[PoseWriter]:
     info = source.info
-    meta = VideoMeta(clip.name, info.width, info.height, info.fps, clip.path.name)
+    names = tuple(image.name for image in list_images(clip.path)) if clip.path.is_dir() else ()
+    meta = VideoMeta(clip.name, info.width, info.height, info.fps, clip.path.name, names)
     for name in config.output.formats:
         yield open_writer(name, folder, meta, tools.estimator.keypoints, info=tools.info, smoothed=config.pose.smooth)
 

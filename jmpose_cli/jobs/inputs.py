@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.video.image_folder import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv"}
     | {".flv", ".3gp", ".ogv", ".y4m", ".mxf", ".h264", ".hevc"}
 )
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"))
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,7 @@ def test_an_image_folder_is_a_video(tmp_path):
     assert infer(folder, "--out", tmp_path / "out", "--quiet") == 0
     coco = json.loads((tmp_path / "out/000342_mpii_test/keypoints.coco.json").read_text())
     assert [image["time_s"] for image in coco["images"]] == pytest.approx([0, 0.04, 0.08, 0.12])
+    assert [image["file_name"] for image in coco["images"]] == [f"{n:06d}.jpg" for n in range(4)]
 
 
 def test_every_odd_file_works_or_fails_alone(shared_data, tmp_path):
