@@ -15,9 +15,7 @@ def lone_pairs(possible: Bools) -> Bools:
     Returns:
         `[G, P, K]` bool.
     """
-    return np.asarray(
-        possible & (possible.sum(0, keepdims=True) == 1) & (possible.sum(1, keepdims=True) == 1)
-    )
+    return np.asarray(possible & (possible.sum(0, keepdims=True) == 1) & (possible.sum(1, keepdims=True) == 1))
 
 
 def match_nearest(distance: Doubles) -> Bools:

@@ -170,7 +170,7 @@ def _squared_pieces(cell: Ids, person: Ids, joint: Ids, time: Ids) -> Doubles:
     breaks = np.flatnonzero(np.diff(cell[order], prepend=-1) | np.diff(owner[order], prepend=-1))
     lengths = np.diff(breaks, append=len(order))
     _, place = np.unique(cell[order][breaks], return_inverse=True)
-    return np.bincount(place, lengths.astype(float) ** 2)
+    return np.asarray(np.bincount(place, lengths.astype(float) ** 2), np.float64)
 
 
 def _match(video: VideoPair, pairs: PosePairs, rule: HotaRule) -> _Matches:
@@ -194,9 +194,7 @@ def _match(video: VideoPair, pairs: PosePairs, rule: HotaRule) -> _Matches:
     return _Matches(pairs.truth_row[q], pairs.predicted_row[q], joint, similarity[q, joint])
 
 
-def _match_table(
-    video: VideoPair, pairs: PosePairs, value: Doubles, matched: Bools, frame: int, joint: int
-) -> None:
+def _match_table(video: VideoPair, pairs: PosePairs, value: Doubles, matched: Bools, frame: int, joint: int) -> None:
     """Match one joint in one frame where several pairs are possible; fills `matched`."""
     from scipy.optimize import linear_sum_assignment
 

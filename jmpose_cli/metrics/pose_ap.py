@@ -150,8 +150,26 @@ def evaluate_ap(detections: JointDetections, *, without_gt: float) -> ApResult:
 
 
 @dataclass(frozen=True)
+class PckCounts:
+    """Joints within half a head of where they belong; `[15]` each, of one or more videos.
+
+    Attributes:
+        correct: Joints of people whom a prediction is assigned to, hit by that prediction.
+        of_found: Annotated joints of those people.
+        of_all: Annotated joints of everybody.
+    """
+
+    correct: Doubles
+    of_found: Doubles
+    of_all: Doubles
+
+    def __add__(self, other: "PckCounts") -> "PckCounts":
+        return PckCounts(self.correct + other.correct, self.of_found + other.of_found, self.of_all + other.of_all)
+
+
+@dataclass(frozen=True)
 class PckResult:
-    """PCKh: share of annotated joints within a part of the head size, percent.
+    """PCKh@0.5 (Andriluka et al., CVPR 2014) under the pose assignment of PoseTrack, percent.
 
     Attributes:
         all_people: Of all annotated people; joints of people whom no prediction is assigned to are wrong.
@@ -162,15 +180,18 @@ class PckResult:
     found_people: JointTable
 
 
-def evaluate_pckh(videos: Sequence[tuple[VideoPair, PosePairs]]) -> PckResult:
-    """PCKh@0.5 (Andriluka et al., CVPR 2014) under the pose assignment of PoseTrack."""
-    right, of_all, of_found = (np.zeros(len(JOINTS)) for _ in range(3))
-    for video, pairs in videos:
-        truth = video.truth
-        pair_of = assign_poses(pairs, truth.present.sum(1), len(video.predicted))
-        used = pair_of[pair_of >= 0]
-        right += (pairs.distance[used] <= MATCH_DISTANCE).sum(0)
-        of_found += truth.present[pairs.truth_row[used]].sum(0)
-        of_all += truth.present.sum(0)
-    with np.errstate(invalid="ignore"):
-        return PckResult(*(JointTable.mean_of(100 * right / total) for total in (of_all, of_found)))
+def count_pckh(video: VideoPair, pairs: PosePairs) -> PckCounts:
+    """Count one video."""
+    annotated = video.truth.present
+    pair_of = assign_poses(pairs, annotated.sum(1), len(video.predicted))
+    used = pair_of[pair_of >= 0]
+    correct = (pairs.distance[used] <= MATCH_DISTANCE).sum(0)
+    of_found = annotated[pairs.truth_row[used]].sum(0)
+    return PckCounts(correct.astype(float), of_found.astype(float), annotated.sum(0).astype(float))
+
+
+def pckh_figures(counts: PckCounts) -> PckResult:
+    """Shares from counts; joints that are nowhere annotated are undefined."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = (counts.correct / counts.of_all, counts.correct / counts.of_found)
+    return PckResult(*(JointTable.mean_of(100 * share) for share in shares))

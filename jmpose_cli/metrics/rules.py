@@ -47,5 +47,7 @@ DEVKIT21 = Rules(
     truncates=True,
     ap_without_gt=0.0,
 )
-AP_RULES: Mapping[str, Rules] = MappingProxyType({"posetrack17": POSEVAL, "posetrack18": POSEVAL, "posetrack21": DEVKIT21})
+AP_RULES: Mapping[str, Rules] = MappingProxyType(
+    {"posetrack17": POSEVAL, "posetrack18": POSEVAL, "posetrack21": DEVKIT21}
+)
 """Rules of AP and MOTA by protocol; HOTA always follows `DEVKIT21`, where it comes from."""

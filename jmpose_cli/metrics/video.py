@@ -64,7 +64,8 @@ class People:
     def without_low_scores(self, threshold: float) -> "People":
         """Drop joints with a lower score, and people who are left without joints."""
         present = self.present & (self.scores >= threshold)
-        return replace(self, present=present).keep(present.any(1) | ~self.present.any(1))
+        stays = np.asarray(present.any(1) | ~self.present.any(1), bool)
+        return replace(self, present=present).keep(stays)
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _chosen_frames(truth: PoseRecords, rules: Rules, notes: list[str]) -> Ids:
     empty = int(labelled.sum()) - int(labelled[annotated].sum())
     if empty:
         notes.append(f"{empty} labelled frames have no people, where the official kit stops; they were left out")
-    return annotated[labelled[annotated]]
+    return np.asarray(annotated[labelled[annotated]])
 
 
 def _people(records: PoseRecords, frame: Ids, rules: Rules, frames: int) -> People:
