@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jmpose_cli.config import DecodeConfig, InferConfig
 from jmpose_cli.errors import JmposeError
@@ -14,7 +14,6 @@ from jmpose_cli.formats.writers import open_writer
 from jmpose_cli.jobs.inputs import Clip
 from jmpose_cli.jobs.pipeline import StageClock, in_background
 from jmpose_cli.jobs.report import Reporter
-from jmpose_cli.people.boxes_file import BoxesFile
 from jmpose_cli.people.cuts import CutDetector
 from jmpose_cli.people.track import PeopleTracker
 from jmpose_cli.pose.spool import PoseSpool
@@ -33,19 +32,26 @@ if TYPE_CHECKING:
 QUEUE_FRAMES = 6  # frames that may wait between two stages
 
 
+class BoxSource(Protocol):
+    """Boxes that are known before, of one video."""
+
+    def at(self, index: int) -> tuple[Detections | None, Ids | None]:
+        """Give the boxes of frame `index` and their track ids, if known; no boxes: nobody looked at the frame."""
+
+
 @dataclass(frozen=True)
 class Tools:
     """What is loaded once and used for every video; none of it keeps anything of a video.
 
     Attributes:
         detector: Finds people; None when boxes come from a file.
-        boxes: Boxes from a file, or None.
+        boxes: Known boxes, or None.
         estimator: The pose network.
         info: Versions, device and weights, for the output files.
     """
 
     detector: "PersonDetector | None"
-    boxes: BoxesFile | None
+    boxes: BoxSource | None
     estimator: "PoseEstimator"
     info: dict[str, Any]
 
@@ -187,7 +193,21 @@ def _overlay(clip: Clip, source: FrameSource, folder: Path, config: InferConfig)
 
 
 def pose_frames(source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock) -> Iterator[Result]:
-    """Yield every frame in order with its poses; people are found in a thread ahead of the pose network."""
+    """Yield every frame in order with its poses."""
+    for windows in batched_windows(source, config, tools, clock):
+        with clock("pose"):
+            poses = tools.estimator.estimate(windows)
+        for window, frame_poses in zip(windows, poses, strict=True):
+            yield window.key.pixels, frame_poses
+
+
+def batched_windows(
+    source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock
+) -> Iterator[list[Windows]]:
+    """Yield the windows of every frame in order, some frames at a time.
+
+    People are found in a thread ahead of the consumer.
+    """
     preprocess = tools.estimator.preprocess
     windows = WindowMaker(
         Spacing.for_video(
@@ -204,22 +224,16 @@ def pose_frames(source: FrameSource, config: InferConfig, tools: Tools, clock: S
             waiting.append(made)
             people = sum(len(w.key.people) for w in waiting)
             if people >= config.pose.batch or len(waiting) >= QUEUE_FRAMES:
-                yield from _estimate(waiting, tools, clock)
+                yield waiting
                 waiting = []
-        yield from _estimate(waiting, tools, clock)
+        if waiting:
+            yield waiting
 
 
 def _all_windows(maker: WindowMaker, frames: Iterator[SeenFrame]) -> Iterator[Windows]:
     for frame in frames:
         yield from maker.push(frame)
     yield from maker.finish()
-
-
-def _estimate(waiting: list[Windows], tools: Tools, clock: StageClock) -> Iterator[Result]:
-    with clock("pose"):
-        poses = tools.estimator.estimate(waiting)
-    for windows, frame_poses in zip(waiting, poses, strict=True):
-        yield windows.key.pixels, frame_poses
 
 
 def find_people(source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock) -> Iterator[SeenFrame]:

@@ -21,6 +21,9 @@ from jmpose_cli.jobs.weights import Choice, choose_detector, choose_model
 
 if TYPE_CHECKING:
     from jmpose_cli.jobs.clip import ClipSummary, Tools
+    from jmpose_cli.people.detect import PersonDetector
+    from jmpose_cli.pose.device import Device
+    from jmpose_cli.pose.estimator import PoseEstimator
 
 RECORDED_PACKAGES = ("torch", "torchvision", "timm", "ultralytics", "trackers", "decord", "av", "numpy")
 
@@ -113,46 +116,55 @@ def _remove_if_empty(folder: Path) -> None:
 
 def load_tools(config: InferConfig, reporter: Reporter) -> "Tools":
     """Check the device, choose and load the weights, and say what was taken."""
-    model = choose_model(config.pose.model)
+    choose_model(config.pose.model)  # a wrong name shows before anything slow
+    boxes = None
     if config.people.boxes is not None:
         from jmpose_cli.people.boxes_file import read_boxes
 
         boxes = read_boxes(config.people.boxes)
-    else:
-        boxes = None
-    from jmpose_cli.pose.device import choose_device, share_cores
+    from jmpose_cli.jobs.clip import Tools
+    from jmpose_cli.pose.device import choose_device
 
     device = choose_device(config.device, precision=config.precision)
-    if device.name == "cpu" and boxes is None:
-        share_cores(2)  # the detector and the pose network
-    from jmpose_cli.jobs.clip import Tools
-    from jmpose_cli.people.detect import YoloDetector
+    people = f"boxes from {config.people.boxes}"
+    detector = None
+    estimator, model = load_estimator(config, device)
+    if boxes is None:
+        detector, people = load_detector(config, device)
+    reporter.header({"device": f"{device.description}, {config.precision}", "model": model, "people": people})
+    return Tools(detector, boxes, estimator, _run_info(config, device.description, estimator, detector))
+
+
+def load_estimator(config: InferConfig, device: "Device") -> tuple["PoseEstimator", str]:
+    """Load the pose network; say what it is."""
     from jmpose_cli.pose.estimator import PoseEstimator
 
+    choice = choose_model(config.pose.model)
     estimator = PoseEstimator.load(
-        model.path,
+        choice.path,
         device=device.name,
         precision=config.precision,
         batch=config.pose.batch,
         flip_test=config.pose.flip_test,
     )
-    detector, choice = None, Choice(config.people.boxes or Path())
-    if boxes is None:
-        choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu")
-        detector = YoloDetector(
-            choice.path,
-            device=device.name,
-            min_score=config.people.keep_box_score,
-            input_size=config.people.input_size,
-        )
-    reporter.header(
-        {
-            "device": f"{device.description}, {config.precision}",
-            "model": _described(estimator.name, model),
-            "people": _described(detector.name, choice) if detector else f"boxes from {choice.path}",
-        }
+    return estimator, _described(estimator.name, choice)
+
+
+def load_detector(config: InferConfig, device: "Device") -> tuple["PersonDetector", str]:
+    """Load the detector, which then shares the cores with the pose network; say what it is."""
+    from jmpose_cli.people.detect import YoloDetector
+    from jmpose_cli.pose.device import share_cores
+
+    if device.name == "cpu":
+        share_cores(2)
+    choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu")
+    detector = YoloDetector(
+        choice.path,
+        device=device.name,
+        min_score=config.people.keep_box_score,
+        input_size=config.people.input_size,
     )
-    return Tools(detector, boxes, estimator, _run_info(config, device.description, estimator, detector))
+    return detector, _described(detector.name, choice)
 
 
 def _described(name: str, choice: Choice) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jmpose.config import Preprocess
-from jmpose.decoding import decode_dark, predict_heatmaps
+from jmpose.decoding import decode_dark, predict_with_initial
 from jmpose.errors import WeightsError
 from jmpose.keypoints import KeypointSet
 from jmpose.network import JMPose
@@ -66,7 +66,6 @@ class PoseEstimator:
         settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
         return cls(model, name=model.config.name, sha256=file_sha256(path), **settings)  # type: ignore[arg-type]
 
-    @torch.inference_mode()
     def estimate(self, frames: Sequence[Windows]) -> list[FramePoses]:
         """Estimate the poses of all people of some key frames.
 
@@ -78,26 +77,40 @@ class PoseEstimator:
         Returns:
             One `FramePoses` a key frame, joints in image pixels.
         """
+        return self._estimate(frames, with_initial=False)[0]
+
+    def estimate_both(self, frames: Sequence[Windows]) -> tuple[list[FramePoses], list[FramePoses]]:
+        """Like `estimate`, and beside it what the backbone alone sees in the key frames: the single-frame baseline."""
+        final, initial = self._estimate(frames, with_initial=True)
+        return final, initial
+
+    @torch.inference_mode()
+    def _estimate(self, frames: Sequence[Windows], *, with_initial: bool) -> list[list[FramePoses]]:
+        """Poses of the final heatmaps and, when asked, of the initial ones."""
         people = [len(w.key.people) for w in frames]
+        kinds = 1 + with_initial
         if not sum(people):
             joints = np.zeros((0, len(self.keypoints), 2), np.float32)
-            return [self._frame_poses(w, joints, joints[..., 0]) for w in frames]
+            return [[self._frame_poses(w, joints, joints[..., 0]) for w in frames] for _ in range(kinds)]
         pictures, rows = self._upload(frames)
         exists = torch.from_numpy(np.concatenate([w.exists for w in frames])).to(self._device)
         boxes = torch.from_numpy(np.concatenate([w.key.people.boxes_xyxy_px for w in frames])).to(self._device)
-        xy: list[Float] = []
-        scores: list[Float] = []
+        located: list[list[tuple[Float, Float]]] = [[] for _ in range(kinds)]
         step = self._windows_a_call
         for start in range(0, len(boxes), step):
             # The last call is filled up with its last window, to keep the shape.
             part = torch.arange(start, start + step, device=self._device).clamp(max=len(boxes) - 1)
-            located, heights = self._run(pictures, rows[part], exists[part], boxes[part])
             left = len(boxes) - start
-            xy.append(located[:left].cpu().numpy())
-            scores.append(heights[:left].cpu().numpy())
+            found = self._run(pictures, rows[part], exists[part], boxes[part], with_initial=with_initial)
+            for kind, (xy, scores) in zip(located, found, strict=True):
+                kind.append((xy[:left].cpu().numpy(), scores[:left].cpu().numpy()))
         splits = np.cumsum(people)[:-1]
-        each = zip(frames, np.split(np.concatenate(xy), splits), np.split(np.concatenate(scores), splits), strict=True)
-        return [self._frame_poses(*frame) for frame in each]
+        results = []
+        for kind in located:
+            xy_frames, score_frames = (np.split(np.concatenate(parts), splits) for parts in zip(*kind, strict=True))
+            each = zip(frames, xy_frames, score_frames, strict=True)
+            results.append([self._frame_poses(*frame) for frame in each])
+        return results
 
     def _upload(self, frames: Sequence[Windows]) -> tuple[Tensor, Tensor]:
         """Put the distinct pictures on the device `[F, H, W, 3]`; give the row of each person and offset `[N, T]`."""
@@ -113,7 +126,9 @@ class PoseEstimator:
             rows.append(slot[windows.frame_of] if len(windows.key.people) else windows.frame_of)
         return torch.stack(distinct).to(self._device), torch.from_numpy(np.concatenate(rows)).to(self._device)
 
-    def _run(self, pictures: Tensor, rows: Tensor, exists: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, pictures: Tensor, rows: Tensor, exists: Tensor, boxes: Tensor, *, with_initial: bool
+    ) -> list[tuple[Tensor, Tensor]]:
         """Give joints `[B, K, 2]` in image pixels and scores `[B, K]` of one batch of windows."""
         size = (self.preprocess.input_height, self.preprocess.input_width)
         people, times = rows.shape
@@ -121,11 +136,14 @@ class PoseEstimator:
         crops = sample_crops(pictures, rows.flatten(), affine.repeat_interleave(times, 0), size)
         inputs = normalise(crops, self.preprocess).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            heatmaps = predict_heatmaps(
+            heatmaps = predict_with_initial(
                 self._model, inputs.view(people, times, *inputs.shape[1:]), exists, flip_test=self._flip_test
             )
-        xy_heatmap, scores = decode_dark(heatmaps, sigma=self.preprocess.heatmap_sigma)
-        return crop_to_image(heatmap_to_crop(xy_heatmap), affine), scores
+        found = []
+        for maps in heatmaps[: 1 + with_initial]:
+            xy_heatmap, scores = decode_dark(maps, sigma=self.preprocess.heatmap_sigma)
+            found.append((crop_to_image(heatmap_to_crop(xy_heatmap), affine), scores))
+        return found
 
     def _frame_poses(self, windows: Windows, xy: Float, scores: Float) -> FramePoses:
         counted = scores > COUNTED_SCORE

@@ -1,7 +1,7 @@
 """The frames of a folder of images, as PoseTrack and many annotation tools keep videos."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,7 +60,7 @@ def _is_whole_jpeg(data: bytes) -> bool:
     return False
 
 
-def _read_image(path: Path) -> Bytes:
+def read_image(path: Path) -> Bytes:
     """Return an image as `[H, W, 3]` uint8 RGB, turned as its EXIF orientation asks.
 
     Raises:
@@ -92,16 +92,25 @@ class ImageFolderSource:
         selection: The frames wanted.
         batch: Most frames in a batch.
         image_fps: Frames per second; image number n is shown at n / image_fps seconds.
+        images: The images in their order, when they are not simply those of the folder.
 
     Raises:
         JmposeError: If the folder cannot be read, holds no images, its first image cannot be read, or the selection
             takes none; while iterating, if an image cannot be read or has another size than the first.
     """
 
-    def __init__(self, path: Path, *, selection: Selection, batch: int, image_fps: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        selection: Selection,
+        batch: int,
+        image_fps: float,
+        images: Sequence[Path] | None = None,
+    ) -> None:
         if not (np.isfinite(image_fps) and image_fps > 0):
             raise JmposeError(f"{image_fps} frames per second are not possible", hint="use a number above 0")
-        images = list_images(path)
+        images = list_images(path) if images is None else images
         self.notes: list[str] = []
         self._frames = [
             (index, index / image_fps, image)
@@ -113,7 +122,7 @@ class ImageFolderSource:
                 f"{path}: no image lies in {selection}; the folder has {len(images)} images",
                 hint="choose a range inside the folder",
             )
-        height, width, _ = _read_image(self._frames[0][2]).shape
+        height, width, _ = read_image(self._frames[0][2]).shape
         self.info = VideoInfo(
             path=path,
             width=width,
@@ -154,7 +163,7 @@ class ImageFolderSource:
             yield FrameBatch(np.stack([self._read(path) for _, _, path in taken]), index, time_s)
 
     def _read(self, path: Path) -> Bytes:
-        image = _read_image(path)
+        image = read_image(path)
         height, width, _ = image.shape
         if (width, height) != (self.info.width, self.info.height):
             raise JmposeError(

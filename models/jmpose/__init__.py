@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jmpose.decoding import decode_dark as decode_dark
     from jmpose.decoding import flip_average as flip_average
     from jmpose.decoding import predict_heatmaps as predict_heatmaps
+    from jmpose.decoding import predict_with_initial as predict_with_initial
     from jmpose.errors import ConfigError as ConfigError
     from jmpose.errors import HintedError as HintedError
     from jmpose.errors import WeightsError as WeightsError
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "backbones": ("Backbone", "HRNetBackbone", "PyramidBackbone"),
     "config": ("CONFIGS", "STRIDE", "BackboneSpec", "ModelConfig", "Preprocess"),
-    "decoding": ("decode_argmax", "decode_dark", "flip_average", "predict_heatmaps"),
+    "decoding": ("decode_argmax", "decode_dark", "flip_average", "predict_heatmaps", "predict_with_initial"),
     "errors": ("ConfigError", "HintedError", "WeightsError"),
     "keypoints": ("KEYPOINT_SETS", "KeypointSet"),
     "losses": ("JMPoseLoss", "LossTerms", "heatmap_loss"),

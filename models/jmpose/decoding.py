@@ -117,9 +117,23 @@ def predict_heatmaps(
     Returns:
         `[B, K, h, w]` of the key frames.
     """
+    return predict_with_initial(model, windows, exists, flip_test=flip_test)[0]
+
+
+def predict_with_initial(
+    model: JMPose, windows: Tensor, exists: Tensor | None = None, *, flip_test: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Like `predict_heatmaps`, with what the backbone alone saw in the key frames: the single-frame baseline.
+
+    Returns:
+        Final and initial heatmaps, `[B, K, h, w]` each.
+    """
     with torch.inference_mode():
-        heatmaps: Tensor = model(windows, exists).heatmaps
+        straight = model(windows, exists)
+        maps: tuple[Tensor, Tensor] = (straight.heatmaps, straight.initial_key)
         if not flip_test:
-            return heatmaps
-        mirrored = model(windows.flip(-1), exists).heatmaps
-        return flip_average(heatmaps, mirrored, model.config.preprocess.keypoints.flip_index)
+            return maps
+        mirrored = model(windows.flip(-1), exists)
+        flip_index = model.config.preprocess.keypoints.flip_index
+        final = flip_average(maps[0], mirrored.heatmaps, flip_index)
+        return final, flip_average(maps[1], mirrored.initial_key, flip_index)

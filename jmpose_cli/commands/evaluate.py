@@ -1,0 +1,133 @@
+"""`jmpose eval`: options to settings, one call, an exit code."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_FILES, _RUN, _SCORE, _OUT = "Score existing files", "Run a model and score it", "Rules", "Output"
+
+
+class ProtocolName(StrEnum):
+    """Evaluation protocols."""
+
+    posetrack17 = "posetrack17"
+    posetrack18 = "posetrack18"
+    posetrack21 = "posetrack21"
+    coco = "coco"
+    mot = "mot"
+
+
+class HotaName(StrEnum):
+    """Definitions of keypoint HOTA."""
+
+    devkit = "devkit"
+    standard = "standard"
+
+
+def evaluate(
+    protocol: Annotated[
+        ProtocolName,
+        typer.Option(help="Rule set: official AP and MOTA (17, 18), AP and HOTA (21), OKS (coco), boxes (mot)."),
+    ] = ProtocolName.posetrack18,
+    gt: Annotated[
+        Path | None, typer.Option(help="Ground truth: a file, or a folder with one a video.", rich_help_panel=_FILES)
+    ] = None,
+    pred: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Predictions: a file, or a folder with files of the same names. Given twice: a comparison.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    ignore_extra: Annotated[
+        bool, typer.Option("--ignore-extra", help="Skip predictions without ground truth.", rich_help_panel=_FILES)
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="PoseTrack data set folder, or a COCO keypoint file.", rich_help_panel=_RUN),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.", rich_help_panel=_RUN)] = "val",
+    model: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="Pose model, as for infer.", rich_help_panel=_RUN)
+    ] = "auto",
+    boxes: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Any of gt,detect,FILE: whose boxes the model gets; each is scored.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "gt,detect",
+    detector: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="Person detector, as for infer.", rich_help_panel=_RUN)
+    ] = "auto",
+    flip_test: Annotated[
+        bool, typer.Option("--flip-test", help="Average with the mirrored picture.", rich_help_panel=_RUN)
+    ] = False,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
+    ] = "auto",
+    track_threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|X",
+            help="MOTA and HOTA without joints of lower score; auto: the best for MOTA.",
+            rich_help_panel=_SCORE,
+        ),
+    ] = None,
+    hota: Annotated[
+        HotaName, typer.Option(help="PoseTrack21's own HOTA, or the published definition.", rich_help_panel=_SCORE)
+    ] = HotaName.devkit,
+    box_tracking: Annotated[
+        bool, typer.Option("--box-tracking", help="Score tracked boxes too.", rich_help_panel=_SCORE)
+    ] = False,
+    replicates: Annotated[
+        int, typer.Option(min=0, help="Bootstrap draws of a comparison.", rich_help_panel=_SCORE)
+    ] = 1000,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for eval.json and the page.", rich_help_panel=_OUT)
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Also write OUT/report.html, one file.", rich_help_panel=_OUT)
+    ] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures, for the page.", rich_help_panel=_OUT)
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=_OUT)
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No tables; errors only.", rich_help_panel=_OUT)] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.", rich_help_panel=_OUT)
+    ] = False,
+) -> None:
+    """Score keypoints and tracks with the official rules.
+
+    Examples: jmpose eval --gt annotations/val --pred out --protocol posetrack18 --out scores
+
+    jmpose eval --data posetrack_data --split val --model nano --boxes gt,detect --out scores
+    """
+    from jmpose_cli.jobs.eval_command import EvalOptions, run_eval
+    from jmpose_cli.jobs.eval_run import ModelOptions
+
+    options = EvalOptions(
+        protocol=protocol.value,
+        gt=gt,
+        pred=tuple(pred or ()),
+        ignore_extra=ignore_extra,
+        data=data,
+        run=ModelOptions(split, model, tuple(boxes.split(",")), detector, flip_test, device, overwrite),
+        track_threshold=track_threshold,
+        hota=hota.value,
+        box_tracking=box_tracking,
+        replicates=replicates,
+        out=out,
+        html=html,
+        images=images,
+        overwrite=overwrite,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    raise typer.Exit(run_eval(options))

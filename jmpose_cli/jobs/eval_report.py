@@ -1,0 +1,163 @@
+"""Reports of an evaluation: tables on the terminal and `eval.json`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from jmpose_cli import __version__
+from jmpose_cli.formats.base import PartialFile
+from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet
+from jmpose_cli.metrics.bootstrap import METRICS, Comparison
+from jmpose_cli.metrics.joints import GROUPS, JointTable
+from jmpose_cli.metrics.posetrack import Evaluation
+from jmpose_cli.metrics.rules import AP_RULES
+
+_TITLES = {
+    "ap": "AP",
+    "precision": "precision",
+    "recall": "recall",
+    "pckh": "PCKh@0.5",
+    "mota": "MOTA",
+    "motp": "MOTP",
+    "mot_precision": "MOT precision",
+    "mot_recall": "MOT recall",
+    "hota": "HOTA",
+    "det_a": "DetA",
+    "ass_a": "AssA",
+    "loc_a": "LocA",
+}
+_WIDTH = 120  # of the tables when they do not go to a terminal
+
+
+def print_tables(evaluated: EvaluatedSet, comparisons: Mapping[str, Comparison]) -> None:
+    """Print the official tables of every run, and their differences, to standard output."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    for run in evaluated.runs:
+        _print_run(console, run, len(evaluated.truth))
+    for label, comparison in comparisons.items():
+        _print_comparison(console, evaluated.runs[0].label, label, comparison)
+
+
+def _print_run(console: Console, run: EvaluatedRun, videos: int) -> None:
+    console.print(f"[bold]{run.label}[/bold]", highlight=False)
+    if run.evaluation is not None:
+        _print_posetrack(console, run.evaluation, videos)
+    if run.oks is not None:
+        people = sum(len(records) for records in run.predicted.values())
+        console.print(f"COCO keypoints, {people} predicted people", highlight=False, markup=False)
+        table = _table(list(run.oks))
+        table.add_row("OKS", *(f"{100 * value:.1f}" if value >= 0 else "-" for value in run.oks.values()))
+        console.print(table)
+    if run.boxes is not None:
+        table = _table(["HOTA", "MOTA", "IDF1", "switches"])
+        boxes = run.boxes
+        table.add_row("boxes", f"{boxes.hota:.1f}", f"{boxes.mota:.1f}", f"{boxes.idf1:.1f}", str(boxes.switches))
+        console.print(table)
+    console.print()
+
+
+def _print_posetrack(console: Console, evaluation: Evaluation, videos: int) -> None:
+    line = (
+        f"{videos} videos, {evaluation.frames} frames, {evaluation.people} people; "
+        f"AP and MOTA: {AP_RULES[evaluation.protocol].name}; HOTA: {evaluation.hota_rule}"
+    )
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(_threshold_line(evaluation), highlight=False, markup=False, soft_wrap=True)
+    table = _table([*GROUPS, "Total"])
+    tables = evaluation.tables()
+    for name, title in _TITLES.items():
+        table.add_row(title, *(_shown(value) for value in tables[name].columns().values()))
+    console.print(table)
+
+
+def _threshold_line(evaluation: Evaluation) -> str:
+    threshold = evaluation.track_threshold
+    used = "all joints" if threshold is None else f"joints with a score of {threshold:.4g} and more"
+    found = " (best MOTA of 20 thresholds tried)" if evaluation.sweep is not None else ""
+    return f"MOTA and HOTA: {used}{found}; AP: all joints"
+
+
+def _print_comparison(console: Console, first: str, second: str, comparison: Comparison) -> None:
+    basis = f"95 % intervals of {comparison.replicates} draws of {comparison.videos} videos"
+    if not comparison.replicates:
+        basis = "one video gives no intervals"
+    console.print(f"[bold]{second} minus {first}[/bold] ({basis}; * leaves out 0)", highlight=False)
+    table = _table([*GROUPS, "Total"])
+    for metric in METRICS:
+        cells = []
+        for column in (*GROUPS, "total"):
+            difference = comparison.differences[metric][column]
+            star = "*" if difference.is_clear else ""
+            interval = f"\n{_signed(difference.low)} {_signed(difference.high)}" if comparison.replicates else ""
+            cells.append(f"{_signed(difference.value)}{star}{interval}")
+        table.add_row(_TITLES[metric], *cells)
+    console.print(table)
+    console.print()
+
+
+def _table(columns: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _shown(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:+.1f}"
+
+
+def write_eval_json(path: Path, evaluated: EvaluatedSet, comparisons: Mapping[str, Comparison]) -> None:
+    """Write everything to a file.
+
+    The figures of the first run stand at the top level. `runs` has all of them by label when there are several,
+    `compare` their differences to the first.
+    """
+    runs = {run.label: run_json(run, evaluated) for run in evaluated.runs}
+    first, *others = runs.values()
+    document: dict[str, Any] = {"jmpose": __version__, **first}
+    document["notes"] = list(dict.fromkeys([*evaluated.notes, *document["notes"]]))
+    if others:
+        document["runs"] = runs
+        document["compare"] = {label: comparison.as_json() for label, comparison in comparisons.items()}
+    file = PartialFile(path)
+    try:
+        file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+
+
+def run_json(run: EvaluatedRun, evaluated: EvaluatedSet) -> dict[str, Any]:
+    """All figures of one run; percent, but `coco` from 0 to 1 with -1 for "none annotated", as in pycocotools."""
+    truth = evaluated.truth.values()
+    if run.evaluation is not None:
+        figures = run.evaluation.as_json()
+    else:
+        figures = {
+            "protocol": evaluated.protocol,
+            "frames": sum(len(records.images) for records in truth),
+            "people": sum(len(records) for records in truth),
+            "predicted_people": sum(len(records) for records in run.predicted.values()),
+            "videos": {},
+            "notes": [],
+        }
+    boxes = None if run.boxes is None else vars(run.boxes)
+    return {"label": run.label, **figures, "coco": run.oks, "boxes": boxes}
+
+
+def table_total(table: JointTable) -> float:
+    """The number that papers quote."""
+    return table.total
