@@ -5,6 +5,8 @@ import sys
 import typer
 
 from jmpose_cli import __version__
+from jmpose_cli.commands.convert import convert
+from jmpose_cli.commands.evaluate import evaluate
 from jmpose_cli.commands.infer import infer
 from jmpose_cli.errors import JmposeError
 
@@ -17,6 +19,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(infer)
+app.command("eval")(evaluate)
+app.command()(convert)
 
 
 def _print_version(wanted: bool) -> None:

@@ -45,6 +45,7 @@ class VideoMeta:
         source: Name of the source file or folder.
         image_names: File name of each frame, by frame index, when the source is a folder of images;
             empty for a video, whose frames are named by number.
+        image_ids: PoseTrack id of each frame, by frame index, when a data set has given them; else empty.
     """
 
     name: str
@@ -53,6 +54,7 @@ class VideoMeta:
     fps: float
     source: str
     image_names: tuple[str, ...] = ()
+    image_ids: tuple[int, ...] = ()
 
 
 @contextlib.contextmanager

@@ -30,15 +30,6 @@ from jmpose_cli.formats.base import (
     rounded,
 )
 from jmpose_cli.formats.keypoint_mapping import coco_set, map_keypoints
-from jmpose_cli.formats.records import (
-    JsonTable,
-    PoseRecords,
-    build_records,
-    check_unique,
-    joint_names,
-    read_images,
-    read_json_object,
-)
 from jmpose_cli.structures import Float, FramePoses
 
 VISIBLE_SCORE = 0.3
@@ -134,30 +125,3 @@ def image_file_name(meta: VideoMeta, index: int) -> str:
 
 def _triples(xy: Float, scores: Float) -> list[list[float]]:
     return flat_triples(xy, np.where(scores >= VISIBLE_SCORE, 2, 1))
-
-
-def read_coco(path: Path) -> PoseRecords:
-    """Read a COCO keypoint dataset, ground truth or written by `CocoWriter`.
-
-    Raises:
-        JmposeError: Not a COCO keypoint dataset; the message names the record and the field.
-    """
-    data = read_json_object(path)
-    joints, category_id = joint_names(path, data.get("categories"))
-    images = read_images(JsonTable(path, "images", data.get("images")))
-    table = JsonTable(path, "annotations", data.get("annotations"))
-    for row, found in enumerate(table.integers("category_id")):
-        if found != category_id:
-            hint = f"it must be {category_id}, the category that has keypoints"
-            raise table.fault(row, "category_id", f"is {found}", hint=hint)
-    records = build_records(
-        table,
-        joints,
-        images,
-        score_field="keypoint_scores",
-        id_default=None,
-        track_default=-1,
-        keypoints_required=True,
-    )
-    check_unique(table, "id", records.ids.tolist())
-    return records

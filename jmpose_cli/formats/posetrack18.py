@@ -17,8 +17,6 @@ What the official evaluation (poseval) asks for, and what is done here:
 serve as a file of boxes.
 """
 
-import re
-import zlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -40,15 +38,7 @@ from jmpose_cli.formats.base import (
     rounded,
 )
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
-from jmpose_cli.formats.records import (
-    JsonTable,
-    PoseRecords,
-    build_records,
-    check_unique,
-    joint_names,
-    read_images,
-    read_json_object,
-)
+from jmpose_cli.formats.names import image_id_scheme
 from jmpose_cli.structures import Float, FramePoses
 
 MAX_TRACKS = 10_000
@@ -56,10 +46,6 @@ _UNUSED_JOINTS = ("left_ear", "right_ear")
 # Digits of a score, then digits that make it unique: 15 in all survive text and double (DBL_DIG).
 _SCORE_STEPS = 10**6
 _TIE_STEPS = 10**9
-_OFFICIAL_NAME = re.compile(r"(\d{6})_(mpiinew|mpii|bonn)")
-_SOURCE_DIGIT = {"mpii": 1, "bonn": 2, "mpiinew": 3}
-# For videos that are not PoseTrack's: a digit that no official id begins with.
-_OTHER_SOURCE = 9
 
 
 class PoseTrack18Writer(PoseWriter):
@@ -87,7 +73,7 @@ class PoseTrack18Writer(PoseWriter):
 
     def _write(self, poses: FramePoses) -> None:
         index = poses.people.index
-        image_id = self._first_image_id + index
+        image_id = self._meta.image_ids[index] if self._meta.image_ids else self._first_image_id + index
         self._frames += 1
         self._file.add_image(
             {
@@ -206,19 +192,6 @@ class TrackNumbers:
         return number
 
 
-def image_id_scheme(video: str) -> tuple[int, int]:
-    """Sequence number and id of frame 0 of a video.
-
-    PoseTrack's image ids are source * 10^10 + sequence * 10^4 + frame, and its names begin with sequence and
-    source (`000342_mpii_test`). Any other name gets source 9 and six digits from its checksum. Frames above
-    9999 run on into the next digit: ids stay unique within the file.
-    """
-    official = _OFFICIAL_NAME.match(video)
-    source = _SOURCE_DIGIT[official[2]] if official else _OTHER_SOURCE
-    sequence = int(official[1]) if official else zlib.crc32(video.encode()) % 10**6
-    return sequence, source * 10**10 + sequence * 10**4
-
-
 def head_boxes(xy: Float) -> NDArray[np.float64]:
     """Boxes around heads, from `head_bottom` and `head_top`.
 
@@ -244,37 +217,3 @@ def _present_joints(source: KeypointSet) -> NDArray[np.int64]:
     _, scores = map_keypoints(np.zeros((1, k, 2), np.float32), np.ones((1, k), np.float32), source, POSETRACK18)
     used = np.array([joint not in _UNUSED_JOINTS for joint in POSETRACK18.joints])
     return np.asarray((scores[0] > 0) & used, np.int64)
-
-
-def read_posetrack18(path: Path) -> PoseRecords:
-    """Read a PoseTrack18 or PoseTrack21 file, ground truth or predictions.
-
-    A file without `annotations` (PoseTrack's test split) has no people.
-
-    Raises:
-        JmposeError: Not such a file; the message names the record and the field.
-    """
-    data = read_json_object(path)
-    if "annolist" in data:
-        raise JmposeError(f"{path} is a PoseTrack17 file", hint="a PoseTrack18 file has `images` and `annotations`")
-    joints, _ = joint_names(path, data.get("categories"))
-    lacking = [j for j in POSETRACK18.joints if j not in joints and j not in _UNUSED_JOINTS]
-    if lacking:
-        raise JmposeError(
-            f"{path}: categories[0].keypoints lacks {', '.join(lacking)}",
-            hint=f"the 15 joints of PoseTrack must be there, in any order: {', '.join(POSETRACK18.joints)}",
-        )
-    images = read_images(JsonTable(path, "images", data.get("images")))
-    table = JsonTable(path, "annotations", data.get("annotations", []))
-    records = build_records(
-        table,
-        joints,
-        images,
-        score_field="scores",
-        id_default=-1,
-        track_default=None,
-        keypoints_required=False,
-    )
-    pairs = zip(table.integers("image_id"), records.track_ids.tolist(), strict=True)
-    check_unique(table, "track_id", [f"{track_id} on image {image_id}" for image_id, track_id in pairs])
-    return records

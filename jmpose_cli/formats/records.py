@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -19,6 +19,7 @@ from jmpose_cli.structures import Bools, Ids
 
 Doubles = NDArray[np.float64]
 Record = dict[str, Any]
+FormatKind = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "mot"]
 _MISSING = object()
 
 
@@ -35,6 +36,8 @@ class ImageRecord:
         time_s: Timestamp in seconds; None when the file does not say.
         is_labeled: False on frames that PoseTrack left without annotation.
         ignore_regions: `[P, 2]` polygons in image pixels where nothing is evaluated.
+        vid_id: PoseTrack's name of the video; None when the file does not say.
+        nframes: Frames of the whole video; None when the file does not say.
     """
 
     id: int
@@ -45,6 +48,8 @@ class ImageRecord:
     time_s: float | None
     is_labeled: bool = True
     ignore_regions: tuple[Doubles, ...] = ()
+    vid_id: str | None = None
+    nframes: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,35 +58,49 @@ class PoseRecords:
 
     Attributes:
         path: Where it was read.
+        kind: The format that it was in.
         joints: K joint names in the file's order.
         images: M images in file order.
         image_row: `[N]` position in `images` of each person's frame.
         ids: `[N]` annotation ids; -1 where the file has none.
         track_ids: `[N]` track ids; -1 where the file has none.
+        person_ids: `[N]` PoseTrack21's ids across videos; -1 where the file has none.
         xy: `[N, K, 2]` joints in image pixels.
-        visibility: `[N, K]` third value of each joint as in the file; a joint is absent where x = y = v = 0.
+        visibility: `[N, K]` third value of each joint as in the file.
+        present: `[N, K]` the file gives the joint. PoseTrack18 and 21, COCO results: not x = y = v = 0; PoseTrack17: it
+            is listed; COCO data sets: v > 0.
         scores: `[N, K]` joint scores; NaN where the file has none.
         person_scores: `[N]` NaN where the file has none.
         boxes_xyxy_px: `[N, 4]` corners; NaN where the file has none.
         head_boxes_xyxy_px: `[N, 4]` corners; NaN where the file has none.
         areas: `[N]` square pixels; NaN where the file has none.
         is_crowd: `[N]` COCO's iscrowd.
+        integer_coordinates: `[M]` images with people whose keypoint lists hold integers only, which the PoseTrack21 kit
+            treats in its own way.
+        notes: What was odd about the file.
+        unread: Fields that have no place here.
     """
 
     path: Path
+    kind: FormatKind
     joints: tuple[str, ...]
     images: tuple[ImageRecord, ...]
     image_row: Ids
     ids: Ids
     track_ids: Ids
+    person_ids: Ids
     xy: Doubles
     visibility: Doubles
+    present: Bools
     scores: Doubles
     person_scores: Doubles
     boxes_xyxy_px: Doubles
     head_boxes_xyxy_px: Doubles
     areas: Doubles
     is_crowd: Bools
+    integer_coordinates: Bools
+    notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_row)
@@ -90,11 +109,6 @@ class PoseRecords:
         arrays = (f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray))
         shapes = ", ".join(f"{name}={list(getattr(self, name).shape)}" for name in arrays)
         return f"PoseRecords({self.path.name!r}, images={len(self.images)}, {shapes})"
-
-    @property
-    def present(self) -> Bools:
-        """`[N, K]` True where the file gives the joint (PoseTrack's rule: not all of x, y, v are 0)."""
-        return np.asarray((self.xy != 0).any(axis=2) | (self.visibility != 0))
 
 
 class JsonTable:
@@ -113,11 +127,13 @@ class JsonTable:
         self.path = path
         self.section = section
         if not isinstance(records, list):
-            raise JmposeError(f"{path}: `{section}` is {_kind(records)}", hint=f"`{section}` must be a list of objects")
+            raise JmposeError(
+                f"{path}: `{section}` is {kind_of(records)}", hint=f"`{section}` must be a list of objects"
+            )
         self.records: list[Record] = records
         for row, record in enumerate(records):
             if not isinstance(record, dict):
-                raise JmposeError(f"{path}: {section}[{row}] is {_kind(record)}", hint="it must be an object")
+                raise JmposeError(f"{path}: {section}[{row}] is {kind_of(record)}", hint="it must be an object")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -158,7 +174,7 @@ class JsonTable:
         for row, value in enumerate(values):
             # `type` and not isinstance: True is no id.
             if type(value) not in kinds:
-                problem = "is missing" if field not in self.records[row] else f"is {_kind(value)}"
+                problem = "is missing" if field not in self.records[row] else f"is {kind_of(value)}"
                 raise self.fault(row, field, problem, hint=f"it must be {wanted}")
         return values
 
@@ -176,21 +192,32 @@ class JsonTable:
         return np.array(lists, np.float64)
 
 
+def read_json(path: Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        JmposeError: The file is missing, unreadable, empty or not JSON.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        hint = "the file may be cut off; NaN and Infinity are not allowed in JSON"
+        raise JmposeError(f"{path} is not valid JSON: {error}", hint=hint) from error
+
+
 def read_json_object(path: Path) -> Record:
     """Parse a JSON file whose top level is an object.
 
     Raises:
-        JmposeError: The file is missing, unreadable, not JSON, or holds something else.
+        JmposeError: As `read_json`, or it holds something else.
     """
-    try:
-        data = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise JmposeError(f"cannot read {path}: {error.strerror or error}") from error
-    except orjson.JSONDecodeError as error:
-        hint = "the file may be cut off; NaN and Infinity are not allowed in JSON"
-        raise JmposeError(f"{path} is not valid JSON: {error}", hint=hint) from error
+    data = read_json(path)
     if not isinstance(data, dict):
-        raise JmposeError(f"{path}: the top level is {_kind(data)}", hint="it must be an object with `images`")
+        raise JmposeError(f"{path}: the top level is {kind_of(data)}", hint="it must be an object with `images`")
     return data
 
 
@@ -229,6 +256,8 @@ def read_images(table: JsonTable) -> tuple[ImageRecord, ...]:
         table.integers("frame_index", default=-1),
         table.numbers("time_s").tolist(),
         table.flags("is_labeled", default=True).tolist(),
+        _video_names(table),
+        table.integers("nframes", default=-1),
         strict=True,
     )
     return tuple(
@@ -241,9 +270,22 @@ def read_images(table: JsonTable) -> tuple[ImageRecord, ...]:
             time_s=None if math.isnan(time) else time,
             is_labeled=is_labeled,
             ignore_regions=_ignore_regions(table, row),
+            vid_id=video,
+            nframes=nframes if nframes >= 0 else None,
         )
-        for row, (image_id, name, width, height, index, time, is_labeled) in enumerate(columns)
+        for row, (image_id, name, width, height, index, time, is_labeled, video, nframes) in enumerate(columns)
     )
+
+
+def _video_names(table: JsonTable) -> list[str | None]:
+    """`vid_id` of each image, which PoseTrack21's own documentation writes as a number."""
+    names: list[str | None] = []
+    for row, record in enumerate(table.records):
+        name = record.get("vid_id")
+        if name is not None and type(name) not in (int, str):
+            raise table.fault(row, "vid_id", f"is {kind_of(name)}", hint="it must be a string of six digits")
+        names.append(f"{name:06d}" if type(name) is int else name)
+    return names
 
 
 def _ignore_regions(table: JsonTable, row: int) -> tuple[Doubles, ...]:
@@ -257,10 +299,17 @@ def _ignore_regions(table: JsonTable, row: int) -> tuple[Doubles, ...]:
     if any(p.ndim != 2 or p.dtype.kind not in "if" for p in polygons):
         hint = "x and y must be lists of polygons, each a list of numbers, of the same lengths"
         raise table.fault(row, "ignore_regions_x", "and _y do not make polygons", hint=hint)
-    return tuple(p.T.astype(np.float64) for p in polygons)
+    return tuple(p.T.astype(np.float64) for p in polygons if p.size)
+
+
+def region_notes(images: Sequence[ImageRecord]) -> tuple[str, ...]:
+    """Say so when ignore regions are no areas."""
+    flat = sum(len(polygon) < 3 for image in images for polygon in image.ignore_regions)
+    return (f"ignore regions with fewer than 3 corners contain nothing: {flat}",) if flat else ()
 
 
 def build_records(
+    kind: FormatKind,
     table: JsonTable,
     joints: tuple[str, ...],
     images: tuple[ImageRecord, ...],
@@ -273,6 +322,7 @@ def build_records(
     """Columns from the records of `annotations`.
 
     Args:
+        kind: The file's format.
         table: The annotations.
         joints: Joint names of the file.
         images: Frames of the file.
@@ -295,22 +345,47 @@ def build_records(
     scores = table.number_lists(score_field, k, f"one score for each of {k} joints", required=False)
     boxes = (table.number_lists(name, 4, "x, y, width, height", required=False) for name in ("bbox", "bbox_head"))
     body_boxes, head_boxes = map(xywh_to_xyxy, boxes)
+    image_row = np.array([row_of[i] for i in image_ids], np.int64)
+    absent = triples[:, :, 2] <= 0 if kind == "coco" else (triples == 0).all(2)
     return PoseRecords(
         path=table.path,
+        kind=kind,
         joints=joints,
         images=images,
-        image_row=np.array([row_of[i] for i in image_ids], np.int64),
+        image_row=image_row,
         ids=np.array(table.integers("id", default=id_default), np.int64),
         track_ids=np.array(table.integers("track_id", default=track_default), np.int64),
+        person_ids=np.array(table.integers("person_id", default=-1), np.int64),
         xy=triples[:, :, :2],
         visibility=triples[:, :, 2],
+        present=~absent,
         scores=scores,
         person_scores=table.numbers("score"),
         boxes_xyxy_px=body_boxes,
         head_boxes_xyxy_px=head_boxes,
         areas=table.numbers("area"),
         is_crowd=table.flags("iscrowd", default=False),
+        integer_coordinates=_integer_images(table, triples, image_row, len(images)),
+        notes=region_notes(images),
     )
+
+
+def _integer_images(table: JsonTable, triples: Doubles, image_row: Ids, images: int) -> Bools:
+    """`[M]` images with people, all of whose keypoints are written as integers."""
+    whole = (triples == np.floor(triples)).all((1, 2))
+    for row in np.flatnonzero(whole).tolist():  # 3.0 is no integer there
+        whole[row] = not any(type(value) is float for value in table.records[row].get("keypoints") or ())
+    people = np.bincount(image_row, minlength=images)
+    return np.asarray((people > 0) & (np.bincount(image_row[whole], minlength=images) == people))
+
+
+def unread_fields(tables: Sequence[tuple[JsonTable, frozenset[str]]]) -> tuple[str, ...]:
+    """Names of the fields beyond the known ones."""
+    found: set[str] = set()
+    for table, known in tables:
+        found.update(*table.records)
+        found -= known
+    return tuple(sorted(found))
 
 
 def check_unique(table: JsonTable, field: str, values: Sequence[Any]) -> None:
@@ -332,17 +407,18 @@ def _list_problem(values: Any, length: int) -> str:
     if values is _MISSING:
         return "is missing"
     if not isinstance(values, list):
-        return f"is {_kind(values)}"
+        return f"is {kind_of(values)}"
     if len(values) != length:
         return f"has {len(values)} values"
     for position, value in enumerate(values):
         if type(value) not in (int, float):
-            return f"has {_kind(value)} at position {position}"
+            return f"has {kind_of(value)} at position {position}"
         if not math.isfinite(value):
             return f"has {value} at position {position}"
     return ""
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Name a JSON value for a message."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), f"the number {value}")

@@ -134,7 +134,9 @@ def boxes_from(path: Path, video: AnnotatedVideo) -> ImageBoxes:
     """
     places = range(len(video.images))
     if path.is_dir():
-        file = next((path / f"{video.name}{end}" for end in (".json", ".txt") if (path / f"{video.name}{end}").is_file()), None)
+        file = next(
+            (path / f"{video.name}{end}" for end in (".json", ".txt") if (path / f"{video.name}{end}").is_file()), None
+        )
         if file is None:
             raise JmposeError(f"{path}: no boxes for {video.name}", hint=f"wanted: {video.name}.json or .txt")
         found = [read_boxes(file).at(place)[0] for place in places]

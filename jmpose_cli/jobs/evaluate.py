@@ -12,7 +12,7 @@ from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet
 from jmpose_cli.metrics.boxes import evaluate_boxes
-from jmpose_cli.metrics.coco import evaluate_oks
+from jmpose_cli.metrics.coco import evaluate_oks, notes_on
 from jmpose_cli.metrics.hota import HotaRule
 from jmpose_cli.metrics.posetrack import TrackThreshold, evaluate_posetrack, pair_inputs
 from jmpose_cli.metrics.rules import PoseTrackProtocol, Protocol
@@ -63,6 +63,8 @@ def evaluate_files(truth: Path, predicted: Sequence[Path], scoring: Scoring) -> 
         found = _partners(path, wanted, truth, scoring, notes)
         poses = {name: _read(file, scoring.protocol, role=1) for name, file in found.items()}
         runs.append(score_run(label, read, poses, scoring))
+    if scoring.protocol == "coco":
+        notes += [note for records in read.values() for note in notes_on(records)]
     notes += _reading_notes([*read.values(), *(r for run in runs for r in run.predicted.values())])
     return EvaluatedSet(scoring.protocol, read, tuple(runs), tuple(notes))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from jmpose.keypoints import POSETRACK18
 from jmpose_cli.formats.read import read_poses
 
-HEAD = 10.0
-"""Head size of everybody: the head box is a 3-4-5 triangle's, its diagonal times 0.6 is 10 pixels."""
-_BOX_SIDES = (10.0, 40.0 / 3.0)
+HEAD = 6.0
+"""Head size of everybody, pixels: 0.6 times the diagonal of a head box of 6 by 8."""
+_BOX_SIDES = (6.0, 8.0)
 JOINTS15 = tuple(joint for joint in POSETRACK18.joints if "ear" not in joint)
 
 

@@ -51,7 +51,7 @@ def test_any_of_several_counts_and_degenerate_ones_hold_nothing():
         np.array([[50.0, 50.0]]),
         np.array([[0.0, 0.0], [100, 100]]),
         SQUARE,
-        SQUARE + [20, 0],
+        SQUARE + np.array([20, 0]),
     ]
     assert inside_any(points, polygons).tolist() == [True, True, False]
 

@@ -1,0 +1,40 @@
+"""`jmpose convert`: options to one call."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class FormatName(StrEnum):
+    """Formats that can be written."""
+
+    posetrack17 = "posetrack17"
+    posetrack18 = "posetrack18"
+    posetrack21 = "posetrack21"
+    coco = "coco"
+    coco_results = "coco-results"
+    csv = "csv"
+    mot = "mot"
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Annotation file, or a folder of them.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File, or folder for a folder.")],
+    to: Annotated[FormatName, typer.Option(help="Format to write; the one of IN is recognised.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")] = False,
+) -> None:
+    """Convert keypoint and track annotations between formats.
+
+    Reads PoseTrack17, 18 and 21, COCO data sets and results, and MOT text. What the new format cannot hold is said.
+
+    Example: jmpose convert annotations/val val17 --to posetrack17
+    """
+    from jmpose_cli.jobs.convert import convert_files
+    from jmpose_cli.jobs.report import Reporter
+
+    reporter = Reporter(quiet=quiet, verbose=verbose)
+    raise typer.Exit(convert_files(source, target, to=to.value, overwrite=overwrite, reporter=reporter))

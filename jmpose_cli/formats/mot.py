@@ -1,0 +1,100 @@
+"""MOT text files: one box a line, `frame, id, left, top, width, height, score, class, ...`, frames from 1."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords
+from jmpose_cli.structures import Ids
+
+_PERSON = 1  # class of pedestrians in MOT16 to 20; -1 where classes are not given
+_COLUMNS = "frame, id, left, top, width, height, score, with frames from 1"
+
+
+def read_mot(path: Path) -> PoseRecords:
+    """Read a MOT file, ground truth or tracks: people without joints.
+
+    Frame n becomes image n - 1 with that `frame_index`; every frame up to the last one is listed. In MOT's own
+    ground truth, boxes with score 0 or of other classes than 1 do not count and are left out.
+
+    Raises:
+        JmposeError: A line that is no box, or an id that a frame has twice.
+    """
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
+    parsed = [(number, _numbers(path, number, line)) for number, line in enumerate(lines, 1) if line.strip()]
+    counted = [(number, values) for number, values in parsed if _counts(values)]
+    notes: tuple[str, ...] = ()
+    if len(counted) < len(parsed):
+        notes = (f"boxes that do not count in MOT (score 0 or class not {_PERSON}): {len(parsed) - len(counted)}",)
+    _check_ids(path, counted)
+    table = np.array([values[:6] for _, values in counted], np.float64).reshape(-1, 6)
+    n = len(table)
+    frames = table[:, 0].astype(np.int64) - 1
+    none, joints = np.full(n, -1), np.zeros((n, 0))
+    return PoseRecords(
+        path=path,
+        kind="mot",
+        joints=(),
+        images=tuple(ImageRecord(i + 1, "", None, None, i, None) for i in range(int(frames.max(initial=-1)) + 1)),
+        image_row=frames,
+        ids=none,
+        track_ids=table[:, 1].astype(np.int64),
+        person_ids=none.copy(),
+        xy=np.zeros((n, 0, 2)),
+        visibility=joints,
+        present=np.zeros((n, 0), bool),
+        scores=joints.copy(),
+        person_scores=np.array([values[6] if len(values) > 6 else np.nan for _, values in counted]),
+        boxes_xyxy_px=np.concatenate([table[:, 2:4], table[:, 2:4] + table[:, 4:6]], 1),
+        head_boxes_xyxy_px=np.full((n, 4), np.nan),
+        areas=np.full(n, np.nan),
+        is_crowd=np.zeros(n, bool),
+        integer_coordinates=np.zeros(int(frames.max(initial=-1)) + 1, bool),
+        notes=notes,
+    )
+
+
+def _numbers(path: Path, number: int, line: str) -> list[float]:
+    try:
+        values = [float(part) for part in re.split(r"[,\s]+", line.strip().rstrip(","))]
+    except ValueError:
+        values = []
+    right = len(values) >= 6 and np.isfinite(values[:6]).all()
+    if not right or values[0] < 1 or values[0] % 1 or values[1] % 1 or values[4] <= 0 or values[5] <= 0:
+        raise JmposeError(f"{path}: line {number} is no box: {line[:60]!r}", hint=f"wanted: {_COLUMNS}")
+    return values
+
+
+def _counts(values: list[float]) -> bool:
+    """Whether a line is a person; -1 stands for "not said"."""
+    has_class = len(values) > 7 and values[7] > 0
+    return not has_class or (values[7] == _PERSON and values[6] != 0)
+
+
+def _check_ids(path: Path, boxes: list[tuple[int, list[float]]]) -> None:
+    first: dict[tuple[float, float], int] = {}
+    for number, values in boxes:
+        key = (values[0], values[1])
+        if values[1] >= 0 and key in first:
+            raise JmposeError(
+                f"{path}: line {number} has the id {values[1]:g} of line {first[key]} in the same frame",
+                hint="ids must be different within a frame",
+            )
+        first[key] = number
+
+
+def mot_text(frames: Ids, track_ids: Ids, boxes_xyxy_px: Doubles, scores: Doubles) -> str:
+    """Build the lines of a file; frames from 0, `[N]` each, boxes `[N, 4]`; numbers as short as they can be."""
+    lines = []
+    size = boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
+    values = np.concatenate([boxes_xyxy_px[:, :2], size], 1)
+    order = np.lexsort((track_ids, frames))
+    for row in order.tolist():
+        box = ",".join(repr(value) for value in values[row].tolist())
+        lines.append(f"{int(frames[row]) + 1},{int(track_ids[row])},{box},{float(scores[row])!r},-1,-1,-1")
+    return "".join(f"{line}\n" for line in lines)

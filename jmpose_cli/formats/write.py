@@ -1,0 +1,331 @@
+"""Write pose files of any known format from the neutral form, without loss of what the format can hold."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import orjson
+
+from jmpose.keypoints import COCO17, KEYPOINT_SETS, POSETRACK18, KeypointSet
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.base import PartialFile, person_category
+from jmpose_cli.formats.mot import mot_text
+from jmpose_cli.formats.names import frame_number
+from jmpose_cli.formats.posetrack17 import JOINTS as JOINTS17
+from jmpose_cli.formats.posetrack17 import annolist_of
+from jmpose_cli.formats.posetrack18 import MAX_TRACKS
+from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, Record
+from jmpose_cli.formats.tabular import records_csv
+from jmpose_cli.structures import Ids
+
+TargetFormat = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "csv", "mot"]
+SUFFIXES: Mapping[TargetFormat, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("posetrack17", "posetrack18", "posetrack21", "coco", "coco-results"), ".json"),
+        "csv": ".csv",
+        "mot": ".txt",
+    }
+)
+_EARS = ("left_ear", "right_ear")
+_BOX_MARGIN = 1.3  # PoseTrack's boxes are the extent of the joints times this
+
+
+def write_poses(records: PoseRecords, path: Path, *, to: TargetFormat) -> list[str]:
+    """Write a file; coordinates, scores and ids stay exactly as they are.
+
+    Args:
+        records: What to write.
+        path: The file, which is replaced when it exists.
+        to: The format.
+
+    Returns:
+        Sentences about what the format does not hold.
+
+    Raises:
+        JmposeError: The records lack what the format needs, or the file cannot be written.
+    """
+    if not records.joints and to != "mot":
+        raise JmposeError(f"{records.path}: without joints", hint="boxes alone can only become mot")
+    makers: dict[TargetFormat, Callable[[PoseRecords, list[str]], bytes]] = {
+        "posetrack17": _posetrack17,
+        "posetrack18": _posetrack18,
+        "posetrack21": _posetrack21,
+        "coco": _coco,
+        "coco-results": _coco_results,
+        "csv": lambda given, _: records_csv(given).encode(),
+        "mot": _mot,
+    }
+    notes: list[str] = []
+    text = makers[to](records, notes)
+    file = PartialFile(path)
+    try:
+        file.write(text)
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    return notes
+
+
+def in_joints(records: PoseRecords, joints: tuple[str, ...], notes: list[str]) -> PoseRecords:
+    """Give the records in another order of joints; those that are not there are absent.
+
+    Head joints are synthesised from nose and shoulders when they are wanted and no record has them, see
+    `keypoint_mapping`.
+    """
+    n, k = len(records), len(joints)
+    known = [joint for joint in joints if joint in records.joints]
+    to, source = [joints.index(j) for j in known], [records.joints.index(j) for j in known]
+    xy, visibility, present = np.zeros((n, k, 2)), np.zeros((n, k)), np.zeros((n, k), bool)
+    scores = np.full((n, k), np.nan)
+    xy[:, to], visibility[:, to] = records.xy[:, source], records.visibility[:, source]
+    present[:, to], scores[:, to] = records.present[:, source], records.scores[:, source]
+    lost = [joint for joint in records.joints if joint not in joints]
+    if lost and records.present[:, [records.joints.index(joint) for joint in lost]].any():
+        notes.append(f"joints that the format does not have were left out: {', '.join(lost)}")
+    mapped = replace(records, joints=joints, xy=xy, visibility=visibility, present=present, scores=scores)
+    if {"head_bottom", "head_top"} & set(joints) - set(records.joints):
+        _synthesise_head(mapped, notes)
+    return mapped
+
+
+def _synthesise_head(records: PoseRecords, notes: list[str]) -> None:
+    """Fill `head_bottom` (middle of the shoulders) and `head_top` (its mirror image at the nose) in place."""
+    place = {joint: column for column, joint in enumerate(records.joints)}
+    left, right, nose = place["left_shoulder"], place["right_shoulder"], place["nose"]
+    there = records.present[:, [left, right, nose]].all(1)
+    middle = (records.xy[:, left] + records.xy[:, right]) / 2
+    for joint, points in (("head_bottom", middle), ("head_top", 2 * records.xy[:, nose] - middle)):
+        column = place[joint]
+        records.xy[there, column], records.present[there, column] = points[there], True
+        records.visibility[there, column] = 1
+        records.scores[there, column] = (records.scores[there, left] + records.scores[there, right]) / 2
+    notes.append("head_bottom and head_top were made from nose and shoulders")
+
+
+def _keypoint_set(joints: tuple[str, ...]) -> KeypointSet:
+    """The known set with these joints, for its skeleton, or one without a skeleton."""
+    known = next((s for s in KEYPOINT_SETS.values() if s.joints == joints), None)
+    return known or KeypointSet("custom", joints, (), (1.0,) * len(joints))
+
+
+def _absent_as_zero(records: PoseRecords) -> tuple[Doubles, Doubles]:
+    """Joints and third values with zeros for absent joints; a joint given at (0, 0) gets v = 1 to stay present."""
+    xy = np.where(records.present[..., None], records.xy, 0.0)
+    visibility = np.where(records.present, records.visibility, 0.0)
+    bare = records.present & (xy == 0).all(2) & (visibility == 0)
+    return xy, np.where(bare, 1.0, visibility)
+
+
+def _keypoint_lists(xy: Doubles, third: Doubles) -> list[list[float]]:
+    return np.concatenate([xy, third[..., None]], 2).reshape(len(xy), -1).tolist()
+
+
+def _xywh(corners: Doubles) -> list[list[float] | None]:
+    sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).tolist()
+    missing = np.asarray(np.isnan(corners).any(1)).tolist()
+    return [None if lacks else box for box, lacks in zip(sizes, missing, strict=True)]
+
+
+def _without_none(record: Record) -> Record:
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def _need_tracks(records: PoseRecords, to: str) -> None:
+    nameless = np.flatnonzero(records.track_ids < 0)
+    if nameless.size:
+        image = records.images[records.image_row[nameless[0]]]
+        raise JmposeError(
+            f"{records.path}: person {nameless[0]} in {image.file_name or image.id} has no track_id",
+            hint=f"{to} needs one for everybody; track the people first, with `jmpose infer`",
+        )
+
+
+def _posetrack17(records: PoseRecords, notes: list[str]) -> bytes:
+    _need_tracks(records, "posetrack17")
+    mapped = in_joints(records, JOINTS17, notes)
+    empty = int((~mapped.present.any(1)).sum())
+    if empty:
+        notes.append(f"people without joints cannot be written and were left out: {empty}")
+    if not np.isnan(records.boxes_xyxy_px).all():
+        notes.append("boxes of whole people have no place in PoseTrack17")
+    return orjson.dumps({"annolist": annolist_of(mapped)})
+
+
+def _posetrack18(records: PoseRecords, notes: list[str]) -> bytes:
+    return _posetrack(records, notes, is_21=False)
+
+
+def _posetrack21(records: PoseRecords, notes: list[str]) -> bytes:
+    return _posetrack(records, notes, is_21=True)
+
+
+def _posetrack(records: PoseRecords, notes: list[str], *, is_21: bool) -> bytes:
+    _need_tracks(records, "PoseTrack")
+    mapped = in_joints(records, POSETRACK18.joints, notes)
+    if len(records) and int(records.track_ids.max()) >= MAX_TRACKS:
+        notes.append(f"track ids of {MAX_TRACKS} and more are refused by the official evaluation")
+    if not is_21 and (records.person_ids >= 0).any():
+        notes.append("person_id has no place in PoseTrack18")
+    people = np.bincount(records.image_row, minlength=len(records.images)) > 0
+    images = [
+        _posetrack_image(image, len(records.images)) | ({"has_labeled_person": bool(has)} if is_21 else {})
+        for image, has in zip(records.images, people.tolist(), strict=True)
+    ]
+    annotations = _annotations(mapped, score_field="scores", with_absent=True)
+    if is_21:
+        for record, person_id in zip(annotations, records.person_ids.tolist(), strict=True):
+            record["person_id"] = person_id
+    return _dataset(images, annotations, POSETRACK18)
+
+
+def _posetrack_image(image: ImageRecord, images: int) -> Record:
+    record = {
+        "id": image.id,
+        "frame_id": image.id,
+        "file_name": image.file_name,
+        "vid_id": image.vid_id,
+        "nframes": images if image.nframes is None else image.nframes,
+        "is_labeled": image.is_labeled,
+        "has_no_densepose": True,
+        "ignore_regions_x": [polygon[:, 0].tolist() for polygon in image.ignore_regions],
+        "ignore_regions_y": [polygon[:, 1].tolist() for polygon in image.ignore_regions],
+    }
+    return _without_none(record | _optional_image_fields(image))
+
+
+def _optional_image_fields(image: ImageRecord) -> Record:
+    return {
+        "width": image.width,
+        "height": image.height,
+        "frame_index": image.frame_index,
+        "time_s": image.time_s,
+    }
+
+
+def _annotations(records: PoseRecords, *, score_field: str, with_absent: bool) -> list[Record]:
+    """Records of all people; `with_absent` writes score 0 for joints without a score beside others that have one."""
+    xy, third = _absent_as_zero(records)
+    scored = np.asarray(~np.isnan(records.scores).all(1))
+    scores = np.nan_to_num(records.scores, nan=0.0).tolist()
+    columns = zip(
+        records.ids.tolist(),
+        records.image_row.tolist(),
+        records.track_ids.tolist(),
+        _keypoint_lists(xy, third),
+        scores,
+        scored.tolist(),
+        records.person_scores.tolist(),
+        _xywh(records.boxes_xyxy_px),
+        _xywh(records.head_boxes_xyxy_px),
+        strict=True,
+    )
+    annotations = []
+    for number, (own_id, row, track, keypoints, joint_scores, has_scores, score, box, head) in enumerate(columns):
+        record = {
+            "id": number + 1 if own_id < 0 else own_id,
+            "image_id": records.images[row].id,
+            "category_id": 1,
+            "track_id": track if track >= 0 else None,
+            "keypoints": keypoints,
+            score_field: joint_scores if has_scores else ([] if with_absent else None),
+            "score": None if np.isnan(score) else score,
+            "bbox": box,
+            "bbox_head": head,
+        }
+        annotations.append(_without_none(record))
+    return annotations
+
+
+def _dataset(images: list[Record], annotations: list[Record], keypoints: KeypointSet) -> bytes:
+    document = {"images": images, "annotations": annotations, "categories": [person_category(keypoints)]}
+    return orjson.dumps(document)
+
+
+def _coco(records: PoseRecords, notes: list[str]) -> bytes:
+    """COCO's 17 joints when the records have them all or are PoseTrack's, else their own."""
+    mapped = records
+    if "left_eye" in records.joints or records.kind.startswith("posetrack"):
+        mapped = in_joints(records, COCO17.joints, notes)
+    images = []
+    for image in records.images:
+        labels = {"is_labeled": False} if not image.is_labeled else {}
+        fields = {"id": image.id, "file_name": image.file_name} | _optional_image_fields(image)
+        images.append(_without_none(fields) | labels)
+    if any(image.ignore_regions for image in records.images):
+        notes.append("ignore regions have no place in COCO")
+    mapped = replace(mapped, visibility=np.where(mapped.present, np.maximum(mapped.visibility, 1.0), 0.0))
+    annotations = _annotations(mapped, score_field="keypoint_scores", with_absent=False)
+    areas = np.where(np.isnan(records.areas), _box_areas(_boxes_or_extent(records)), records.areas).tolist()
+    counts, crowds = mapped.present.sum(1).tolist(), records.is_crowd.tolist()
+    for record, area, count, crowd in zip(annotations, areas, counts, crowds, strict=True):
+        record |= {"area": area, "num_keypoints": count, "iscrowd": int(crowd)}
+        record.setdefault("bbox", [0.0, 0.0, 0.0, 0.0])
+    if not np.isnan(records.head_boxes_xyxy_px).all():
+        notes.append("head boxes are kept in the field bbox_head, which is not COCO's")
+    return _dataset(images, annotations, _keypoint_set(mapped.joints))
+
+
+def _box_areas(corners: Doubles) -> Doubles:
+    return np.asarray(np.nan_to_num((corners[:, 2:] - corners[:, :2]).prod(1)))
+
+
+def _coco_results(records: PoseRecords, notes: list[str]) -> bytes:
+    mapped = in_joints(records, COCO17.joints, notes)
+    if (records.track_ids >= 0).any():
+        notes.append("track ids have no place in a COCO results list")
+    xy, third = _absent_as_zero(mapped)
+    third = np.where(np.isnan(mapped.scores), third, mapped.scores)
+    results = [
+        {"image_id": records.images[row].id, "category_id": 1, "keypoints": keypoints, "score": score}
+        for row, keypoints, score in zip(
+            records.image_row.tolist(), _keypoint_lists(xy, third), _person_scores(mapped).tolist(), strict=True
+        )
+    ]
+    return orjson.dumps(results)
+
+
+def _person_scores(records: PoseRecords) -> Doubles:
+    """`[N]` person scores; the mean of the joint scores where there is none, and 1 without those."""
+    counted = records.present & ~np.isnan(records.scores)
+    total = np.where(counted, records.scores, 0.0).sum(1)
+    means = np.where(counted.any(1), total / np.maximum(counted.sum(1), 1), 1.0)
+    return np.where(np.isnan(records.person_scores), means, records.person_scores)
+
+
+def _boxes_or_extent(records: PoseRecords) -> Doubles:
+    """`[N, 4]` boxes; where there is none, the extent of the joints times 1.3, as in PoseTrack; NaN without joints."""
+    present = records.present[..., None]
+    low = np.where(present, records.xy, np.inf).min(1, initial=np.inf)
+    high = np.where(present, records.xy, -np.inf).max(1, initial=-np.inf)
+    there = np.asarray(records.present.any(1))[:, None]
+    low, high = np.where(there, low, np.nan), np.where(there, high, np.nan)
+    centre, half = (low + high) / 2, (high - low) / 2 * _BOX_MARGIN
+    extent = np.concatenate([centre - half, centre + half], 1)
+    return np.where(np.isnan(records.boxes_xyxy_px), extent, records.boxes_xyxy_px)
+
+
+def _mot(records: PoseRecords, notes: list[str]) -> bytes:
+    _need_tracks(records, "mot")
+    boxes = _boxes_or_extent(records)
+    kept = ~np.isnan(boxes).any(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+    if not kept.all():
+        notes.append(f"people without a box and without joints were left out: {int((~kept).sum())}")
+    if records.joints:
+        notes.append("MOT holds boxes only: joints were left out")
+    frames = _frame_numbers(records)[records.image_row]
+    scores = _person_scores(records)
+    return mot_text(frames[kept], records.track_ids[kept], boxes[kept], scores[kept]).encode()
+
+
+def _frame_numbers(records: PoseRecords) -> Ids:
+    """`[M]` frame numbers from 0: as said, else from the file names, else the places in the list."""
+    said = [image.frame_index for image in records.images]
+    named = [frame_number(image.file_name) for image in records.images]
+    for numbers in (said, named):
+        if numbers and None not in numbers and len(set(numbers)) == len(numbers):
+            return np.array(numbers, np.int64)
+    return np.arange(len(records.images))

@@ -1,0 +1,82 @@
+"""`jmpose convert`: pose files from one format into another, a file or a folder of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.formats.read import read_poses
+from jmpose_cli.formats.write import SUFFIXES, TargetFormat, write_poses
+from jmpose_cli.jobs.report import Reporter
+
+_READABLE = (".json", ".txt")
+
+
+def convert_files(source: Path, target: Path, *, to: TargetFormat, overwrite: bool, reporter: Reporter) -> int:
+    """Convert one file, or every annotation file directly in a folder.
+
+    Args:
+        source: A file or a folder.
+        target: A file for a file; a folder, where names stay and endings change, for a folder. An existing folder
+            also takes a file.
+        to: The format.
+        overwrite: Replace existing files.
+        reporter: Says what was done.
+
+    Returns:
+        0 when all were converted, 1 when some failed.
+
+    Raises:
+        JmposeError: Nothing to convert, existing targets, or a target that is its own source.
+    """
+    plan = _plan(source, target, to, reporter)
+    for path, written in plan.items():
+        if written.resolve() == path.resolve():
+            raise JmposeError(f"{path} would replace itself", hint="choose another target")
+    existing = [written for written in plan.values() if written.exists()]
+    if existing and not overwrite:
+        raise JmposeError(f"{existing[0]} exists", hint="replace it with --overwrite, or choose another target")
+    failed = 0
+    for path, written in plan.items():
+        try:
+            _convert(path, written, to, reporter)
+        except JmposeError as error:
+            failed += 1
+            reporter.failure(path.name, error)
+    return 1 if failed else 0
+
+
+def _plan(source: Path, target: Path, to: TargetFormat, reporter: Reporter) -> Mapping[Path, Path]:
+    """Target of every source."""
+    if not source.exists():
+        raise JmposeError(f"{source}: no such file or folder", hint="check the path")
+    if source.is_file():
+        return {source: target / f"{source.stem}{SUFFIXES[to]}" if target.is_dir() else target}
+    if target.is_file():
+        raise JmposeError(f"{target} is a file", hint="a folder is converted into a folder")
+    entries = sorted(source.iterdir())
+    files = [entry for entry in entries if entry.is_file() and entry.suffix in _READABLE]
+    if not files:
+        raise JmposeError(f"{source}: no annotation files", hint=f"files end in {' or '.join(_READABLE)}")
+    others = [entry.name for entry in entries if entry not in files]
+    if others:
+        reporter.note(f"{source}: left out: {', '.join(others[:5])}{' ...' * (len(others) > 5)}")
+    doubled = {file.stem for file in files if sum(other.stem == file.stem for other in files) > 1}
+    if doubled:
+        raise JmposeError(
+            f"{source}: {sorted(doubled)[0]} stands for two files", hint="convert them one by one, to different names"
+        )
+    return {file: target / f"{file.stem}{SUFFIXES[to]}" for file in files}
+
+
+def _convert(path: Path, written: Path, to: TargetFormat, reporter: Reporter) -> None:
+    records = read_poses(path)
+    with explain_os_errors(written):
+        written.parent.mkdir(parents=True, exist_ok=True)
+    notes = [*records.notes, *write_poses(records, written, to=to)]
+    if records.unread:
+        notes.append(f"fields that were not carried over: {', '.join(records.unread)}")
+    counts = f"{records.kind}, {len(records.images)} frames, {len(records)} people"
+    reporter.header({path.name: f"{counts} -> {written}"})
+    for note in notes:
+        reporter.note(f"{path.name}: {note}")
