@@ -110,12 +110,12 @@ def _evaluated(options: EvalOptions, reporter: Reporter) -> EvaluatedSet:
 
 
 def _comparisons(evaluated: EvaluatedSet, replicates: int) -> Mapping[str, Comparison]:
-    """Every run against the first."""
-    first, *others = evaluated.runs
+    """Differences of the runs, by a title that names both."""
+    found = {run.label: run.evaluation for run in evaluated.runs}
     return {
-        run.label: compare(first.evaluation, run.evaluation, replicates=replicates)
-        for run in others
-        if first.evaluation is not None and run.evaluation is not None
+        f"{second} minus {first}": compare(one, other, replicates=replicates)
+        for first, second in evaluated.compared
+        if (one := found[first]) is not None and (other := found[second]) is not None
     }
 
 

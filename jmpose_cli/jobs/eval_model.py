@@ -85,7 +85,10 @@ def evaluate_model(data: Path, out: Path, options: ModelOptions, scoring: Scorin
         for video in videos:
             predict(video, choice, targets, config, tools, reporter)
         runs += [_scored(f"{choice.name}-{kind}", folder, videos, scoring) for kind, folder in targets.items()]
-    return EvaluatedSet(scoring.protocol, {v.name: v.truth for v in videos}, tuple(runs))
+    names = [choice.name for choice in choices]
+    pairs = [(f"{name}-single-frame", f"{name}-temporal") for name in names]
+    pairs += [(f"{names[0]}-temporal", f"{name}-temporal") for name in names[1:]]
+    return EvaluatedSet(scoring.protocol, {v.name: v.truth for v in videos}, tuple(runs), compared=tuple(pairs))
 
 
 def _box_choice(name: str) -> _BoxChoice:
@@ -254,7 +257,7 @@ def _coco_results(
     image_id: int, poses: FramePoses, source: KeypointSet, wanted: KeypointSet
 ) -> Iterator[dict[str, object]]:
     xy, scores = map_keypoints(poses.xy_image, poses.scores, source, wanted)
-    triples = np.concatenate([xy, scores[..., None]], 2).astype(np.float64).reshape(len(poses), -1)
+    triples = np.concatenate([xy, scores[..., None]], 2).astype(np.float64).reshape(len(poses), 3 * len(wanted))
     boxes = poses.people.boxes_xyxy_px.astype(np.float64)
     for keypoints, score, box in zip(triples.tolist(), poses.person_scores.tolist(), boxes.tolist(), strict=True):
         yield {

@@ -13,15 +13,15 @@ from jmpose_cli import __version__
 from jmpose_cli.formats.base import PartialFile
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet
 from jmpose_cli.metrics.bootstrap import METRICS, Comparison
-from jmpose_cli.metrics.joints import GROUPS, JointTable
+from jmpose_cli.metrics.joints import GROUPS
 from jmpose_cli.metrics.posetrack import Evaluation
-from jmpose_cli.metrics.rules import AP_RULES
 
-_TITLES = {
+TITLES = {
     "ap": "AP",
     "precision": "precision",
     "recall": "recall",
     "pckh": "PCKh@0.5",
+    "pckh_found": "of those found",
     "mota": "MOTA",
     "motp": "MOTP",
     "mot_precision": "MOT precision",
@@ -41,8 +41,9 @@ def print_tables(evaluated: EvaluatedSet, comparisons: Mapping[str, Comparison])
         console.width = _WIDTH
     for run in evaluated.runs:
         _print_run(console, run, len(evaluated.truth))
-    for label, comparison in comparisons.items():
-        _print_comparison(console, evaluated.runs[0].label, label, comparison)
+    for title, comparison in comparisons.items():
+        _print_comparison(console, title, comparison)
+    _print_summary(console, evaluated)
 
 
 def _print_run(console: Console, run: EvaluatedRun, videos: int) -> None:
@@ -63,32 +64,58 @@ def _print_run(console: Console, run: EvaluatedRun, videos: int) -> None:
     console.print()
 
 
+def _print_summary(console: Console, evaluated: EvaluatedSet) -> None:
+    """Print the totals of several runs side by side."""
+    totals = {run.label: _totals(run) for run in evaluated.runs}
+    if len(totals) < 2:
+        return
+    table = _table(list(dict.fromkeys(name for row in totals.values() for name in row)))
+    for label, row in totals.items():
+        table.add_row(label, *row.values())
+    console.print("[bold]Totals[/bold]")
+    console.print(table)
+
+
+def _totals(run: EvaluatedRun) -> dict[str, str]:
+    if run.evaluation is not None:
+        tables = run.evaluation.tables()
+        return {TITLES[name]: _shown(tables[name].total) for name in ("ap", "mota", "hota", "pckh", "pckh_found")}
+    if run.oks is not None:
+        return {name: f"{100 * value:.1f}" for name, value in run.oks.items()}
+    assert run.boxes is not None
+    return {"HOTA": _shown(run.boxes.hota), "MOTA": _shown(run.boxes.mota), "IDF1": _shown(run.boxes.idf1)}
+
+
 def _print_posetrack(console: Console, evaluation: Evaluation, videos: int) -> None:
-    line = (
-        f"{videos} videos, {evaluation.frames} frames, {evaluation.people} people; "
-        f"AP and MOTA: {AP_RULES[evaluation.protocol].name}; HOTA: {evaluation.hota_rule}"
-    )
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(_threshold_line(evaluation), highlight=False, markup=False, soft_wrap=True)
+    counts = f"{videos} video{'s' * (videos != 1)}, {evaluation.frames} frames, {evaluation.people} people"
+    for line in (counts, rules_line(evaluation), threshold_line(evaluation)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     table = _table([*GROUPS, "Total"])
     tables = evaluation.tables()
-    for name, title in _TITLES.items():
+    for name, title in TITLES.items():
         table.add_row(title, *(_shown(value) for value in tables[name].columns().values()))
     console.print(table)
 
 
-def _threshold_line(evaluation: Evaluation) -> str:
+def rules_line(evaluation: Evaluation) -> str:
+    """Say whose rules the figures follow."""
+    rules = evaluation.rules()
+    return f"AP: {rules['ap']}; MOTA: {rules['mot']}; HOTA: {rules['hota']}"
+
+
+def threshold_line(evaluation: Evaluation) -> str:
+    """Say which joints were tracked."""
     threshold = evaluation.track_threshold
     used = "all joints" if threshold is None else f"joints with a score of {threshold:.4g} and more"
     found = " (best MOTA of 20 thresholds tried)" if evaluation.sweep is not None else ""
     return f"MOTA and HOTA: {used}{found}; AP: all joints"
 
 
-def _print_comparison(console: Console, first: str, second: str, comparison: Comparison) -> None:
+def _print_comparison(console: Console, title: str, comparison: Comparison) -> None:
     basis = f"95 % intervals of {comparison.replicates} draws of {comparison.videos} videos"
     if not comparison.replicates:
         basis = "one video gives no intervals"
-    console.print(f"[bold]{second} minus {first}[/bold] ({basis}; * leaves out 0)", highlight=False)
+    console.print(f"[bold]{title}[/bold] ({basis}; * leaves out 0)", highlight=False)
     table = _table([*GROUPS, "Total"])
     for metric in METRICS:
         cells = []
@@ -97,7 +124,7 @@ def _print_comparison(console: Console, first: str, second: str, comparison: Com
             star = "*" if difference.is_clear else ""
             interval = f"\n{_signed(difference.low)} {_signed(difference.high)}" if comparison.replicates else ""
             cells.append(f"{_signed(difference.value)}{star}{interval}")
-        table.add_row(_TITLES[metric], *cells)
+        table.add_row(TITLES[metric], *cells)
     console.print(table)
     console.print()
 
@@ -122,7 +149,7 @@ def write_eval_json(path: Path, evaluated: EvaluatedSet, comparisons: Mapping[st
     """Write everything to a file.
 
     The figures of the first run stand at the top level. `runs` has all of them by label when there are several,
-    `compare` their differences to the first.
+    `compare` their differences.
     """
     runs = {run.label: run_json(run, evaluated) for run in evaluated.runs}
     first, *others = runs.values()
@@ -130,7 +157,7 @@ def write_eval_json(path: Path, evaluated: EvaluatedSet, comparisons: Mapping[st
     document["notes"] = list(dict.fromkeys([*evaluated.notes, *document["notes"]]))
     if others:
         document["runs"] = runs
-        document["compare"] = {label: comparison.as_json() for label, comparison in comparisons.items()}
+        document["compare"] = {title: comparison.as_json() for title, comparison in comparisons.items()}
     file = PartialFile(path)
     try:
         file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
@@ -156,8 +183,3 @@ def run_json(run: EvaluatedRun, evaluated: EvaluatedSet) -> dict[str, Any]:
         }
     boxes = None if run.boxes is None else vars(run.boxes)
     return {"label": run.label, **figures, "coco": run.oks, "boxes": boxes}
-
-
-def table_total(table: JointTable) -> float:
-    """The number that papers quote."""
-    return table.total

@@ -1,7 +1,7 @@
 """What an evaluation hands to its reports."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.metrics.boxes import BoxTracking
@@ -59,10 +59,12 @@ class EvaluatedSet:
         protocol: Rule set.
         truth: Ground truth by video name.
         runs: At least one.
+        compared: Pairs of labels whose difference (second minus first) is of interest.
         notes: What a reader of the numbers should know, beyond the notes of the runs.
     """
 
     protocol: Protocol
     truth: Mapping[str, PoseRecords]
     runs: tuple[EvaluatedRun, ...]
-    notes: tuple[str, ...] = field(default=())
+    compared: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()

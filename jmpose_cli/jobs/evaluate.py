@@ -66,7 +66,8 @@ def evaluate_files(truth: Path, predicted: Sequence[Path], scoring: Scoring) -> 
     if scoring.protocol == "coco":
         notes += [note for records in read.values() for note in notes_on(records)]
     notes += _reading_notes([*read.values(), *(r for run in runs for r in run.predicted.values())])
-    return EvaluatedSet(scoring.protocol, read, tuple(runs), tuple(notes))
+    pairs = tuple((runs[0].label, run.label) for run in runs[1:])
+    return EvaluatedSet(scoring.protocol, read, tuple(runs), compared=pairs, notes=tuple(notes))
 
 
 def score_run(

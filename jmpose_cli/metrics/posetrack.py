@@ -22,7 +22,7 @@ from jmpose_cli.metrics.pose_ap import (
     joint_detections,
     pckh_figures,
 )
-from jmpose_cli.metrics.rules import AP_RULES, DEVKIT21, PoseTrackProtocol
+from jmpose_cli.metrics.rules import AP_RULES, HOTA21, MOT_RULES, POSEVAL, PoseTrackProtocol
 from jmpose_cli.metrics.video import VideoPair, pair_people, pair_video
 from jmpose_cli.structures import Ids
 
@@ -32,14 +32,16 @@ _SWEEP_QUANTILES = np.linspace(0.05, 0.95, 19)
 
 @dataclass(frozen=True)
 class VideoInput:
-    """One video, paired twice: AP and HOTA come from kits with different rules.
+    """One video, paired for each metric: they come from kits with different rules.
 
     Attributes:
-        ap: Under the rules of the protocol's AP and MOTA.
-        hota: Under the rules of HOTA.
+        ap: Under the rules of the protocol's AP.
+        mot: Under those of its MOTA.
+        hota: Under those of HOTA.
     """
 
     ap: VideoPair
+    mot: VideoPair
     hota: VideoPair
 
 
@@ -144,6 +146,11 @@ class Evaluation:
         """The same for one video alone."""
         return replace(self, videos=(video,), sweep=None)
 
+    def rules(self) -> dict[str, str]:
+        """Name the rule set of each metric."""
+        hota = HOTA21.name if self.hota_rule == "devkit" else "as published (IJCV 2020)"
+        return {"ap": AP_RULES[self.protocol].name, "mot": f"{POSEVAL.name}, MOTP over matches", "hota": hota}
+
     def tables(self) -> dict[str, JointTable]:
         """Every table of one value a joint, by its name in `eval.json`."""
         return {
@@ -166,11 +173,7 @@ class Evaluation:
         """Everything, per joint and per video; percent, None where undefined."""
         return {
             "protocol": self.protocol,
-            "rules": {
-                "ap": AP_RULES[self.protocol].name,
-                "mot": "poseval 4258a15, MOTP over matches only",
-                "hota": DEVKIT21.name if self.hota_rule == "devkit" else "HOTA as published, frames as in the devkit",
-            },
+            "rules": self.rules(),
             "frames": self.frames,
             "people": self.people,
             "predicted_people": sum(video.predicted for video in self.videos),
@@ -202,9 +205,9 @@ def pair_inputs(name: str, truth: PoseRecords, predicted: PoseRecords, *, protoc
     Raises:
         JmposeError: The files do not fit, see `pair_video`.
     """
-    rules = AP_RULES[protocol]
-    ap = pair_video(name, truth, predicted, rules)
-    return VideoInput(ap, ap if rules is DEVKIT21 else pair_video(name, truth, predicted, DEVKIT21))
+    wanted = (AP_RULES[protocol], MOT_RULES[protocol], HOTA21)
+    pairs = {rules: pair_video(name, truth, predicted, rules) for rules in dict.fromkeys(wanted)}
+    return VideoInput(*(pairs[rules] for rules in wanted))
 
 
 def evaluate_posetrack(
@@ -234,13 +237,13 @@ def evaluate_posetrack(
 
 def _sweep(videos: Sequence[VideoInput]) -> dict[float, float]:
     """Total MOTA at each threshold, from none (minus infinity) to the 95th percentile of the joint scores."""
-    scores = np.concatenate([video.ap.predicted.scores[video.ap.predicted.present] for video in videos])
+    scores = np.concatenate([video.mot.predicted.scores[video.mot.predicted.present] for video in videos])
     cuts = np.unique(np.quantile(scores, _SWEEP_QUANTILES)).tolist() if scores.size else []
     return {t: _total_mota(videos, t) for t in (-np.inf, *cuts)}
 
 
 def _total_mota(videos: Sequence[VideoInput], threshold: float) -> float:
-    counts = reduce(MotCounts.__add__, (_mot(video.ap, threshold) for video in videos))
+    counts = reduce(MotCounts.__add__, (_mot(video.mot, threshold) for video in videos))
     return mot_figures(counts).mota.total
 
 
@@ -258,14 +261,8 @@ def _above(video: VideoPair, threshold: float | None) -> VideoPair:
 def _measure(video: VideoInput, threshold: float | None, hota_rule: HotaRule) -> VideoMeasures:
     pairs = pair_people(video.ap.truth, video.ap.predicted)
     detections = joint_detections(video.ap, pairs)
-    if threshold is None:
-        mot = count_mot(video.ap, pairs)
-        tracked, tracked_pairs = video.hota, pairs if video.hota is video.ap else None
-    else:
-        mot = _mot(video.ap, threshold)
-        tracked, tracked_pairs = _above(video.hota, threshold), None
-    if tracked_pairs is None:
-        tracked_pairs = pair_people(tracked.truth, tracked.predicted)
+    shared = threshold is None and video.mot is video.ap
+    tracked = _above(video.hota, threshold)
     return VideoMeasures(
         name=video.ap.name,
         image_rows=video.ap.image_rows,
@@ -274,9 +271,9 @@ def _measure(video: VideoInput, threshold: float | None, hota_rule: HotaRule) ->
         detections=detections,
         pck=count_pckh(video.ap, pairs),
         wrong=_wrong_joints(video.ap, detections),
-        mot=mot,
-        hota=count_hota(tracked, tracked_pairs, rule=hota_rule),
-        notes=tuple(dict.fromkeys((*video.ap.notes, *video.hota.notes))),
+        mot=count_mot(video.ap, pairs) if shared else _mot(video.mot, threshold),
+        hota=count_hota(tracked, pair_people(tracked.truth, tracked.predicted), rule=hota_rule),
+        notes=tuple(dict.fromkeys((*video.ap.notes, *video.mot.notes, *video.hota.notes))),
     )
 
 

@@ -1,7 +1,7 @@
 """Rule sets: what the official kits do differently from each other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -32,7 +32,7 @@ class Rules:
 
 
 POSEVAL = Rules(
-    name="poseval 4258a15 (PoseTrack17/18: AP, MOTA), MOTP over matches only",
+    name="poseval 4258a15",
     frames="annotated",
     pairing="position",
     positive_only=False,
@@ -40,14 +40,20 @@ POSEVAL = Rules(
     ap_without_gt=float("nan"),
 )
 DEVKIT21 = Rules(
-    name="PoseTrack21 devkit 3e61960 (AP, HOTA)",
+    name="PoseTrack21 devkit 3e61960",
     frames="labelled",
     pairing="id",
     positive_only=True,
     truncates=True,
     ap_without_gt=0.0,
 )
+HOTA21 = replace(DEVKIT21, truncates=False)
+"""For HOTA, which needs no scores; only a track threshold looks at them, and wants them as they are."""
 AP_RULES: Mapping[str, Rules] = MappingProxyType(
     {"posetrack17": POSEVAL, "posetrack18": POSEVAL, "posetrack21": DEVKIT21}
 )
-"""Rules of AP and MOTA by protocol; HOTA always follows `DEVKIT21`, where it comes from."""
+"""Rules of AP by protocol."""
+MOT_RULES: Mapping[str, Rules] = MappingProxyType(
+    {"posetrack17": POSEVAL, "posetrack18": POSEVAL, "posetrack21": HOTA21}
+)
+"""Rules of MOTA by protocol: poseval's counting, for PoseTrack21 on the frames and joints of its devkit."""
