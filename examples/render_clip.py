@@ -21,7 +21,7 @@ from renderer.street import street_scene
 from jmpose.keypoints import POSETRACK18
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import person_category
-from jmpose_cli.formats.posetrack18 import image_id_scheme
+from jmpose_cli.formats.names import image_id_scheme
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.writer import OverlayWriter
 

@@ -159,8 +159,9 @@ def _check_tracks(table: JsonTable, records: PoseRecords) -> None:
     if (number > 1).any():
         row = int(np.setdiff1d(np.arange(len(keys)), first)[0])
         image = records.images[records.image_row[row]].file_name
-        problem = f"is {records.track_ids[row]}, which another person in {image} has too"
-        raise table.fault(row, "track_id", problem, hint="it must be different for every person of an image")
+        problem = f"is {records.track_ids[row]}, as in annotations[{np.argmax(keys == keys[row])}] of the same image"
+        hint = f"it must be different for every person of an image; here {image}"
+        raise table.fault(row, "track_id", problem, hint=hint)
 
 
 def _read_results(path: Path, data: list[Any]) -> PoseRecords:

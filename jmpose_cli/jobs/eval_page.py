@@ -11,7 +11,7 @@ from jmpose_cli import __version__
 from jmpose_cli.formats.base import PartialFile
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.jobs.eval_pictures import FramePicture, worst_frames
-from jmpose_cli.jobs.eval_report import TITLES, rules_line, threshold_line
+from jmpose_cli.jobs.eval_report import TITLES, counts_line, rules_line, threshold_line
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet
 from jmpose_cli.metrics.bootstrap import METRICS, Comparison
 from jmpose_cli.metrics.joints import GROUPS, JOINTS
@@ -106,7 +106,7 @@ def _facts(evaluated: EvaluatedSet) -> list[tuple[str, str]]:
     facts = [("Protocol", evaluated.protocol), ("Runs", ", ".join(run.label for run in evaluated.runs))]
     first = evaluated.runs[0].evaluation
     if first is not None:
-        facts.append(("Evaluated", f"{first.frames} frames, {first.people} people, {len(first.videos)} videos"))
+        facts.append(("Evaluated", counts_line(first)))
         facts.append(("Rules", rules_line(first)))
     return facts
 
@@ -288,5 +288,5 @@ def _as_html(figure: "Figure") -> str:
         legend={"orientation": "h", "y": 1.12, "x": 0},
         font={"family": "system-ui, sans-serif", "size": 13},
     )
-    options: dict[str, Any] = {"displaylogo": False, "responsive": True}
+    options: dict[str, Any] = {"displayModeBar": False, "responsive": True}
     return str(to_html(figure, include_plotlyjs=False, full_html=False, config=options))

@@ -17,7 +17,7 @@ from jmpose_cli.metrics.video import MATCH_DISTANCE, VideoPair, pair_people, pai
 from jmpose_cli.structures import Bools, Bytes
 from jmpose_cli.video.image_folder import read_image
 
-A_VIDEO = 2  # most pictures of one video: its neighbouring frames look alike
+_APART = 5  # evaluated frames between two pictures of one video: neighbours look alike
 _MAX_WIDTH, _MAX_HEIGHT, _JPEG_QUALITY = 960, 720, 82
 _MARGIN = 0.12  # of the extent of the people, on each side
 _LIMBS = [(JOINTS.index(a), JOINTS.index(b)) for a, b in POSETRACK18.skeleton]
@@ -65,19 +65,13 @@ def worst_frames(
         truth: Ground truth by video.
         predicted: Predictions by video.
         images: Folder of the pictures; None draws on grey.
-        number: Most frames to draw, at most two of a video.
+        number: Most frames to draw, spread over the videos.
 
     Returns:
         The pictures, the worst first, and sentences about pictures that were not found.
     """
-    ranked = sorted(
-        (-wrong, video.name, frame)
-        for video in evaluation.videos
-        for frame, wrong in sorted(enumerate(video.wrong.tolist()), key=lambda item: -item[1])[:A_VIDEO]
-        if wrong
-    )
     pictures, missing = [], []
-    for wrong, name, frame in ranked[:number]:
+    for wrong, name, frame in _ranked(evaluation, number):
         video = pair_video(name, truth[name], predicted[name], AP_RULES[evaluation.protocol])
         image = truth[name].images[video.image_rows[frame]]
         background = None
@@ -93,6 +87,21 @@ def worst_frames(
     elif images is None and pictures:
         notes.append("frames are drawn without pictures; --images FOLDER names them")
     return pictures, notes
+
+
+def _ranked(evaluation: Evaluation, number: int) -> list[tuple[int, str, int]]:
+    """Choose frames: minus the number of wrong joints, video, evaluated frame."""
+    of_one_video = max(2, number // len(evaluation.videos))
+    chosen = []
+    for video in evaluation.videos:
+        taken: list[int] = []
+        for frame in np.argsort(-video.wrong, kind="stable").tolist():
+            if video.wrong[frame] == 0 or len(taken) == of_one_video:
+                break
+            if all(abs(frame - other) >= _APART for other in taken):
+                taken.append(frame)
+        chosen += [(-int(video.wrong[frame]), video.name, frame) for frame in taken]
+    return sorted(chosen)[:number]
 
 
 def _background(images: Path, file_name: str, video: str) -> Bytes | None:
@@ -121,12 +130,12 @@ def _draw(video: VideoPair, frame: int, background: Bytes | None) -> str:
     canvas = _canvas(view, background)
     thickness = max(1, round(view.size[0] / 480))
     for row in range(mine.start, mine.stop):
-        _limbs(canvas, view.points(truth.xy[row]), truth.present[row], TRUTH, thickness)
+        _limbs(canvas, view.points(truth.xy[row]), truth.present[row], np.ones(len(JOINTS), bool), TRUTH, thickness)
         for joint in np.flatnonzero(truth.present[row] & ~hit_truth[row]).tolist():
             _ring(canvas, view.points(truth.xy[row, joint]), max(4.0, truth.head_size[row] * view.scale / 2))
     for row in range(theirs.start, theirs.stop):
         xy = view.points(predicted.xy[row])
-        _limbs(canvas, xy, predicted.present[row], RIGHT, thickness)
+        _limbs(canvas, xy, predicted.present[row], hit_predicted[row], RIGHT, thickness)
         for joint in np.flatnonzero(predicted.present[row]).tolist():
             colour = RIGHT if hit_predicted[row, joint] else WRONG
             _dot(canvas, xy[joint], 2 + 2 * thickness, colour)
@@ -175,12 +184,16 @@ def _canvas(view: _View, background: Bytes | None) -> Bytes:
     return np.asarray(shown * 0.75, np.uint8)
 
 
-def _limbs(canvas: Bytes, xy: Doubles, there: Bools, colour: tuple[int, int, int], thickness: int) -> None:
+def _limbs(
+    canvas: Bytes, xy: Doubles, there: Bools, right: Bools, colour: tuple[int, int, int], thickness: int
+) -> None:
+    """Draw the limbs whose ends are there, in `colour` when both are right."""
     import cv2
 
     for a, b in _LIMBS:
         if there[a] and there[b]:
-            cv2.line(canvas, _pixel(xy[a]), _pixel(xy[b]), colour, thickness, cv2.LINE_AA)
+            shade = colour if right[a] and right[b] else WRONG
+            cv2.line(canvas, _pixel(xy[a]), _pixel(xy[b]), shade, thickness, cv2.LINE_AA)
 
 
 def _dot(canvas: Bytes, at: Doubles, radius: int, colour: tuple[int, int, int]) -> None:

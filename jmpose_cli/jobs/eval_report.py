@@ -40,16 +40,16 @@ def print_tables(evaluated: EvaluatedSet, comparisons: Mapping[str, Comparison])
     if not console.is_terminal:
         console.width = _WIDTH
     for run in evaluated.runs:
-        _print_run(console, run, len(evaluated.truth))
+        _print_run(console, run)
     for title, comparison in comparisons.items():
         _print_comparison(console, title, comparison)
     _print_summary(console, evaluated)
 
 
-def _print_run(console: Console, run: EvaluatedRun, videos: int) -> None:
+def _print_run(console: Console, run: EvaluatedRun) -> None:
     console.print(f"[bold]{run.label}[/bold]", highlight=False)
     if run.evaluation is not None:
-        _print_posetrack(console, run.evaluation, videos)
+        _print_posetrack(console, run.evaluation)
     if run.oks is not None:
         people = sum(len(records) for records in run.predicted.values())
         console.print(f"COCO keypoints, {people} predicted people", highlight=False, markup=False)
@@ -86,15 +86,20 @@ def _totals(run: EvaluatedRun) -> dict[str, str]:
     return {"HOTA": _shown(run.boxes.hota), "MOTA": _shown(run.boxes.mota), "IDF1": _shown(run.boxes.idf1)}
 
 
-def _print_posetrack(console: Console, evaluation: Evaluation, videos: int) -> None:
-    counts = f"{videos} video{'s' * (videos != 1)}, {evaluation.frames} frames, {evaluation.people} people"
-    for line in (counts, rules_line(evaluation), threshold_line(evaluation)):
+def _print_posetrack(console: Console, evaluation: Evaluation) -> None:
+    for line in (counts_line(evaluation), rules_line(evaluation), threshold_line(evaluation)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     table = _table([*GROUPS, "Total"])
     tables = evaluation.tables()
     for name, title in TITLES.items():
         table.add_row(title, *(_shown(value) for value in tables[name].columns().values()))
     console.print(table)
+
+
+def counts_line(evaluation: Evaluation) -> str:
+    """Say how much was evaluated."""
+    videos = len(evaluation.videos)
+    return f"{videos} video{'s' * (videos != 1)}, {evaluation.frames} frames, {evaluation.people} people"
 
 
 def rules_line(evaluation: Evaluation) -> str:

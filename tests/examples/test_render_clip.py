@@ -9,7 +9,7 @@ from renderer.film import render
 from renderer.street import street_scene
 
 from jmpose.keypoints import POSETRACK18
-from jmpose_cli.formats.posetrack18 import read_posetrack18
+from jmpose_cli.formats.read import read_poses
 from jmpose_cli.video.source import open_video
 
 MOST_BYTES = 2_000_000
@@ -90,7 +90,7 @@ def test_the_script_writes_video_and_truth(tmp_path, capsys) -> None:
     with open_video(out, decoder="pyav") as video:
         frames = np.concatenate([batch.frames for batch in video])
     assert frames.shape == (2, 90, 160, 3)
-    assert len(read_posetrack18(tmp_path / "small.posetrack18.json").images) == 2
+    assert len(read_poses(tmp_path / "small.posetrack18.json").images) == 2
 
 
 def test_an_unwritable_place_is_an_error_and_not_a_traceback(tmp_path, capsys) -> None:
@@ -109,7 +109,7 @@ def test_the_shipped_clip_is_small_and_as_long_as_its_truth(clip, truth) -> None
 
 
 def test_the_shipped_truth_follows_the_format(clip, truth) -> None:
-    records = read_posetrack18(clip.with_suffix(".posetrack18.json"))
+    records = read_poses(clip.with_suffix(".posetrack18.json"))
     assert len(records.images) == len(truth["images"])
     (category,) = truth["categories"]
     assert tuple(category["keypoints"]) == POSETRACK18.joints

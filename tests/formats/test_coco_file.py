@@ -8,7 +8,8 @@ import pytest
 from jmpose.keypoints import COCO17, COCO17_HEAD, POSETRACK18
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import VideoMeta
-from jmpose_cli.formats.coco import VISIBLE_SCORE, CocoWriter, read_coco
+from jmpose_cli.formats.coco import VISIBLE_SCORE, CocoWriter
+from jmpose_cli.formats.read import read_poses
 
 
 def write(path, meta, frames, keypoints=COCO17_HEAD):
@@ -103,7 +104,7 @@ def test_faster_coco_eval_scores_the_file_against_itself_as_perfect(path, meta, 
 def test_reads_back_what_was_written(path, meta, make_poses):
     frames = [make_poses(0, []), make_poses(1, [4, 2])]
     write(path, meta, frames)
-    records = read_coco(path)
+    records = read_poses(path)
     assert records.joints == COCO17.joints
     assert [(i.id, i.frame_index, i.time_s, i.width) for i in records.images] == [(1, 0, 0.0, 640), (2, 1, 0.04, 640)]
     assert records.image_row.tolist() == [1, 1]
@@ -120,7 +121,7 @@ def test_reads_back_what_was_written(path, meta, make_poses):
 def test_reads_real_ground_truth(shared_data):
     path = shared_data / "coco_persons" / "val.json"
     data = json.loads(path.read_text())
-    records = read_coco(path)
+    records = read_poses(path)
     assert (len(records.images), len(records)) == (len(data["images"]), len(data["annotations"])) == (117, 336)
     assert (records.track_ids == -1).all()
     counts = [a["num_keypoints"] for a in data["annotations"]]
@@ -138,7 +139,7 @@ def tiny():
 
 def test_tiny_is_valid(path):
     path.write_text(json.dumps(tiny()))
-    assert read_coco(path).xy.tolist() == [[[1, 2]]]
+    assert read_poses(path).xy.tolist() == [[[1, 2]]]
 
 
 REMOVE = object()
@@ -178,7 +179,7 @@ def broken(section, field, value):
 def test_broken_field_is_named(path, section, field, value, said, hint):
     path.write_text(json.dumps(broken(section, field, value)))
     with pytest.raises(JmposeError, match=said) as caught:
-        read_coco(path)
+        read_poses(path)
     assert str(path) in caught.value.message
     assert hint in caught.value.hint
 
@@ -189,8 +190,9 @@ def test_broken_field_is_named(path, section, field, value, said, hint):
         (json.dumps(tiny())[:80], "is not valid JSON"),
         ("", "is not valid JSON"),
         ('{"images": [NaN]}', "is not valid JSON"),
-        ("[]", "the top level is a list"),
-        ("{}", "`categories` is null"),
+        ("7", "the top level is the number 7"),
+        ("{}", "an object with nothing"),
+        ('{"info": 1, "images": []}', "`categories` is null"),
         (json.dumps(tiny() | {"images": 3}), "`images` is the number 3"),
         (json.dumps(tiny() | {"annotations": [[]]}), r"annotations\[0\] is a list"),
         (json.dumps(tiny() | {"images": tiny()["images"] * 2}), r"images\[1\].id is 1, as in images\[0\]"),
@@ -200,16 +202,16 @@ def test_broken_field_is_named(path, section, field, value, said, hint):
 def test_broken_file_is_named(path, text, said):
     path.write_text(text)
     with pytest.raises(JmposeError, match=said) as caught:
-        read_coco(path)
+        read_poses(path)
     assert str(path) in caught.value.message
 
 
 def test_infinite_number(path):
     path.write_text(json.dumps(tiny()).replace("[1, 2, 2]", "[1, 1e999, 2]"))
     with pytest.raises(JmposeError, match=r"not valid JSON|inf at position 1"):
-        read_coco(path)
+        read_poses(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(JmposeError, match=r"cannot read .*absent.json: No such file"):
-        read_coco(tmp_path / "absent.json")
+        read_poses(tmp_path / "absent.json")

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from jmpose.keypoints import COCO17, COCO17_HEAD, POSETRACK18
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import VideoMeta
+from jmpose_cli.formats.names import image_id_scheme
 from jmpose_cli.formats.posetrack18 import (
     PoseTrack18Writer,
     TrackNumbers,
     UniqueScores,
     head_boxes,
-    image_id_scheme,
-    read_posetrack18,
 )
+from jmpose_cli.formats.read import read_poses
 
 NAMES = [
     *("nose", "head_bottom", "head_top", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
@@ -230,7 +230,7 @@ def test_head_boxes_by_hand():
 def test_reads_back_what_was_written(path, official, make_poses):
     frames = [make_poses(0, [2, 7]), make_poses(1, [])]
     write(path, official, frames)
-    records = read_posetrack18(path)
+    records = read_poses(path)
     assert records.joints == POSETRACK18.joints
     assert [(i.id, i.frame_index, i.is_labeled) for i in records.images] == [
         (10003420000, 0, True),
@@ -249,7 +249,7 @@ def test_reads_official_style_files(shared_data):
     assert files
     for file in files:
         data = json.loads(file.read_text())
-        records = read_posetrack18(file)
+        records = read_poses(file)
         assert (len(records.images), len(records)) == (len(data["images"]), len(data["annotations"]))
 
 
@@ -264,7 +264,7 @@ def tiny():
 
 def read(path, data):
     path.write_text(json.dumps(data))
-    return read_posetrack18(path)
+    return read_poses(path)
 
 
 def test_what_may_be_absent(path):
@@ -281,7 +281,16 @@ def test_ignore_regions(path):
     data["images"][0] |= {"ignore_regions_x": [[0, 1, 2], []], "ignore_regions_y": [[3, 4, 5], []], "is_labeled": False}
     (image,) = read(path, data).images
     assert not image.is_labeled
-    assert [r.tolist() for r in image.ignore_regions] == [[[0, 3], [1, 4], [2, 5]], []]
+    assert [r.tolist() for r in image.ignore_regions] == [[[0, 3], [1, 4], [2, 5]]]
+
+
+@pytest.mark.parametrize("corners", [1, 2])
+def test_ignore_regions_that_are_no_areas_are_said(path, corners):
+    data = tiny()
+    data["images"][0] |= {"ignore_regions_x": [[4] * corners], "ignore_regions_y": [[5] * corners]}
+    records = read(path, data)
+    assert [len(r) for r in records.images[0].ignore_regions] == [corners]
+    assert records.notes == ("ignore regions with fewer than 3 corners contain nothing: 1",)
 
 
 @pytest.mark.parametrize(("x", "y"), [([[0, 1]], [[0]]), ([[0, 1]], []), ([["a"]], [[1]]), (3, [[1]]), ([3], [4])])
@@ -304,20 +313,34 @@ def test_lacking_joint_is_named(path):
     data["categories"][0]["keypoints"] = NAMES[:-1]
     with pytest.raises(JmposeError, match=r"categories\[0\].keypoints lacks right_ankle") as caught:
         read(path, data)
-    assert "15 joints" in caught.value.hint
+    assert "head_bottom" in caught.value.hint
 
 
-def test_no_categories(path):
+def test_unknown_joint_is_named(path):
+    data = tiny()
+    data["categories"][0]["keypoints"] = ["Nose", *NAMES[1:]]
+    with pytest.raises(JmposeError, match=r"categories\[0\].keypoints lacks nose and has unknown Nose"):
+        read(path, data)
+
+
+def test_fifteen_joints_are_enough(path):
+    data = tiny()
+    data["categories"][0]["keypoints"] = [name for name in NAMES if "ear" not in name]
+    data["annotations"][0]["keypoints"] = [1, 2, 1] * 15
+    assert read(path, data).present.all()
+
+
+def test_no_categories_is_a_posetrack21_submission(path):
     data = tiny()
     del data["categories"]
-    with pytest.raises(JmposeError, match="`categories` is null"):
-        read(path, data)
+    records = read(path, data)
+    assert (records.kind, records.joints) == ("posetrack21", POSETRACK18.joints)
 
 
 def test_track_twice_in_a_frame(path):
     data = tiny()
     data["annotations"] *= 2
-    with pytest.raises(JmposeError, match=r"annotations\[1\].track_id is 0 on image 5, as in annotations\[0\]"):
+    with pytest.raises(JmposeError, match=r"annotations\[1\].track_id is 0, as in annotations\[0\] of the same image"):
         read(path, data)
 
 
@@ -336,6 +359,46 @@ def test_scores_of_wrong_length(path):
     assert "one score for each of 17 joints" in caught.value.hint
 
 
-def test_posetrack17_file(path):
-    with pytest.raises(JmposeError, match="is a PoseTrack17 file"):
-        read(path, {"annolist": []})
+def test_ids_as_strings(path):
+    data = tiny()
+    data["annotations"][0]["track_id"] = "0"
+    with pytest.raises(JmposeError, match=r"annotations\[0\].track_id is a string") as caught:
+        read(path, data)
+    assert "an integer" in caught.value.hint
+
+
+@pytest.mark.parametrize(("given", "kept"), [("000342", "000342"), (342, "000342"), (None, None)])
+def test_vid_id_may_be_a_number(path, given, kept):
+    data = tiny()
+    data["images"][0]["vid_id"] = given
+    assert read(path, data).images[0].vid_id == kept
+
+
+def test_vid_id_of_another_kind(path):
+    data = tiny()
+    data["images"][0]["vid_id"] = [1]
+    with pytest.raises(JmposeError, match=r"images\[0\].vid_id is a list"):
+        read(path, data)
+
+
+def test_absent_is_all_three_zero(path):
+    data = tiny()
+    data["annotations"][0]["keypoints"] = [0, 0, 0, 0, 0, 1, 5, 0, 0, 0, 5, 0, 5, 5, 0] + [0] * 36
+    assert read(path, data).present[0, :5].tolist() == [False, True, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("number", "whole"),
+    [(2, True), (2.0, False), (2.5, False)],
+)
+def test_integer_coordinates_are_noticed(path, number, whole):
+    data = tiny()
+    data["annotations"][0]["keypoints"][4] = number
+    data["images"].append({"id": 6, "file_name": "images/x/000001.jpg"})
+    assert read(path, data).integer_coordinates.tolist() == [whole, False]
+
+
+def test_people_without_joints_stay(path):
+    data = tiny()
+    data["annotations"][0]["keypoints"] = [0, 0, 0] * 17
+    assert len(read(path, data)) == 1
