@@ -121,7 +121,7 @@ def _absent_as_zero(records: PoseRecords) -> tuple[Doubles, Doubles]:
 
 
 def _keypoint_lists(xy: Doubles, third: Doubles) -> list[list[float]]:
-    return np.concatenate([xy, third[..., None]], 2).reshape(len(xy), -1).tolist()
+    return np.concatenate([xy, third[..., None]], 2).reshape(len(xy), 3 * third.shape[1]).tolist()
 
 
 def _xywh(corners: Doubles) -> list[list[float] | None]:

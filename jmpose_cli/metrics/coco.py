@@ -93,5 +93,5 @@ def _results(truth: PoseRecords, predicted: PoseRecords) -> list[dict[str, Any]]
                 f"{predicted.path}: person {row} has no `score`", hint="each predicted person needs one number"
             )
     triples = np.concatenate([predicted.xy[:, columns], predicted.visibility[:, columns, None]], axis=2)
-    rows = zip(image_ids, triples.reshape(len(triples), -1).tolist(), predicted.person_scores.tolist(), strict=True)
+    rows = zip(image_ids, triples.reshape(len(triples), 3 * len(columns)).tolist(), predicted.person_scores.tolist(), strict=True)
     return [{"image_id": i, "category_id": 1, "keypoints": k, "score": s} for i, k, s in rows]
