@@ -61,6 +61,9 @@ def evaluate_model(data: Path, out: Path, options: ModelOptions, scoring: Scorin
     if scoring.protocol == "mot":
         raise JmposeError("--data with --protocol mot", hint="boxes are scored with --gt and --pred")
     choices = [_box_choice(name) for name in options.boxes]
+    names = [choice.name for choice in choices]
+    if len(set(names)) < len(names):
+        raise JmposeError(f"--boxes {','.join(options.boxes)} names the same boxes twice", hint="give each once")
     folders = {(c.name, kind): out / PREDICTIONS / f"{c.name}-{kind}" for c in choices for kind in _KINDS}
     _check_folders(list(folders.values()), overwrite=options.overwrite)
     videos = _videos(data, options.split, scoring)
@@ -85,7 +88,6 @@ def evaluate_model(data: Path, out: Path, options: ModelOptions, scoring: Scorin
         for video in videos:
             predict(video, choice, targets, config, tools, reporter)
         runs += [_scored(f"{choice.name}-{kind}", folder, videos, scoring) for kind, folder in targets.items()]
-    names = [choice.name for choice in choices]
     pairs = [(f"{name}-single-frame", f"{name}-temporal") for name in names]
     pairs += [(f"{names[0]}-temporal", f"{name}-temporal") for name in names[1:]]
     return EvaluatedSet(scoring.protocol, {v.name: v.truth for v in videos}, tuple(runs), compared=tuple(pairs))
@@ -106,8 +108,6 @@ def _box_choice(name: str) -> _BoxChoice:
 
 
 def _check_folders(folders: list[Path], *, overwrite: bool) -> None:
-    if len(set(folders)) < len(folders):
-        raise JmposeError("--boxes names the same boxes twice", hint="each choice is scored once")
     there = next((folder for folder in folders if folder.is_dir() and any(folder.iterdir())), None)
     if there is not None and not overwrite:
         raise JmposeError(f"{there} holds predictions already", hint="replace them with --overwrite, or choose --out")

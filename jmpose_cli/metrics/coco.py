@@ -93,5 +93,6 @@ def _results(truth: PoseRecords, predicted: PoseRecords) -> list[dict[str, Any]]
                 f"{predicted.path}: person {row} has no `score`", hint="each predicted person needs one number"
             )
     triples = np.concatenate([predicted.xy[:, columns], predicted.visibility[:, columns, None]], axis=2)
-    rows = zip(image_ids, triples.reshape(len(triples), 3 * len(columns)).tolist(), predicted.person_scores.tolist(), strict=True)
+    keypoints = triples.reshape(len(triples), 3 * len(columns)).tolist()
+    rows = zip(image_ids, keypoints, predicted.person_scores.tolist(), strict=True)
     return [{"image_id": i, "category_id": 1, "keypoints": k, "score": s} for i, k, s in rows]
