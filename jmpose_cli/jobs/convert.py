@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich.markup import escape
+
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.formats.convert_joints import TargetFormat
 from jmpose_cli.formats.read import read_poses
-from jmpose_cli.formats.write import SUFFIXES, TargetFormat, write_poses
+from jmpose_cli.formats.write import SUFFIXES, write_poses
 from jmpose_cli.jobs.report import Reporter
 
 _READABLE = (".json", ".txt")
@@ -77,6 +80,6 @@ def _convert(path: Path, written: Path, to: TargetFormat, reporter: Reporter) ->
     if records.unread:
         notes.append(f"fields that were not carried over: {', '.join(records.unread)}")
     counts = f"{records.kind}, {len(records.images)} frames, {len(records)} people"
-    reporter.header({path.name: f"{counts} -> {written}"})
+    reporter.header({escape(path.name): f"{counts} -> {written}"})
     for note in notes:
         reporter.note(f"{path.name}: {note}")

@@ -1,73 +1,15 @@
-"""Data sets that a model is evaluated on: where annotations, pictures and boxes lie."""
+"""Boxes of the people of a data set that a model is evaluated on."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from jmpose_cli.data.layouts import AnnotatedVideo
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import JsonTable, PoseRecords, read_json
 from jmpose_cli.people.boxes_file import read_boxes
 from jmpose_cli.structures import Detections, Float, Ids
-
-_ANNOTATIONS = ("annotations/{}", "posetrack_data/annotations/{}", "posetrack_data/{}", "{}")
-
-
-@dataclass(frozen=True)
-class AnnotatedVideo:
-    """One video of a data set.
-
-    Attributes:
-        name: As its annotation file.
-        truth: The annotations.
-        images: Its pictures, in the order of the annotations.
-    """
-
-    name: str
-    truth: PoseRecords
-    images: tuple[Path, ...]
-
-
-def find_videos(root: Path, split: str) -> list[AnnotatedVideo]:
-    """Find the videos of a split of a data set in one of PoseTrack's layouts (17, 18 or 21).
-
-    Raises:
-        JmposeError: No such folder, no annotations, or pictures that are not where the annotations say.
-    """
-    folders = [root / pattern.format(split) for pattern in _ANNOTATIONS]
-    folder = next((f for f in folders if f.is_dir() and any(f.glob("*.json"))), None)
-    if folder is None:
-        raise JmposeError(
-            f"{root}: no annotations of a split {split!r}",
-            hint="looked for .json files in " + ", ".join(pattern.format(split) for pattern in _ANNOTATIONS),
-        )
-    videos = []
-    for path in sorted(folder.glob("*.json")):
-        truth = read_poses(path)
-        videos.append(AnnotatedVideo(path.stem, truth, find_images(truth, [root, root / "posetrack_data", folder])))
-    return videos
-
-
-def find_images(records: PoseRecords, roots: Sequence[Path]) -> tuple[Path, ...]:
-    """Resolve the `file_name` of every image against the first root that has the first one.
-
-    Raises:
-        JmposeError: A picture is missing.
-    """
-    names = [image.file_name for image in records.images]
-    if not names:
-        return ()
-    root = next((root for root in roots if (root / names[0]).is_file()), None)
-    if root is None:
-        looked = ", ".join(str(root) for root in roots)
-        raise JmposeError(f"{records.path}: {names[0]} is not there", hint=f"pictures are looked for below {looked}")
-    paths = tuple(root / name for name in names)
-    missing = next((path for path in paths if not path.is_file()), None)
-    if missing is not None:
-        raise JmposeError(f"{records.path}: {missing} is not there", hint="the data set is incomplete")
-    return paths
 
 
 class ImageBoxes:

@@ -15,6 +15,7 @@ import orjson
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.config import InferConfig, build_config
+from jmpose_cli.data.layouts import AnnotatedVideo, find_stills, find_videos
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import PartialFile, VideoMeta, explain_os_errors
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
@@ -22,7 +23,7 @@ from jmpose_cli.formats.posetrack18 import PoseTrack18Writer
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.jobs.clip import Tools, batched_windows
-from jmpose_cli.jobs.eval_data import AnnotatedVideo, ImageBoxes, annotated_boxes, boxes_from, find_images, find_videos
+from jmpose_cli.jobs.eval_data import ImageBoxes, annotated_boxes, boxes_from
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet, ModelOptions
 from jmpose_cli.jobs.evaluate import Scoring, score_run
 from jmpose_cli.jobs.infer import load_detector, load_estimator
@@ -118,11 +119,7 @@ def _videos(data: Path, split: str, scoring: Scoring) -> list[AnnotatedVideo]:
         if not data.is_dir():
             raise JmposeError(f"--data {data}: no such folder", hint="name the root of a PoseTrack data set")
         return find_videos(data, split)
-    if not data.is_file():
-        raise JmposeError(f"--data {data}: no such file", hint="name a COCO keypoint file, such as val.json")
-    truth = read_poses(data, kind="coco")
-    roots = [data.parent, data.parent / "images", data.parent.parent, data.parent / data.stem]
-    return [AnnotatedVideo(data.stem, truth, find_images(truth, roots))]
+    return [find_stills(data)]
 
 
 def _load(config: InferConfig, detecting: list[_BoxChoice], reporter: Reporter) -> Tools:

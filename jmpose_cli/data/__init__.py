@@ -1,0 +1,1 @@
+"""Training and validation data: annotated pictures and videos in, windows of person crops out."""

@@ -1,0 +1,107 @@
+"""Annotated videos of our own: the frames that windows need, taken out of the videos once."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import orjson
+
+from jmpose.keypoints import KeypointSet
+from jmpose_cli.data.sources import FrameWindows
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.formats.read import read_poses
+from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.video.source import open_video
+
+ANNOTATIONS = "keypoints.coco.json"
+_JPEG_QUALITY = 95
+
+
+def annotated_videos(
+    folder: Path, videos: Path, cache: Path, *, keypoints: KeypointSet, reach: int
+) -> list[FrameWindows]:
+    """Read a folder that `jmpose infer` wrote and somebody corrected.
+
+    Args:
+        folder: Holds `<name>/keypoints.coco.json` for each video.
+        videos: Holds the videos, by the names that the annotations give.
+        cache: The needed frames are kept here as JPEG; a second call finds them.
+        keypoints: The model's joints.
+        reach: Frames before and after an annotated one that a window may use.
+
+    Raises:
+        JmposeError: No annotations, a missing video, or annotations that name none.
+    """
+    files = sorted(folder.glob(f"*/{ANNOTATIONS}"))
+    if not files:
+        raise JmposeError(f"{folder}: no <video>/{ANNOTATIONS}", hint="name a folder that `jmpose infer` wrote")
+    return [_windows(file, videos, cache, keypoints, reach) for file in files]
+
+
+def _windows(file: Path, videos: Path, cache: Path, keypoints: KeypointSet, reach: int) -> FrameWindows:
+    records = read_poses(file, kind="coco")
+    frame_of = _frame_numbers(records)
+    source = orjson.loads(file.read_bytes()).get("info", {}).get("video", {}).get("source")
+    if not isinstance(source, str):
+        raise JmposeError(f"{file}: without info.video.source", hint="the file must name the video it is about")
+    video = videos / source
+    if not video.exists():
+        raise JmposeError(f"{file}: {video} is not there", hint="name the folder of the videos with `videos:`")
+    annotated = {frame_of[row] for row in set(records.image_row.tolist())}
+    wanted = {frame + step for frame in annotated for step in range(-reach, reach + 1) if frame + step >= 0}
+    pictures = extract_frames(video, sorted(wanted), cache)
+    return FrameWindows(file.parent.name, records, pictures=pictures, frame_of=frame_of, keypoints=keypoints)
+
+
+def _frame_numbers(records: PoseRecords) -> list[int]:
+    numbers = [image.frame_index for image in records.images]
+    if None in numbers:
+        raise JmposeError(f"{records.path}: images without `frame_index`", hint="jmpose infer writes it")
+    return [number for number in numbers if number is not None]
+
+
+def extract_frames(video: Path, frames: Sequence[int], cache: Path) -> dict[int, Path]:
+    """Write some frames of a video as JPEG; frames beyond its end are left out.
+
+    The folder is named after the video's path, size and time of change, so that another video never finds it.
+
+    Raises:
+        JmposeError: The video cannot be decoded, or the cache cannot be written.
+    """
+    state = video.stat()
+    key = f"{video.resolve()} {state.st_size} {state.st_mtime_ns}"
+    folder = cache / f"{video.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    paths = {frame: folder / f"{frame:06d}.jpg" for frame in frames}
+    missing = {frame for frame, path in paths.items() if not path.exists()}
+    done = folder / "end"  # holds the number of frames, once the end was seen
+    if done.exists():
+        missing = {frame for frame in missing if frame < int(done.read_text())}
+    if missing:
+        with explain_os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        _write_frames(video, missing, paths, done)
+    return {frame: path for frame, path in paths.items() if path.exists()}
+
+
+def _write_frames(video: Path, missing: set[int], paths: dict[int, Path], done: Path) -> None:
+    last, seen = max(missing), 0
+    with open_video(video) as source:
+        for batch in source:
+            for frame, pixels in zip(batch.index.tolist(), batch.frames, strict=True):
+                seen = frame + 1
+                if frame in missing:
+                    _write_jpeg(paths[frame], cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+            if seen > last:
+                return
+    done.write_text(str(seen))
+
+
+def _write_jpeg(path: Path, image_bgr: object) -> None:
+    _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])  # type: ignore[call-overload]
+    partial = path.with_suffix(".partial")
+    with explain_os_errors(path):
+        partial.write_bytes(data.tobytes())
+        os.replace(partial, path)

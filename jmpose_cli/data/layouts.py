@@ -1,0 +1,83 @@
+"""Where annotations and pictures of a data set lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.read import read_poses
+from jmpose_cli.formats.records import PoseRecords
+
+_ANNOTATIONS = ("annotations/{}", "posetrack_data/annotations/{}", "posetrack_data/{}", "{}")
+_SHOWN = 10  # missing files that a message names
+
+
+@dataclass(frozen=True)
+class AnnotatedVideo:
+    """One video of a data set, or the pictures of one COCO file.
+
+    Attributes:
+        name: As its annotation file.
+        truth: The annotations.
+        images: Its pictures, in the order of the annotations.
+    """
+
+    name: str
+    truth: PoseRecords
+    images: tuple[Path, ...]
+
+
+def find_videos(root: Path, split: str) -> list[AnnotatedVideo]:
+    """Find the videos of a split of a data set in one of PoseTrack's layouts (17, 18 or 21).
+
+    Raises:
+        JmposeError: No such folder, no annotations, or pictures that are not where the annotations say.
+    """
+    folders = [root / pattern.format(split) for pattern in _ANNOTATIONS]
+    folder = next((f for f in folders if f.is_dir() and any(f.glob("*.json"))), None)
+    if folder is None:
+        raise JmposeError(
+            f"{root}: no annotations of a split {split!r}",
+            hint="looked for .json files in " + ", ".join(pattern.format(split) for pattern in _ANNOTATIONS),
+        )
+    videos = []
+    for path in sorted(folder.glob("*.json")):
+        truth = read_poses(path)
+        videos.append(AnnotatedVideo(path.stem, truth, find_images(truth, [root, root / "posetrack_data", folder])))
+    return videos
+
+
+def find_stills(path: Path) -> AnnotatedVideo:
+    """Read a COCO keypoint data set and find its pictures: beside the file, in `images/`, or a folder named alike.
+
+    Raises:
+        JmposeError: The file is missing or another format, or pictures are missing.
+    """
+    if not path.is_file():
+        raise JmposeError(f"{path}: no such file", hint="name a COCO keypoint file, such as val.json")
+    truth = read_poses(path, kind="coco")
+    roots = [path.parent, path.parent / "images", path.parent.parent, path.parent / path.stem]
+    return AnnotatedVideo(path.stem, truth, find_images(truth, roots))
+
+
+def find_images(records: PoseRecords, roots: Sequence[Path]) -> tuple[Path, ...]:
+    """Resolve the `file_name` of every image against the first root that has one of them.
+
+    Raises:
+        JmposeError: Pictures are missing; up to ten are named.
+    """
+    names = [image.file_name for image in records.images]
+    root = next((root for root in roots for name in names[:_SHOWN] if (root / name).is_file()), None)
+    if names and root is None:
+        looked = ", ".join(str(root) for root in roots)
+        raise JmposeError(f"{records.path}: {names[0]} is not there", hint=f"pictures are looked for below {looked}")
+    paths = tuple((root or Path()) / name for name in names)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        listed = ", ".join(str(path) for path in missing[:_SHOWN])
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise JmposeError(
+            f"{records.path}: {len(missing)} of {len(paths)} pictures are not there: {listed}{more}",
+            hint="the data set is incomplete: copy it again, or remove their annotations",
+        )
+    return paths
