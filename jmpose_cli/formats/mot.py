@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords
+from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, xywh_to_xyxy, xyxy_to_xywh
 from jmpose_cli.structures import Ids
 
 _PERSON = 1  # class of pedestrians in MOT16 to 20; -1 where classes are not given
-_COLUMNS = "frame, id, left, top, width, height, score, with frames from 1"
+_MAX_FRAME = 10**6  # every frame up to the last one is listed
+_MAX_ID = 2**53  # beyond, a double skips integers
+_COLUMNS = f"frame, id, left, top, width, height, score, with frames from 1 to {_MAX_FRAME}"
 
 
 def read_mot(path: Path) -> PoseRecords:
@@ -50,7 +52,7 @@ def read_mot(path: Path) -> PoseRecords:
         present=np.zeros((n, 0), bool),
         scores=joints.copy(),
         person_scores=np.array([values[6] if len(values) > 6 else np.nan for _, values in counted]),
-        boxes_xyxy_px=np.concatenate([table[:, 2:4], table[:, 2:4] + table[:, 4:6]], 1),
+        boxes_xyxy_px=xywh_to_xyxy(table[:, 2:]),
         head_boxes_xyxy_px=np.full((n, 4), np.nan),
         areas=np.full(n, np.nan),
         is_crowd=np.zeros(n, bool),
@@ -65,7 +67,8 @@ def _numbers(path: Path, number: int, line: str) -> list[float]:
     except ValueError:
         values = []
     right = len(values) >= 6 and np.isfinite(values[:6]).all()
-    if not right or values[0] < 1 or values[0] % 1 or values[1] % 1 or values[4] <= 0 or values[5] <= 0:
+    whole = right and values[0] % 1 == 0 and values[1] % 1 == 0
+    if not whole or not 1 <= values[0] <= _MAX_FRAME or abs(values[1]) > _MAX_ID or min(values[4:6]) <= 0:
         raise JmposeError(f"{path}: line {number} is no box: {line[:60]!r}", hint=f"wanted: {_COLUMNS}")
     return values
 
@@ -91,9 +94,8 @@ def _check_ids(path: Path, boxes: list[tuple[int, list[float]]]) -> None:
 def mot_text(frames: Ids, track_ids: Ids, boxes_xyxy_px: Doubles, scores: Doubles) -> str:
     """Build the lines of a file; frames from 0, `[N]` each, boxes `[N, 4]`; numbers as short as they can be."""
     lines = []
-    size = boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
-    values = np.concatenate([boxes_xyxy_px[:, :2], size], 1)
-    order = np.lexsort((track_ids, frames))
+    values = xyxy_to_xywh(boxes_xyxy_px)
+    order = np.argsort(frames, kind="stable")
     for row in order.tolist():
         box = ",".join(repr(value) for value in values[row].tolist())
         lines.append(f"{int(frames[row]) + 1},{int(track_ids[row])},{box},{float(scores[row])!r},-1,-1,-1")

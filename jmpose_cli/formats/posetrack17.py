@@ -1,6 +1,8 @@
 """PoseTrack17 files: Matlab annotation lists as JSON, where every value is a list of one."""
 
-from collections.abc import Iterator
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from jmpose_cli.formats.records import (
     kind_of,
     region_notes,
 )
+from jmpose_cli.structures import Ids
 
 JOINTS = (
     *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
@@ -24,9 +27,18 @@ JOINTS = (
 )
 """By the ids of the format. 6 and 7, MPII's pelvis and thorax, do not exist: PoseTrack numbers its own 15."""
 _HEAD_CORNERS = ("x1", "y1", "x2", "y2")
+_MAX_WHOLE = 2**53  # beyond, a double skips integers
 
 
-Point = tuple[int, int, float, float, float, float]  # person, joint, x, y, visible, score
+@dataclass(frozen=True)
+class Joints:
+    """P points of a file: `[P]` rows of people and ids of joints, `[P, 2]` pixels, `[P]` is_visible and scores."""
+
+    rows: Ids
+    ids: Ids
+    xy: Doubles
+    visible: Doubles
+    scores: Doubles
 
 
 class _Reader:
@@ -39,7 +51,9 @@ class _Reader:
         self.track_ids: list[int] = []
         self.heads: list[list[float]] = []
         self.person_scores: list[float] = []
-        self.points: list[Point] = []
+        self._points: list[Record] = []
+        self._point_rows: list[int] = []
+        self._wheres: list[str] = []  # of the people
 
     def read(self, annolist: Any) -> None:
         """Read all images."""
@@ -76,8 +90,8 @@ class _Reader:
 
     def _whole(self, record: Record, field: str, where: str) -> int:
         value = self._number(record, field, where, default=None)
-        if value != int(value):
-            raise self._fault(f"{where}.{field}", f"is {value}", "it must be an integer")
+        if not value.is_integer() or abs(value) > _MAX_WHOLE:
+            raise self._fault(f"{where}.{field}", f"is {value:g}", "it must be an integer")
         return int(value)
 
     def _image_name(self, place: int, entry: Record) -> str:
@@ -132,21 +146,38 @@ class _Reader:
         self.track_ids.append(track)
         self.heads.append([self._number(person, corner, where, default=np.nan) for corner in _HEAD_CORNERS])
         self.person_scores.append(self._number(person, "score", where, default=np.nan))
-        self.points.extend(self._points(row, points, f"{where}.annopoints.point"))
+        self._points.extend(points)
+        self._point_rows.extend([row] * len(points))
+        self._wheres.append(f"{where}.annopoints.point")
 
-    def _points(self, row: int, points: list[Record], where: str) -> Iterator[Point]:
-        seen: set[int] = set()
-        for number, point in enumerate(points):
-            here = f"{where}[{number}]"
-            joint = self._whole(point, "id", here)
-            if not 0 <= joint < len(JOINTS):
-                raise self._fault(f"{here}.id", f"is {joint}", f"PoseTrack17 has the joints 0 to {len(JOINTS) - 1}")
-            if joint in seen:
-                raise self._fault(f"{here}.id", f"is {joint} again", "a person has each joint once")
-            seen.add(joint)
-            x, y = (self._number(point, axis, here, default=None) for axis in "xy")
-            visible = self._number(point, "is_visible", here, default=1)
-            yield row, joint, x, y, visible, self._number(point, "score", here, default=np.nan)
+    def joints(self) -> Joints:
+        """All points of all people, checked."""
+        rows = np.array(self._point_rows, np.int64)
+        ids = self._point_column("id", None)
+        for number in np.flatnonzero(~np.isin(ids, np.arange(len(JOINTS))))[:1].tolist():
+            hint = f"PoseTrack17 has the joints 0 to {len(JOINTS) - 1}"
+            raise self._fault(f"{self._where_point(number)}.id", f"is {ids[number]:g}", hint)
+        keys, first = np.unique(rows * len(JOINTS) + ids, return_index=True)
+        if len(keys) < len(ids):
+            number = int(np.setdiff1d(np.arange(len(ids)), first)[0])
+            problem = f"is {ids[number]:g} again"
+            raise self._fault(f"{self._where_point(number)}.id", problem, "a person has each joint once")
+        xy = np.stack([self._point_column(axis, None) for axis in "xy"], 1)
+        visible, scores = self._point_column("is_visible", 1.0), self._point_column("score", np.nan)
+        return Joints(rows, ids.astype(np.int64), xy, visible, scores)
+
+    def _point_column(self, field: str, default: float | None) -> Doubles:
+        """`[P]` one number of every point."""
+        given = (point.get(field, default) for point in self._points)
+        values = [value[0] if type(value) is list and len(value) == 1 else value for value in given]
+        if set(map(type, values)) <= {int, float}:
+            return np.array(values, np.float64)
+        places = enumerate(self._points)
+        return np.array([self._number(p, field, self._where_point(i), default=default) for i, p in places], np.float64)
+
+    def _where_point(self, number: int) -> str:
+        row = self._point_rows[number]
+        return f"{self._wheres[row]}[{number - bisect_left(self._point_rows, row)}]"
 
 
 def read_posetrack17(path: Path, annolist: Any) -> PoseRecords:
@@ -163,11 +194,9 @@ def read_posetrack17(path: Path, annolist: Any) -> PoseRecords:
     n, k = len(reader.image_row), len(JOINTS)
     xy, visibility = np.zeros((n, k, 2)), np.zeros((n, k))
     scores, present = np.full((n, k), np.nan), np.zeros((n, k), bool)
-    if reader.points:
-        columns = np.array(reader.points, np.float64)
-        row, joint = columns[:, 0].astype(int), columns[:, 1].astype(int)
-        xy[row, joint], visibility[row, joint] = columns[:, 2:4], columns[:, 4]
-        scores[row, joint], present[row, joint] = columns[:, 5], True
+    points = reader.joints()
+    place = (points.rows, points.ids)
+    xy[place], visibility[place], scores[place], present[place] = points.xy, points.visible, points.scores, True
     notes = region_notes(reader.images)
     ids = [image.id for image in reader.images]
     images = reader.images
@@ -200,8 +229,17 @@ def annolist_of(records: PoseRecords) -> list[Record]:
     """Build the annotation list of records that have the 15 joints; people without joints cannot be held."""
     columns = [records.joints.index(joint) for joint in JOINTS]
     people: list[list[Record]] = [[] for _ in records.images]
-    for row in np.flatnonzero(records.present[:, columns].any(1)).tolist():
-        people[records.image_row[row]].append(_annorect(records, row, columns))
+    rows = zip(
+        records.image_row.tolist(),
+        records.track_ids.tolist(),
+        records.person_scores.tolist(),
+        records.head_boxes_xyxy_px.tolist(),
+        _point_lists(records, columns),
+        strict=True,
+    )
+    for image, track, score, head, points in rows:
+        if points:
+            people[image].append(_annorect(track, score, head, points))
     return [
         _annolist_entry(image, number, rects)
         for number, (image, rects) in enumerate(zip(records.images, people, strict=True), 1)
@@ -222,26 +260,29 @@ def _annolist_entry(image: ImageRecord, number: int, people: list[Record]) -> Re
     return entry
 
 
-def _annorect(records: PoseRecords, row: int, columns: list[int]) -> Record:
+def _annorect(track: int, score: float, head: list[float], points: list[Record]) -> Record:
     rect: Record = {}
-    head = records.head_boxes_xyxy_px[row]
-    if not np.isnan(head).any():
-        rect.update((name, [value]) for name, value in zip(_HEAD_CORNERS, head.tolist(), strict=True))
-    rect["track_id"] = [int(records.track_ids[row])]
-    if not np.isnan(records.person_scores[row]):
-        rect["score"] = [float(records.person_scores[row])]
-    xy, scores = records.xy[row, columns].tolist(), records.scores[row, columns].tolist()
-    visible = records.visibility[row, columns].tolist()
-    points = []
-    for joint, there in enumerate(records.present[row, columns].tolist()):
-        if not there:
-            continue
-        point: Record = {"id": [joint], "x": [xy[joint][0]], "y": [xy[joint][1]]}
-        scored = not np.isnan(scores[joint])
-        if scored:
-            point["score"] = [scores[joint]]
-        if not scored or visible[joint] != 1:
-            point["is_visible"] = [visible[joint]]
-        points.append(point)
+    if not any(map(math.isnan, head)):
+        rect.update((name, [value]) for name, value in zip(_HEAD_CORNERS, head, strict=True))
+    rect["track_id"] = [track]
+    if not math.isnan(score):
+        rect["score"] = [score]
     rect["annopoints"] = [{"point": points}]
     return rect
+
+
+def _point_lists(records: PoseRecords, columns: list[int]) -> list[list[Record]]:
+    """Points of each person, those that are there."""
+    lists: list[list[Record]] = [[] for _ in range(len(records))]
+    present = records.present[:, columns]
+    rows, joints = np.nonzero(present)
+    xy, visible, scores = (a[:, columns][present].tolist() for a in (records.xy, records.visibility, records.scores))
+    for row, joint, (x, y), shown, score in zip(rows.tolist(), joints.tolist(), xy, visible, scores, strict=True):
+        point: Record = {"id": [joint], "x": [x], "y": [y]}
+        scored = not math.isnan(score)
+        if scored:
+            point["score"] = [score]
+        if not scored or shown != 1:
+            point["is_visible"] = [shown]
+        lists[row].append(point)
+    return lists

@@ -3,37 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jmpose.keypoints import COCO17, POSETRACK18
+from jmpose.keypoints import COCO17
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.dataset import read_dataset, read_results
 from jmpose_cli.formats.mot import read_mot
 from jmpose_cli.formats.posetrack17 import read_posetrack17
-from jmpose_cli.formats.records import (
-    FormatKind,
-    ImageRecord,
-    JsonTable,
-    PoseRecords,
-    Record,
-    build_records,
-    check_unique,
-    joint_names,
-    kind_of,
-    read_images,
-    read_json,
-    unread_fields,
-)
+from jmpose_cli.formats.records import FormatKind, PoseRecords, Record, kind_of, read_json
 
-_EARS = ("left_ear", "right_ear")
 _POSETRACK_ONLY = {"head_bottom", "head_top"}
-_IMAGE_FIELDS = frozenset(
-    {"id", "file_name", "width", "height", "frame_index", "time_s", "is_labeled", "ignore_regions_x"}
-    | {"ignore_regions_y", "vid_id", "nframes", "frame_id", "has_no_densepose", "has_labeled_person"}
-)
-_PERSON_FIELDS = frozenset(
-    {"id", "image_id", "category_id", "track_id", "person_id", "keypoints", "scores", "keypoint_scores", "score"}
-    | {"bbox", "bbox_head", "area", "iscrowd", "num_keypoints"}
-)
 _KNOWN = "PoseTrack17, 18 and 21 JSON, COCO keypoint data sets and results lists, MOT text (.txt)"
 
 
@@ -63,8 +40,8 @@ def read_poses(path: Path, *, kind: FormatKind | None = None) -> PoseRecords:
     if found == "posetrack17":
         return read_posetrack17(path, data["annolist"])
     if found == "coco-results":
-        return _read_results(path, data)
-    return _read_dataset(path, data, found)
+        return read_results(path, data)
+    return read_dataset(path, data, found)
 
 
 def recognise(path: Path, data: Any) -> FormatKind:
@@ -87,11 +64,13 @@ def recognise(path: Path, data: Any) -> FormatKind:
         raise JmposeError(f"{path}: an object with {keys}", hint=f"known: {_KNOWN}")
     if _looks_like_21(data):
         return "posetrack21"
-    names = {name for category in _objects(data.get("categories")) for name in category.get("keypoints") or ()}
-    if names & _POSETRACK_ONLY:
+    names = [category.get("keypoints") for category in _objects(data.get("categories"))]
+    joints = {joint for listed in names if isinstance(listed, list) for joint in listed if isinstance(joint, str)}
+    if joints & _POSETRACK_ONLY:
         return "posetrack18"
-    # COCO files have people whose joints carry other names, PoseTrack's misspelt ones have their own images.
-    return "posetrack18" if any("vid_id" in image for image in _objects(data["images"])[:1]) else "coco"
+    # With PoseTrack's fields and joints that are nobody's, the joints are misspelt.
+    is_video = any("vid_id" in image for image in _objects(data["images"])[:1])
+    return "posetrack18" if is_video and not joints >= set(COCO17.joints) else "coco"
 
 
 def _objects(value: Any) -> list[Record]:
@@ -100,89 +79,8 @@ def _objects(value: Any) -> list[Record]:
 
 def _looks_like_21(data: Record) -> bool:
     """PoseTrack21 marks images with people and names people across videos; its submissions have no categories."""
-    if any("has_labeled_person" in image for image in _objects(data["images"])[:1]):
+    images, people = (_objects(data.get(section))[:1] for section in ("images", "annotations"))
+    if any("has_labeled_person" in image for image in images) or any("person_id" in person for person in people):
         return True
-    people = _objects(data.get("annotations"))[:1]
-    return any("person_id" in person or ("categories" not in data and "track_id" in person) for person in people)
-
-
-def _read_dataset(path: Path, data: Record, kind: FormatKind) -> PoseRecords:
-    joints, category_id = _joints(path, data, kind)
-    images_table = JsonTable(path, "images", data["images"])
-    images = read_images(images_table)
-    if kind == "coco" and "annotations" not in data:
-        raise JmposeError(f"{path}: without `annotations`", hint="a COCO data set has images, annotations, categories")
-    table = JsonTable(path, "annotations", data.get("annotations", []))
-    for row, found in enumerate(table.integers("category_id", default=category_id)):
-        if found != category_id:
-            hint = f"it must be {category_id}, the category that has keypoints"
-            raise table.fault(row, "category_id", f"is {found}", hint=hint)
-    is_coco = kind == "coco"
-    records = build_records(
-        kind,
-        table,
-        joints,
-        images,
-        score_field="keypoint_scores" if is_coco else "scores",
-        id_default=None if is_coco else -1,
-        track_default=-1 if is_coco else None,
-        keypoints_required=is_coco,
-    )
-    if is_coco:
-        check_unique(table, "id", records.ids.tolist())
-    else:
-        _check_tracks(table, records)
-    unread = unread_fields([(images_table, _IMAGE_FIELDS), (table, _PERSON_FIELDS)])
-    return PoseRecords(**{**vars(records), "unread": unread})
-
-
-def _joints(path: Path, data: Record, kind: FormatKind) -> tuple[tuple[str, ...], int]:
-    if kind == "posetrack21" and "categories" not in data:
-        return POSETRACK18.joints, 1
-    joints, category_id = joint_names(path, data.get("categories"))
-    if kind == "coco":
-        return joints, category_id
-    lacking = [joint for joint in POSETRACK18.joints if joint not in joints and joint not in _EARS]
-    unknown = [joint for joint in joints if joint not in POSETRACK18.joints]
-    if lacking or unknown:
-        found = (("lacks", lacking), ("has unknown", unknown))
-        problems = " and ".join(f"{verb} {', '.join(names)}" for verb, names in found if names)
-        hint = f"PoseTrack's joints must be there, in any order (ears may lack): {', '.join(POSETRACK18.joints)}"
-        raise JmposeError(f"{path}: categories[0].keypoints {problems}", hint=hint)
-    return joints, category_id
-
-
-def _check_tracks(table: JsonTable, records: PoseRecords) -> None:
-    """Raise when two people of one image have the same track id."""
-    keys = records.image_row * (int(records.track_ids.max(initial=0)) + 2) + records.track_ids
-    _, first, number = np.unique(keys, return_index=True, return_counts=True)
-    if (number > 1).any():
-        row = int(np.setdiff1d(np.arange(len(keys)), first)[0])
-        image = records.images[records.image_row[row]].file_name
-        problem = f"is {records.track_ids[row]}, as in annotations[{np.argmax(keys == keys[row])}] of the same image"
-        hint = f"it must be different for every person of an image; here {image}"
-        raise table.fault(row, "track_id", problem, hint=hint)
-
-
-def _read_results(path: Path, data: list[Any]) -> PoseRecords:
-    """Read a COCO results list; it names no joints, so it must have COCO's 17, or only boxes."""
-    table = JsonTable(path, "results", data)
-    image_ids = table.integers("image_id")
-    images = tuple(ImageRecord(i, "", None, None, None, None) for i in dict.fromkeys(image_ids))
-    first = table.records[0].get("keypoints") if table.records else None
-    if isinstance(first, list) and len(first) != 3 * len(COCO17):
-        hint = f"a results list names no joints, so it must have the {len(COCO17)} of COCO"
-        raise table.fault(0, "keypoints", f"has {len(first)} numbers", hint=hint)
-    records = build_records(
-        "coco-results",
-        table,
-        COCO17.joints,
-        images,
-        score_field="keypoint_scores",
-        id_default=-1,
-        track_default=-1,
-        keypoints_required=True,
-    )
-    # The third number of each joint is its score here.
-    unread = unread_fields([(table, _PERSON_FIELDS)])
-    return PoseRecords(**{**vars(records), "scores": records.visibility.copy(), "unread": unread})
+    is_tracked = any("track_id" in person for person in people) or any("frame_id" in image for image in images)
+    return "categories" not in data and is_tracked

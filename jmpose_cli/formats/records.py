@@ -7,6 +7,7 @@ float64.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +16,14 @@ import orjson
 from numpy.typing import NDArray
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.names import frame_number
 from jmpose_cli.structures import Bools, Ids
 
 Doubles = NDArray[np.float64]
 Record = dict[str, Any]
 FormatKind = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "mot"]
 _MISSING = object()
+_INT64 = np.iinfo(np.int64)
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,11 @@ class JsonTable:
 
     def integers(self, field: str, *, default: int | None = None) -> list[int]:
         """One integer a record; `default` where the field is missing, None meaning that it must be there."""
-        return self._column(field, (int,), "an integer", default)
+        values: list[int] = self._column(field, (int,), "an integer", default)
+        if values and not (_INT64.min <= min(values) and max(values) <= _INT64.max):
+            row = next(row for row, value in enumerate(values) if not _INT64.min <= value <= _INT64.max)
+            raise self.fault(row, field, f"is {values[row]}", hint="it must be an integer of at most 64 bits")
+        return values
 
     def texts(self, field: str) -> list[str]:
         """One string a record."""
@@ -163,7 +170,7 @@ class JsonTable:
     def number_lists(self, field: str, length: int, meaning: str, *, required: bool) -> Doubles:
         """`[N, length]` one list of finite numbers a record; NaN where it is missing or empty, if it may be."""
         table = np.full((len(self), length), math.nan)
-        rows = [row for row, record in enumerate(self.records) if required or record.get(field)]
+        rows = [row for row, record in enumerate(self.records) if required or record.get(field) not in (None, [])]
         lists = [self.records[row].get(field, _MISSING) for row in rows]
         if lists:
             table[rows] = self._parse_lists(field, lists, rows, length, meaning)
@@ -183,7 +190,9 @@ class JsonTable:
             array = np.array(lists)
         except ValueError:
             array = np.array(0)
-        if array.dtype.kind in "if" and array.shape == (len(lists), length) and np.isfinite(array).all():
+        fits = array.dtype.kind in "if" and array.shape == (len(lists), length)
+        # numpy takes true for 1
+        if fits and bool not in set(map(type, chain.from_iterable(lists))):
             return array.astype(np.float64)
         for row, values in zip(rows, lists, strict=True):
             problem = _list_problem(values, length)
@@ -209,183 +218,20 @@ def read_json(path: Path) -> Any:
         raise JmposeError(f"{path} is not valid JSON: {error}", hint=hint) from error
 
 
-def read_json_object(path: Path) -> Record:
-    """Parse a JSON file whose top level is an object.
-
-    Raises:
-        JmposeError: As `read_json`, or it holds something else.
-    """
-    data = read_json(path)
-    if not isinstance(data, dict):
-        raise JmposeError(f"{path}: the top level is {kind_of(data)}", hint="it must be an object with `images`")
-    return data
-
-
-def joint_names(path: Path, categories: Any) -> tuple[tuple[str, ...], int]:
-    """Joint names and id of the one category that has keypoints.
-
-    Raises:
-        JmposeError: There is none or more than one, or a name is no string or doubled.
-    """
-    table = JsonTable(path, "categories", categories)
-    rows = [row for row, record in enumerate(table.records) if record.get("keypoints")]
-    if len(rows) != 1:
-        raise JmposeError(
-            f"{path}: {len(rows)} categories have `keypoints`",
-            hint="exactly one category must name the joints",
-        )
-    names = table.records[rows[0]]["keypoints"]
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
-        raise table.fault(rows[0], "keypoints", "is not a list of different strings", hint="one name a joint")
-    return tuple(names), table.integers("id")[rows[0]]
-
-
-def read_images(table: JsonTable) -> tuple[ImageRecord, ...]:
-    """Frames from the records of `images`.
-
-    Raises:
-        JmposeError: A field is missing or of the wrong kind, or two images have the same id.
-    """
-    ids = table.integers("id")
-    check_unique(table, "id", ids)
-    columns = zip(
-        ids,
-        table.texts("file_name"),
-        table.integers("width", default=-1),
-        table.integers("height", default=-1),
-        table.integers("frame_index", default=-1),
-        table.numbers("time_s").tolist(),
-        table.flags("is_labeled", default=True).tolist(),
-        _video_names(table),
-        table.integers("nframes", default=-1),
-        strict=True,
-    )
-    return tuple(
-        ImageRecord(
-            id=image_id,
-            file_name=name,
-            width=width if width >= 0 else None,
-            height=height if height >= 0 else None,
-            frame_index=index if index >= 0 else None,
-            time_s=None if math.isnan(time) else time,
-            is_labeled=is_labeled,
-            ignore_regions=_ignore_regions(table, row),
-            vid_id=video,
-            nframes=nframes if nframes >= 0 else None,
-        )
-        for row, (image_id, name, width, height, index, time, is_labeled, video, nframes) in enumerate(columns)
-    )
-
-
-def _video_names(table: JsonTable) -> list[str | None]:
-    """`vid_id` of each image, which PoseTrack21's own documentation writes as a number."""
-    names: list[str | None] = []
-    for row, record in enumerate(table.records):
-        name = record.get("vid_id")
-        if name is not None and type(name) not in (int, str):
-            raise table.fault(row, "vid_id", f"is {kind_of(name)}", hint="it must be a string of six digits")
-        names.append(f"{name:06d}" if type(name) is int else name)
-    return names
-
-
-def _ignore_regions(table: JsonTable, row: int) -> tuple[Doubles, ...]:
-    """Polygons of one image from the parallel lists `ignore_regions_x` and `ignore_regions_y`."""
-    record = table.records[row]
-    axes = [record.get(f"ignore_regions_{axis}") or [] for axis in "xy"]
-    try:
-        polygons = [np.array(polygon) for polygon in zip(*axes, strict=True)]
-    except (TypeError, ValueError):
-        polygons = [np.array(0)]
-    if any(p.ndim != 2 or p.dtype.kind not in "if" for p in polygons):
-        hint = "x and y must be lists of polygons, each a list of numbers, of the same lengths"
-        raise table.fault(row, "ignore_regions_x", "and _y do not make polygons", hint=hint)
-    return tuple(p.T.astype(np.float64) for p in polygons if p.size)
+def frame_numbers(images: Sequence[ImageRecord]) -> Ids:
+    """`[M]` frame numbers from 0: as said, else from the file names, else the places in the list."""
+    said = [image.frame_index for image in images]
+    named = [frame_number(image.file_name) for image in images]
+    for numbers in (said, named):
+        if None not in numbers and len(set(numbers)) == len(numbers):
+            return np.array(numbers, np.int64)
+    return np.arange(len(images))
 
 
 def region_notes(images: Sequence[ImageRecord]) -> tuple[str, ...]:
     """Say so when ignore regions are no areas."""
     flat = sum(len(polygon) < 3 for image in images for polygon in image.ignore_regions)
     return (f"ignore regions with fewer than 3 corners contain nothing: {flat}",) if flat else ()
-
-
-def build_records(
-    kind: FormatKind,
-    table: JsonTable,
-    joints: tuple[str, ...],
-    images: tuple[ImageRecord, ...],
-    *,
-    score_field: str,
-    id_default: int | None,
-    track_default: int | None,
-    keypoints_required: bool,
-) -> PoseRecords:
-    """Columns from the records of `annotations`.
-
-    Args:
-        kind: The file's format.
-        table: The annotations.
-        joints: Joint names of the file.
-        images: Frames of the file.
-        score_field: Name of the list of joint scores.
-        id_default: Annotation id where there is none; None = it must be there.
-        track_default: Track id where there is none; None = it must be there.
-        keypoints_required: False reads people without keypoints as people whose joints are all absent.
-
-    Raises:
-        JmposeError: A field is missing, of the wrong kind or length, not finite, or names an unknown image.
-    """
-    k = len(joints)
-    row_of = {image.id: row for row, image in enumerate(images)}
-    image_ids = table.integers("image_id")
-    for row, image_id in enumerate(image_ids):
-        if image_id not in row_of:
-            raise table.fault(row, "image_id", f"is {image_id}", hint="it must be the id of one of `images`")
-    triples = table.number_lists("keypoints", 3 * k, f"x, y, v of {k} joints", required=keypoints_required)
-    triples = np.nan_to_num(triples).reshape(len(table), k, 3)
-    scores = table.number_lists(score_field, k, f"one score for each of {k} joints", required=False)
-    boxes = (table.number_lists(name, 4, "x, y, width, height", required=False) for name in ("bbox", "bbox_head"))
-    body_boxes, head_boxes = map(xywh_to_xyxy, boxes)
-    image_row = np.array([row_of[i] for i in image_ids], np.int64)
-    absent = triples[:, :, 2] <= 0 if kind == "coco" else (triples == 0).all(2)
-    return PoseRecords(
-        path=table.path,
-        kind=kind,
-        joints=joints,
-        images=images,
-        image_row=image_row,
-        ids=np.array(table.integers("id", default=id_default), np.int64),
-        track_ids=np.array(table.integers("track_id", default=track_default), np.int64),
-        person_ids=np.array(table.integers("person_id", default=-1), np.int64),
-        xy=triples[:, :, :2],
-        visibility=triples[:, :, 2],
-        present=~absent,
-        scores=scores,
-        person_scores=table.numbers("score"),
-        boxes_xyxy_px=body_boxes,
-        head_boxes_xyxy_px=head_boxes,
-        areas=table.numbers("area"),
-        is_crowd=table.flags("iscrowd", default=False),
-        integer_coordinates=_integer_images(table, triples, image_row, len(images)),
-        notes=region_notes(images),
-    )
-
-
-def _integer_images(table: JsonTable, triples: Doubles, image_row: Ids, images: int) -> Bools:
-    """`[M]` images with people, all of whose keypoints are written as integers."""
-    whole = (triples == np.floor(triples)).all((1, 2))
-    for row in np.flatnonzero(whole).tolist():  # 3.0 is no integer there
-        whole[row] = not any(type(value) is float for value in table.records[row].get("keypoints") or ())
-    people = np.bincount(image_row, minlength=images)
-    return np.asarray((people > 0) & (np.bincount(image_row[whole], minlength=images) == people))
-
-
-def unread_fields(tables: Sequence[tuple[JsonTable, frozenset[str]]]) -> tuple[str, ...]:
-    """Names of the fields beyond the known ones."""
-    found: set[str] = set()
-    for table, known in tables:
-        found.update(*table.records)
-        found -= known
-    return tuple(sorted(found))
 
 
 def check_unique(table: JsonTable, field: str, values: Sequence[Any]) -> None:
@@ -401,6 +247,16 @@ def check_unique(table: JsonTable, field: str, values: Sequence[Any]) -> None:
 def xywh_to_xyxy(boxes: Doubles) -> Doubles:
     """Left, top, width, height `[N, 4]` to corners."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def xyxy_to_xywh(corners: Doubles) -> Doubles:
+    """Corners `[N, 4]` to left, top, width, height; the shortest decimal sizes that lead back to the same corners."""
+    low, high = corners[:, :2], corners[:, 2:]
+    sizes = high - low
+    for decimals in (9, 6, 3):  # 10.1 + 0.2 - 10.1 is no 0.2
+        rounded = np.round(sizes, decimals)
+        sizes = np.where(low + rounded == high, rounded, sizes)
+    return np.concatenate([low, sizes], axis=1)
 
 
 def _list_problem(values: Any, length: int) -> str:

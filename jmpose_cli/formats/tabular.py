@@ -24,7 +24,7 @@ from jmpose_cli.formats.base import (
     boxes_xywh,
     rounded,
 )
-from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.formats.records import PoseRecords, frame_numbers, xyxy_to_xywh
 from jmpose_cli.structures import FramePoses
 
 _PERSON_COLUMNS = (
@@ -98,25 +98,23 @@ def records_csv(records: PoseRecords) -> str:
     rows = csv.writer(text, lineterminator="\r\n")
     joints = [f"{joint}_{value}" for joint in records.joints for value in ("x", "y", "score")]
     rows.writerow([*_PERSON_COLUMNS, *joints])
-    corners = records.boxes_xyxy_px
-    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    frames = frame_numbers(records.images).tolist()
     xy = np.where(records.present[..., None], records.xy, np.nan)
     values = np.concatenate([xy, records.scores[..., None]], axis=2).reshape(len(records), 3 * len(records.joints))
     columns = zip(
         records.image_row.tolist(),
         records.track_ids.tolist(),
         records.person_scores.tolist(),
-        boxes.tolist(),
+        xyxy_to_xywh(records.boxes_xyxy_px).tolist(),
         values.tolist(),
         strict=True,
     )
     for row, track_id, score, box, joint_values in columns:
         image = records.images[row]
-        index = row if image.frame_index is None else image.frame_index
         time_s = "" if image.time_s is None else image.time_s
         track = "" if track_id < 0 else track_id
         numbers = ["" if math.isnan(value) else value for value in (score, *box)]
         cells = ["" if math.isnan(value) else value for value in joint_values]
         video = image.vid_id or records.path.stem
-        rows.writerow([video, index, time_s, track, *numbers, "", "", *cells])
+        rows.writerow([video, frames[row], time_s, track, *numbers, "", "", *cells])
     return text.getvalue()

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 import orjson
@@ -12,16 +11,14 @@ import orjson
 from jmpose.keypoints import COCO17, KEYPOINT_SETS, POSETRACK18, KeypointSet
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import PartialFile, person_category
+from jmpose_cli.formats.convert_joints import TargetFormat, in_joints, lost, with_visibility_of
 from jmpose_cli.formats.mot import mot_text
-from jmpose_cli.formats.names import frame_number
 from jmpose_cli.formats.posetrack17 import JOINTS as JOINTS17
 from jmpose_cli.formats.posetrack17 import annolist_of
 from jmpose_cli.formats.posetrack18 import MAX_TRACKS
-from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, Record
+from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, Record, frame_numbers, xyxy_to_xywh
 from jmpose_cli.formats.tabular import records_csv
-from jmpose_cli.structures import Ids
 
-TargetFormat = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "csv", "mot"]
 SUFFIXES: Mapping[TargetFormat, str] = MappingProxyType(
     {
         **dict.fromkeys(("posetrack17", "posetrack18", "posetrack21", "coco", "coco-results"), ".json"),
@@ -29,12 +26,13 @@ SUFFIXES: Mapping[TargetFormat, str] = MappingProxyType(
         "mot": ".txt",
     }
 )
-_EARS = ("left_ear", "right_ear")
 _BOX_MARGIN = 1.3  # PoseTrack's boxes are the extent of the joints times this
 
 
 def write_poses(records: PoseRecords, path: Path, *, to: TargetFormat) -> list[str]:
-    """Write a file; coordinates, scores and ids stay exactly as they are.
+    """Write a file; coordinates, scores and ids stay exactly as they are, and so does the order of people and frames.
+
+    People without track ids become no PoseTrack or MOT file: made-up tracks would be evaluated as if they were meant.
 
     Args:
         records: What to write.
@@ -58,8 +56,8 @@ def write_poses(records: PoseRecords, path: Path, *, to: TargetFormat) -> list[s
         "csv": lambda given, _: records_csv(given).encode(),
         "mot": _mot,
     }
-    notes: list[str] = []
-    text = makers[to](records, notes)
+    notes = lost(records, to)
+    text = makers[to](with_visibility_of(records, to), notes)
     file = PartialFile(path)
     try:
         file.write(text)
@@ -68,42 +66,6 @@ def write_poses(records: PoseRecords, path: Path, *, to: TargetFormat) -> list[s
         file.discard()
         raise
     return notes
-
-
-def in_joints(records: PoseRecords, joints: tuple[str, ...], notes: list[str]) -> PoseRecords:
-    """Give the records in another order of joints; those that are not there are absent.
-
-    Head joints are synthesised from nose and shoulders when they are wanted and no record has them, see
-    `keypoint_mapping`.
-    """
-    n, k = len(records), len(joints)
-    known = [joint for joint in joints if joint in records.joints]
-    to, source = [joints.index(j) for j in known], [records.joints.index(j) for j in known]
-    xy, visibility, present = np.zeros((n, k, 2)), np.zeros((n, k)), np.zeros((n, k), bool)
-    scores = np.full((n, k), np.nan)
-    xy[:, to], visibility[:, to] = records.xy[:, source], records.visibility[:, source]
-    present[:, to], scores[:, to] = records.present[:, source], records.scores[:, source]
-    lost = [joint for joint in records.joints if joint not in joints]
-    if lost and records.present[:, [records.joints.index(joint) for joint in lost]].any():
-        notes.append(f"joints that the format does not have were left out: {', '.join(lost)}")
-    mapped = replace(records, joints=joints, xy=xy, visibility=visibility, present=present, scores=scores)
-    if {"head_bottom", "head_top"} & set(joints) - set(records.joints):
-        _synthesise_head(mapped, notes)
-    return mapped
-
-
-def _synthesise_head(records: PoseRecords, notes: list[str]) -> None:
-    """Fill `head_bottom` (middle of the shoulders) and `head_top` (its mirror image at the nose) in place."""
-    place = {joint: column for column, joint in enumerate(records.joints)}
-    left, right, nose = place["left_shoulder"], place["right_shoulder"], place["nose"]
-    there = records.present[:, [left, right, nose]].all(1)
-    middle = (records.xy[:, left] + records.xy[:, right]) / 2
-    for joint, points in (("head_bottom", middle), ("head_top", 2 * records.xy[:, nose] - middle)):
-        column = place[joint]
-        records.xy[there, column], records.present[there, column] = points[there], True
-        records.visibility[there, column] = 1
-        records.scores[there, column] = (records.scores[there, left] + records.scores[there, right]) / 2
-    notes.append("head_bottom and head_top were made from nose and shoulders")
 
 
 def _keypoint_set(joints: tuple[str, ...]) -> KeypointSet:
@@ -120,14 +82,19 @@ def _absent_as_zero(records: PoseRecords) -> tuple[Doubles, Doubles]:
     return xy, np.where(bare, 1.0, visibility)
 
 
-def _keypoint_lists(xy: Doubles, third: Doubles) -> list[list[float]]:
-    return np.concatenate([xy, third[..., None]], 2).reshape(len(xy), 3 * third.shape[1]).tolist()
+def _keypoint_lists(records: PoseRecords, xy: Doubles, third: Doubles) -> list[list[float]]:
+    """x, y and third value of each joint; integers in the images that had nothing else."""
+    table = np.concatenate([xy, third[..., None]], 2).reshape(len(xy), 3 * third.shape[1])
+    lists: list[list[float]] = table.tolist()
+    whole = records.integer_coordinates[records.image_row] & (table == np.floor(table)).all(1)
+    for row in np.flatnonzero(whole).tolist():
+        lists[row] = [int(value) for value in lists[row]]
+    return lists
 
 
 def _xywh(corners: Doubles) -> list[list[float] | None]:
-    sizes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).tolist()
     missing = np.asarray(np.isnan(corners).any(1)).tolist()
-    return [None if lacks else box for box, lacks in zip(sizes, missing, strict=True)]
+    return [None if lacks else box for box, lacks in zip(xyxy_to_xywh(corners).tolist(), missing, strict=True)]
 
 
 def _without_none(record: Record) -> Record:
@@ -150,8 +117,6 @@ def _posetrack17(records: PoseRecords, notes: list[str]) -> bytes:
     empty = int((~mapped.present.any(1)).sum())
     if empty:
         notes.append(f"people without joints cannot be written and were left out: {empty}")
-    if not np.isnan(records.boxes_xyxy_px).all():
-        notes.append("boxes of whole people have no place in PoseTrack17")
     return orjson.dumps({"annolist": annolist_of(mapped)})
 
 
@@ -168,14 +133,12 @@ def _posetrack(records: PoseRecords, notes: list[str], *, is_21: bool) -> bytes:
     mapped = in_joints(records, POSETRACK18.joints, notes)
     if len(records) and int(records.track_ids.max()) >= MAX_TRACKS:
         notes.append(f"track ids of {MAX_TRACKS} and more are refused by the official evaluation")
-    if not is_21 and (records.person_ids >= 0).any():
-        notes.append("person_id has no place in PoseTrack18")
     people = np.bincount(records.image_row, minlength=len(records.images)) > 0
     images = [
         _posetrack_image(image, len(records.images)) | ({"has_labeled_person": bool(has)} if is_21 else {})
         for image, has in zip(records.images, people.tolist(), strict=True)
     ]
-    annotations = _annotations(mapped, score_field="scores", with_absent=True)
+    annotations = _annotations(mapped, notes, score_field="scores", with_absent=True)
     if is_21:
         for record, person_id in zip(annotations, records.person_ids.tolist(), strict=True):
             record["person_id"] = person_id
@@ -206,16 +169,20 @@ def _optional_image_fields(image: ImageRecord) -> Record:
     }
 
 
-def _annotations(records: PoseRecords, *, score_field: str, with_absent: bool) -> list[Record]:
-    """Records of all people; `with_absent` writes score 0 for joints without a score beside others that have one."""
+def _annotations(records: PoseRecords, notes: list[str], *, score_field: str, with_absent: bool) -> list[Record]:
+    """Records of all people; `with_absent` gives an empty list of scores to people who have none."""
     xy, third = _absent_as_zero(records)
-    scored = np.asarray(~np.isnan(records.scores).all(1))
+    unscored = np.isnan(records.scores)
+    scored = np.asarray(~unscored.all(1))
+    halves = int((unscored & records.present)[scored].sum())
+    if halves:
+        notes.append(f"joints without a score beside others that have one got the score 0: {halves}")
     scores = np.nan_to_num(records.scores, nan=0.0).tolist()
     columns = zip(
-        records.ids.tolist(),
+        _annotation_ids(records, notes),
         records.image_row.tolist(),
         records.track_ids.tolist(),
-        _keypoint_lists(xy, third),
+        _keypoint_lists(records, xy, third),
         scores,
         scored.tolist(),
         records.person_scores.tolist(),
@@ -224,9 +191,9 @@ def _annotations(records: PoseRecords, *, score_field: str, with_absent: bool) -
         strict=True,
     )
     annotations = []
-    for number, (own_id, row, track, keypoints, joint_scores, has_scores, score, box, head) in enumerate(columns):
+    for own_id, row, track, keypoints, joint_scores, has_scores, score, box, head in columns:
         record = {
-            "id": number + 1 if own_id < 0 else own_id,
+            "id": own_id,
             "image_id": records.images[row].id,
             "category_id": 1,
             "track_id": track if track >= 0 else None,
@@ -240,6 +207,15 @@ def _annotations(records: PoseRecords, *, score_field: str, with_absent: bool) -
     return annotations
 
 
+def _annotation_ids(records: PoseRecords, notes: list[str]) -> list[int]:
+    """The people's own ids, or 1, 2, 3 ... when some have none or the same."""
+    if (records.ids >= 0).all() and len(np.unique(records.ids)) == len(records):
+        return list(records.ids.tolist())
+    if (records.ids >= 0).any():
+        notes.append("annotation ids were missing or doubled: people were numbered from 1")
+    return list(range(1, len(records) + 1))
+
+
 def _dataset(images: list[Record], annotations: list[Record], keypoints: KeypointSet) -> bytes:
     document = {"images": images, "annotations": annotations, "categories": [person_category(keypoints)]}
     return orjson.dumps(document)
@@ -247,42 +223,41 @@ def _dataset(images: list[Record], annotations: list[Record], keypoints: Keypoin
 
 def _coco(records: PoseRecords, notes: list[str]) -> bytes:
     """COCO's 17 joints when the records have them all or are PoseTrack's, else their own."""
-    mapped = records
+    mapped = replace(records, boxes_xyxy_px=np.nan_to_num(_boxes_or_extent(records, notes)))
     if "left_eye" in records.joints or records.kind.startswith("posetrack"):
-        mapped = in_joints(records, COCO17.joints, notes)
+        mapped = in_joints(mapped, COCO17.joints, notes)
     images = []
     for image in records.images:
         labels = {"is_labeled": False} if not image.is_labeled else {}
         fields = {"id": image.id, "file_name": image.file_name} | _optional_image_fields(image)
         images.append(_without_none(fields) | labels)
-    if any(image.ignore_regions for image in records.images):
-        notes.append("ignore regions have no place in COCO")
-    mapped = replace(mapped, visibility=np.where(mapped.present, np.maximum(mapped.visibility, 1.0), 0.0))
-    annotations = _annotations(mapped, score_field="keypoint_scores", with_absent=False)
-    areas = np.where(np.isnan(records.areas), _box_areas(_boxes_or_extent(records)), records.areas).tolist()
+    annotations = _annotations(mapped, notes, score_field="keypoint_scores", with_absent=False)
+    areas = np.where(np.isnan(records.areas), _box_areas(mapped.boxes_xyxy_px), records.areas).tolist()
     counts, crowds = mapped.present.sum(1).tolist(), records.is_crowd.tolist()
-    for record, area, count, crowd in zip(annotations, areas, counts, crowds, strict=True):
+    third = mapped.visibility.astype(int).tolist()
+    for record, area, count, crowd, visibility in zip(annotations, areas, counts, crowds, third, strict=True):
         record |= {"area": area, "num_keypoints": count, "iscrowd": int(crowd)}
-        record.setdefault("bbox", [0.0, 0.0, 0.0, 0.0])
+        record["keypoints"][2::3] = visibility
     if not np.isnan(records.head_boxes_xyxy_px).all():
         notes.append("head boxes are kept in the field bbox_head, which is not COCO's")
     return _dataset(images, annotations, _keypoint_set(mapped.joints))
 
 
 def _box_areas(corners: Doubles) -> Doubles:
-    return np.asarray(np.nan_to_num((corners[:, 2:] - corners[:, :2]).prod(1)))
+    return np.asarray(xyxy_to_xywh(corners)[:, 2:].prod(1))
 
 
 def _coco_results(records: PoseRecords, notes: list[str]) -> bytes:
     mapped = in_joints(records, COCO17.joints, notes)
-    if (records.track_ids >= 0).any():
-        notes.append("track ids have no place in a COCO results list")
-    xy, third = _absent_as_zero(mapped)
-    third = np.where(np.isnan(mapped.scores), third, mapped.scores)
+    xy, _ = _absent_as_zero(mapped)
+    third = np.where(mapped.present, np.nan_to_num(mapped.scores, nan=1.0), 0.0)
     results = [
         {"image_id": records.images[row].id, "category_id": 1, "keypoints": keypoints, "score": score}
         for row, keypoints, score in zip(
-            records.image_row.tolist(), _keypoint_lists(xy, third), _person_scores(mapped).tolist(), strict=True
+            records.image_row.tolist(),
+            _keypoint_lists(records, xy, third),
+            _person_scores(records).tolist(),
+            strict=True,
         )
     ]
     return orjson.dumps(results)
@@ -296,8 +271,12 @@ def _person_scores(records: PoseRecords) -> Doubles:
     return np.where(np.isnan(records.person_scores), means, records.person_scores)
 
 
-def _boxes_or_extent(records: PoseRecords) -> Doubles:
+def _boxes_or_extent(records: PoseRecords, notes: list[str]) -> Doubles:
     """`[N, 4]` boxes; where there is none, the extent of the joints times 1.3, as in PoseTrack; NaN without joints."""
+    boxless = np.asarray(np.isnan(records.boxes_xyxy_px).any(1))
+    if not boxless.any():
+        return records.boxes_xyxy_px
+    notes.append(f"people without a box got the extent of their joints times {_BOX_MARGIN}: {int(boxless.sum())}")
     present = records.present[..., None]
     low = np.where(present, records.xy, np.inf).min(1, initial=np.inf)
     high = np.where(present, records.xy, -np.inf).max(1, initial=-np.inf)
@@ -305,27 +284,15 @@ def _boxes_or_extent(records: PoseRecords) -> Doubles:
     low, high = np.where(there, low, np.nan), np.where(there, high, np.nan)
     centre, half = (low + high) / 2, (high - low) / 2 * _BOX_MARGIN
     extent = np.concatenate([centre - half, centre + half], 1)
-    return np.where(np.isnan(records.boxes_xyxy_px), extent, records.boxes_xyxy_px)
+    return np.where(boxless[:, None], extent, records.boxes_xyxy_px)
 
 
 def _mot(records: PoseRecords, notes: list[str]) -> bytes:
     _need_tracks(records, "mot")
-    boxes = _boxes_or_extent(records)
+    boxes = _boxes_or_extent(records, notes)
     kept = ~np.isnan(boxes).any(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
     if not kept.all():
-        notes.append(f"people without a box and without joints were left out: {int((~kept).sum())}")
-    if records.joints:
-        notes.append("MOT holds boxes only: joints were left out")
-    frames = _frame_numbers(records)[records.image_row]
+        notes.append(f"people without a box that has a size were left out: {int((~kept).sum())}")
+    frames = frame_numbers(records.images)[records.image_row]
     scores = _person_scores(records)
     return mot_text(frames[kept], records.track_ids[kept], boxes[kept], scores[kept]).encode()
-
-
-def _frame_numbers(records: PoseRecords) -> Ids:
-    """`[M]` frame numbers from 0: as said, else from the file names, else the places in the list."""
-    said = [image.frame_index for image in records.images]
-    named = [frame_number(image.file_name) for image in records.images]
-    for numbers in (said, named):
-        if numbers and None not in numbers and len(set(numbers)) == len(numbers):
-            return np.array(numbers, np.int64)
-    return np.arange(len(records.images))

@@ -40,12 +40,16 @@ def convert_files(source: Path, target: Path, *, to: TargetFormat, overwrite: bo
     if existing and not overwrite:
         raise JmposeError(f"{existing[0]} exists", hint="replace it with --overwrite, or choose another target")
     failed = 0
+    files_of: dict[str, list[str]] = {}
     for path, written in plan.items():
         try:
-            _convert(path, written, to, reporter)
+            for note in _convert(path, written, to, reporter):
+                files_of.setdefault(note, []).append(path.name)
         except JmposeError as error:
             failed += 1
             reporter.failure(path.name, error)
+    for note, names in files_of.items():
+        reporter.note(f"{names[0] if len(names) == 1 else f'{len(names)} files'}: {note}")
     return 1 if failed else 0
 
 
@@ -72,7 +76,8 @@ def _plan(source: Path, target: Path, to: TargetFormat, reporter: Reporter) -> M
     return {file: target / f"{file.stem}{SUFFIXES[to]}" for file in files}
 
 
-def _convert(path: Path, written: Path, to: TargetFormat, reporter: Reporter) -> None:
+def _convert(path: Path, written: Path, to: TargetFormat, reporter: Reporter) -> list[str]:
+    """Convert one file; gives what the user should know."""
     records = read_poses(path)
     with explain_os_errors(written):
         written.parent.mkdir(parents=True, exist_ok=True)
@@ -81,5 +86,4 @@ def _convert(path: Path, written: Path, to: TargetFormat, reporter: Reporter) ->
         notes.append(f"fields that were not carried over: {', '.join(records.unread)}")
     counts = f"{records.kind}, {len(records.images)} frames, {len(records)} people"
     reporter.header({escape(path.name): f"{counts} -> {written}"})
-    for note in notes:
-        reporter.note(f"{path.name}: {note}")
+    return notes

@@ -20,8 +20,9 @@ def test_a_folder(folder):
     assert shown.returncode == 0, shown.stderr
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.json", "b.json"]
     assert read_poses(folder / "out" / "a.json", kind="posetrack17").track_ids.tolist() == [1, 2, 1]
-    for said in ("2 frames, 3 people", "left out: readme.md", "boxes of whole people"):
+    for said in ("2 frames, 3 people", "left out: readme.md"):
         assert said in shown.stderr
+    assert shown.stderr.count("2 files: no place in posetrack17 for: boxes of whole people") == 1
 
 
 def test_a_file_to_a_file_and_to_a_folder(folder):
@@ -80,3 +81,35 @@ def test_unread_fields_are_said(folder):
     path.write_text(path.read_text().replace('"category_id": 1', '"category_id": 1, "mood": 3'))
     shown = command("convert", path, folder / "out.json", "--to", "posetrack21")
     assert "not carried over: mood" in shown.stderr
+
+
+def test_a_file_onto_itself(folder):
+    path = folder / "in" / "a.json"
+    before = path.read_bytes()
+    shown = command("convert", path, path, "--to", "posetrack21", "--overwrite")
+    assert shown.returncode == 2
+    assert "would replace itself" in shown.stderr
+    assert path.read_bytes() == before
+
+
+def test_a_name_in_brackets_and_quiet(folder):
+    path = (folder / "in" / "a.json").rename(folder / "in" / "[a].json")
+    shown = command("convert", path, folder / "x.json", "--to", "posetrack21")
+    assert (shown.returncode, "[a].json" in shown.stderr) == (0, True), shown.stderr
+    quiet = command("convert", path, folder / "y.csv", "--to", "csv", "--quiet")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+
+
+def test_an_unknown_format(folder):
+    shown = command("convert", folder / "in", folder / "out", "--to", "yolo")
+    assert shown.returncode == 2
+    assert "yolo" in shown.stderr
+    assert "posetrack17" in shown.stderr
+
+
+def test_a_target_that_cannot_be_made(folder):
+    (folder / "wall").write_text("a file")
+    shown = command("convert", folder / "in" / "a.json", folder / "wall" / "x.json", "--to", "coco")
+    assert shown.returncode in (1, 2)
+    assert "wall" in shown.stderr
+    assert "Traceback" not in shown.stderr

@@ -185,7 +185,7 @@ class TestErrors:
         (other / "images" / "val" / NAME).mkdir(parents=True)
         first = f"images/val/{NAME}/000000.jpg"
         (other / first).write_bytes((data / first).read_bytes())
-        with pytest.raises(JmposeError, match=r"000001\.jpg is not there") as caught:
+        with pytest.raises(JmposeError, match=r"11 of 12 pictures are not there: .*000001\.jpg") as caught:
             evaluate("--data", other, "--out", tmp_path / "out")
         assert str(path) in caught.value.message
 

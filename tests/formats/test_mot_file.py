@@ -53,6 +53,8 @@ def test_empty_file(read):
         "1.5,1,1,1,5,5",
         "1,1,nan,1,5,5",
         "1,1,inf,1,5,5",
+        "1000001,1,1,1,5,5",
+        "1,1e30,1,1,5,5",
     ],
 )
 def test_broken_line_is_named(read, line):

@@ -48,6 +48,16 @@ def test_fields(read):
     assert (image.id, image.vid_id, image.is_labeled) == (10003420001, "000342", True)
 
 
+@pytest.mark.parametrize("nothing", [None, [], [None]])
+def test_visibility_and_scores_may_be_empty(read, nothing):
+    data = tiny()
+    data["annolist"][0]["annorect"][0]["annopoints"][0]["point"][0] |= {"is_visible": nothing, "score": nothing}
+    records = read(data)
+    nose = JOINTS.index("nose")
+    assert records.visibility[0, nose] == 1
+    assert np.isnan(records.scores[0, nose])
+
+
 def test_a_listed_joint_at_the_origin_is_there(read):
     data = tiny()
     data["annolist"][0]["annorect"][0]["annopoints"][0]["point"].append(point(14, 0, 0))
@@ -100,6 +110,11 @@ def broken(change):
         (lambda i, p: p.pop("track_id"), r"annolist\[0\].annorect\[0\].track_id is missing"),
         (lambda i, p: p.update(track_id=["3"]), r"track_id is a string"),
         (lambda i, p: p.update(track_id=[1.5]), r"track_id is 1.5"),
+        (lambda i, p: p.update(track_id=[1e300]), r"track_id is 1e\+300"),
+        (lambda i, p: p["annopoints"][0]["point"].append(point(1.5, 1, 1)), r"point\[2\].id is 1.5"),
+        (lambda i, p: p["annopoints"][0]["point"].append(point(1, "1", 1)), r"point\[2\].x is a string"),
+        (lambda i, p: p["annopoints"][0]["point"].append(point(1, [1, 2], 1)), r"point\[2\].x is a list"),
+        (lambda i, p: p["annopoints"][0]["point"].append(point(1, True, 1)), r"point\[2\].x is true or false"),
         (lambda i, p: p.update(x1=[None]), None),
         (lambda i, p: p.update(x1=["a"]), r"x1 is a string"),
         (lambda i, p: p["annopoints"][0]["point"].append(point(13, 1, 1)), r"point\[2\].id is 13 again"),

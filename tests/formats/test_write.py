@@ -285,8 +285,8 @@ def test_csv(tmp_path):
     [
         ("posetrack17", "boxes of whole people"),
         ("coco", "bbox_head"),
-        ("coco-results", "track ids have no place"),
-        ("mot", "joints were left out"),
+        ("coco-results", "no place in coco-results for: track ids, head boxes, boxes of whole people"),
+        ("mot", "no place in mot for: joints, head boxes"),
     ],
 )
 def test_what_does_not_fit_is_said(tmp_path, to, said):

@@ -1,0 +1,298 @@
+"""PoseTrack18, PoseTrack21 and COCO files in memory: lists of images and of people that point to them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jmpose.keypoints import COCO17, POSETRACK18
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.records import (
+    Doubles,
+    FormatKind,
+    ImageRecord,
+    JsonTable,
+    PoseRecords,
+    Record,
+    check_unique,
+    kind_of,
+    region_notes,
+    xywh_to_xyxy,
+)
+from jmpose_cli.structures import Bools, Ids
+
+_EARS = ("left_ear", "right_ear")
+_IMAGE_FIELDS = frozenset(
+    {"id", "file_name", "width", "height", "frame_index", "time_s", "is_labeled", "ignore_regions_x"}
+    | {"ignore_regions_y", "vid_id", "nframes", "frame_id", "has_no_densepose", "has_labeled_person"}
+)
+_PERSON_FIELDS = frozenset(
+    {"id", "image_id", "category_id", "track_id", "person_id", "keypoints", "scores", "keypoint_scores", "score"}
+    | {"bbox", "bbox_head", "area", "iscrowd", "num_keypoints"}
+)
+
+
+def read_dataset(path: Path, data: Record, kind: FormatKind) -> PoseRecords:
+    """Read a parsed file that has `images`.
+
+    Args:
+        path: The file, for messages.
+        data: Its top level.
+        kind: `posetrack18`, `posetrack21` or `coco`.
+
+    Raises:
+        JmposeError: A field is missing, of the wrong kind or length, not finite or doubled.
+    """
+    joints, category_id = _joints(path, data, kind)
+    images_table = JsonTable(path, "images", data["images"])
+    images = _read_images(images_table)
+    if kind == "coco" and "annotations" not in data:
+        raise JmposeError(f"{path}: without `annotations`", hint="a COCO data set has images, annotations, categories")
+    table = JsonTable(path, "annotations", data.get("annotations", []))
+    for row, found in enumerate(table.integers("category_id", default=category_id)):
+        if found != category_id:
+            hint = f"it must be {category_id}, the category that has keypoints"
+            raise table.fault(row, "category_id", f"is {found}", hint=hint)
+    is_coco = kind == "coco"
+    records = _build_records(
+        kind,
+        table,
+        joints,
+        images,
+        score_field="keypoint_scores" if is_coco else "scores",
+        id_default=None if is_coco else -1,
+        track_default=-1 if is_coco else None,
+        keypoints_required=is_coco,
+    )
+    if is_coco:
+        check_unique(table, "id", records.ids.tolist())
+    else:
+        _check_tracks(table, records)
+    unread = _unread_fields([(images_table, _IMAGE_FIELDS), (table, _PERSON_FIELDS)])
+    return replace(records, unread=unread)
+
+
+def _joints(path: Path, data: Record, kind: FormatKind) -> tuple[tuple[str, ...], int]:
+    if kind == "posetrack21" and "categories" not in data:
+        return POSETRACK18.joints, 1
+    joints, category_id = _joint_names(path, data.get("categories"))
+    if kind == "coco":
+        return joints, category_id
+    lacking = [joint for joint in POSETRACK18.joints if joint not in joints and joint not in _EARS]
+    unknown = [joint for joint in joints if joint not in POSETRACK18.joints]
+    if lacking or unknown:
+        found = (("lacks", lacking), ("has unknown", unknown))
+        problems = " and ".join(f"{verb} {', '.join(names)}" for verb, names in found if names)
+        hint = f"PoseTrack's joints must be there, in any order (ears may lack): {', '.join(POSETRACK18.joints)}"
+        raise JmposeError(f"{path}: categories[0].keypoints {problems}", hint=hint)
+    return joints, category_id
+
+
+def _check_tracks(table: JsonTable, records: PoseRecords) -> None:
+    """Raise when two people of one image have the same track id."""
+    tracks, track = np.unique(records.track_ids, return_inverse=True)
+    keys = records.image_row * len(tracks) + track
+    _, first, number = np.unique(keys, return_index=True, return_counts=True)
+    if (number > 1).any():
+        row = int(np.setdiff1d(np.arange(len(keys)), first)[0])
+        image = records.images[records.image_row[row]].file_name
+        problem = f"is {records.track_ids[row]}, as in annotations[{np.argmax(keys == keys[row])}] of the same image"
+        hint = f"it must be different for every person of an image; here {image}"
+        raise table.fault(row, "track_id", problem, hint=hint)
+
+
+def read_results(path: Path, data: list[Any]) -> PoseRecords:
+    """Read a COCO results list; it names no joints, so it must have COCO's 17.
+
+    Raises:
+        JmposeError: A field is missing, of the wrong kind or length, or there are several categories.
+    """
+    table = JsonTable(path, "results", data)
+    categories = table.integers("category_id", default=1)
+    for row, category in enumerate(categories):
+        if category != categories[0]:
+            hint = "only people have keypoints: all results must be of one category"
+            raise table.fault(row, "category_id", f"is {category}, but {categories[0]} in results[0]", hint=hint)
+    image_ids = table.integers("image_id")
+    images = tuple(ImageRecord(i, "", None, None, None, None) for i in dict.fromkeys(image_ids))
+    first = table.records[0].get("keypoints") if table.records else None
+    if isinstance(first, list) and len(first) != 3 * len(COCO17):
+        hint = f"a results list names no joints, so it must have the {len(COCO17)} of COCO"
+        raise table.fault(0, "keypoints", f"has {len(first)} numbers", hint=hint)
+    records = _build_records(
+        "coco-results",
+        table,
+        COCO17.joints,
+        images,
+        score_field="keypoint_scores",
+        id_default=-1,
+        track_default=-1,
+        keypoints_required=True,
+    )
+    # The third number of each joint is its score here.
+    unread = _unread_fields([(table, _PERSON_FIELDS)])
+    return replace(records, scores=records.visibility.copy(), unread=unread)
+
+
+def _joint_names(path: Path, categories: Any) -> tuple[tuple[str, ...], int]:
+    """Joint names and id of the one category that has keypoints.
+
+    Raises:
+        JmposeError: There is none or more than one, or a name is no string or doubled.
+    """
+    table = JsonTable(path, "categories", categories)
+    rows = [row for row, record in enumerate(table.records) if record.get("keypoints")]
+    if len(rows) != 1:
+        raise JmposeError(
+            f"{path}: {len(rows)} categories have `keypoints`",
+            hint="exactly one category must name the joints",
+        )
+    names = table.records[rows[0]]["keypoints"]
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
+        raise table.fault(rows[0], "keypoints", "is not a list of different strings", hint="one name a joint")
+    return tuple(names), table.integers("id")[rows[0]]
+
+
+def _read_images(table: JsonTable) -> tuple[ImageRecord, ...]:
+    """Frames from the records of `images`.
+
+    Raises:
+        JmposeError: A field is missing or of the wrong kind, or two images have the same id.
+    """
+    ids = table.integers("id")
+    check_unique(table, "id", ids)
+    columns = zip(
+        ids,
+        table.texts("file_name"),
+        table.integers("width", default=-1),
+        table.integers("height", default=-1),
+        table.integers("frame_index", default=-1),
+        table.numbers("time_s").tolist(),
+        table.flags("is_labeled", default=True).tolist(),
+        _video_names(table),
+        table.integers("nframes", default=-1),
+        strict=True,
+    )
+    return tuple(
+        ImageRecord(
+            id=image_id,
+            file_name=name,
+            width=width if width >= 0 else None,
+            height=height if height >= 0 else None,
+            frame_index=index if index >= 0 else None,
+            time_s=None if math.isnan(time) else time,
+            is_labeled=is_labeled,
+            ignore_regions=_ignore_regions(table, row),
+            vid_id=video,
+            nframes=nframes if nframes >= 0 else None,
+        )
+        for row, (image_id, name, width, height, index, time, is_labeled, video, nframes) in enumerate(columns)
+    )
+
+
+def _video_names(table: JsonTable) -> list[str | None]:
+    """`vid_id` of each image, which PoseTrack21's own documentation writes as a number."""
+    names: list[str | None] = []
+    for row, record in enumerate(table.records):
+        name = record.get("vid_id")
+        if name is not None and type(name) not in (int, str):
+            raise table.fault(row, "vid_id", f"is {kind_of(name)}", hint="it must be a string of six digits")
+        names.append(f"{name:06d}" if type(name) is int else name)
+    return names
+
+
+def _ignore_regions(table: JsonTable, row: int) -> tuple[Doubles, ...]:
+    """Polygons of one image from the parallel lists `ignore_regions_x` and `ignore_regions_y`."""
+    record = table.records[row]
+    axes = [record.get(f"ignore_regions_{axis}") or [] for axis in "xy"]
+    try:
+        polygons = [np.array(polygon) for polygon in zip(*axes, strict=True)]
+    except (TypeError, ValueError):
+        polygons = [np.array(0)]
+    if any(p.ndim != 2 or p.dtype.kind not in "iuf" for p in polygons):
+        hint = "x and y must be lists of polygons, each a list of numbers, of the same lengths"
+        raise table.fault(row, "ignore_regions_x", "and _y do not make polygons", hint=hint)
+    return tuple(p.T.astype(np.float64) for p in polygons if p.size)
+
+
+def _build_records(
+    kind: FormatKind,
+    table: JsonTable,
+    joints: tuple[str, ...],
+    images: tuple[ImageRecord, ...],
+    *,
+    score_field: str,
+    id_default: int | None,
+    track_default: int | None,
+    keypoints_required: bool,
+) -> PoseRecords:
+    """Columns from the records of `annotations`.
+
+    Args:
+        kind: The file's format.
+        table: The annotations.
+        joints: Joint names of the file.
+        images: Frames of the file.
+        score_field: Name of the list of joint scores.
+        id_default: Annotation id where there is none; None = it must be there.
+        track_default: Track id where there is none; None = it must be there.
+        keypoints_required: False reads people without keypoints as people whose joints are all absent.
+
+    Raises:
+        JmposeError: A field is missing, of the wrong kind or length, not finite, or names an unknown image.
+    """
+    k = len(joints)
+    row_of = {image.id: row for row, image in enumerate(images)}
+    image_ids = table.integers("image_id")
+    for row, image_id in enumerate(image_ids):
+        if image_id not in row_of:
+            raise table.fault(row, "image_id", f"is {image_id}", hint="it must be the id of one of `images`")
+    triples = table.number_lists("keypoints", 3 * k, f"x, y, v of {k} joints", required=keypoints_required)
+    triples = np.nan_to_num(triples).reshape(len(table), k, 3)
+    scores = table.number_lists(score_field, k, f"one score for each of {k} joints", required=False)
+    boxes = (table.number_lists(name, 4, "x, y, width, height", required=False) for name in ("bbox", "bbox_head"))
+    body_boxes, head_boxes = map(xywh_to_xyxy, boxes)
+    image_row = np.array([row_of[i] for i in image_ids], np.int64)
+    absent = triples[:, :, 2] <= 0 if kind == "coco" else (triples == 0).all(2)
+    return PoseRecords(
+        path=table.path,
+        kind=kind,
+        joints=joints,
+        images=images,
+        image_row=image_row,
+        ids=np.array(table.integers("id", default=id_default), np.int64),
+        track_ids=np.array(table.integers("track_id", default=track_default), np.int64),
+        person_ids=np.array(table.integers("person_id", default=-1), np.int64),
+        xy=triples[:, :, :2],
+        visibility=triples[:, :, 2],
+        present=~absent,
+        scores=scores,
+        person_scores=table.numbers("score"),
+        boxes_xyxy_px=body_boxes,
+        head_boxes_xyxy_px=head_boxes,
+        areas=table.numbers("area"),
+        is_crowd=table.flags("iscrowd", default=False),
+        integer_coordinates=_integer_images(table, triples, image_row, len(images)),
+        notes=region_notes(images),
+    )
+
+
+def _integer_images(table: JsonTable, triples: Doubles, image_row: Ids, images: int) -> Bools:
+    """`[M]` images with people, all of whose keypoints are written as integers."""
+    whole = (triples == np.floor(triples)).all((1, 2))
+    for row in np.flatnonzero(whole).tolist():  # 3.0 is no integer there
+        whole[row] = not any(type(value) is float for value in table.records[row].get("keypoints") or ())
+    people = np.bincount(image_row, minlength=images)
+    return np.asarray((people > 0) & (np.bincount(image_row[whole], minlength=images) == people))
+
+
+def _unread_fields(tables: Sequence[tuple[JsonTable, frozenset[str]]]) -> tuple[str, ...]:
+    """Names of the fields beyond the known ones."""
+    found: set[str] = set()
+    for table, known in tables:
+        found.update(*table.records)
+        found -= known
+    return tuple(sorted(found))
