@@ -3,12 +3,14 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jmpose_cli.errors import JmposeError
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class _Section(BaseModel):
@@ -87,10 +89,18 @@ class InferConfig(_Section):
 
 
 def build_config(*, file: Path | None, assignments: Sequence[str], options: Mapping[str, Any]) -> InferConfig:
+    """Settings of `jmpose infer`; see `load_settings`."""
+    return load_settings(InferConfig, file=file, assignments=assignments, options=options)
+
+
+def load_settings(
+    model: type[Settings], *, file: Path | None, assignments: Sequence[str], options: Mapping[str, Any]
+) -> Settings:
     """Merge the sources of settings; later ones win.
 
     Args:
-        file: YAML file with the structure of `InferConfig`, or None.
+        model: What is built.
+        file: YAML file with its structure, or None.
         assignments: `a.b=c` strings, `c` read as YAML.
         options: Dotted key to value; None values were not given and are left out.
 
@@ -110,9 +120,9 @@ def build_config(*, file: Path | None, assignments: Sequence[str], options: Mapp
         if value is not None:
             _put(tree, key, value)
     try:
-        return InferConfig.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
-        raise _explain(error) from error
+        raise _explain(error, model) from error
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -146,11 +156,11 @@ def dotted_keys(model: type[BaseModel] = InferConfig, prefix: str = "") -> Itera
             yield prefix + name
 
 
-def _explain(error: ValidationError) -> JmposeError:
+def _explain(error: ValidationError, model: type[BaseModel]) -> JmposeError:
     """Turn pydantic's first complaint into one sentence with a hint."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, list(dotted_keys()), n=1, cutoff=0.3)
+        near = difflib.get_close_matches(key, list(dotted_keys(model)), n=1, cutoff=0.3)
         return JmposeError(f"unknown setting {key!r}", hint=f"did you mean {near[0]!r}?" if near else "see --help")
     return JmposeError(f"setting {key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")

@@ -4,7 +4,7 @@ Every random choice comes from the generator passed in, so a window is a functio
 with pixel centres at integers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -133,7 +133,7 @@ def make_window(
     offsets: Sequence[int],
     settings: Augmentation,
     height: int | None = None,
-    texture: Bytes | None = None,
+    texture: Callable[[], Bytes] | None = None,
 ) -> Window:
     """Build one window.
 
@@ -144,7 +144,7 @@ def make_window(
         offsets: Frames of the window relative to the key frame, with 0; a still image moves by one step a place.
         settings: How much is varied.
         height: Height of the crop when it is not the model's; the width keeps the model's aspect ratio.
-        texture: Picture that occluders are cut from; None takes the window's own.
+        texture: Gives a picture that occluders are cut from; None takes the window's own.
     """
     size = _crop_size(preprocess, height)
     key = list(offsets).index(0)
@@ -161,7 +161,7 @@ def make_window(
         direction = motion.shift if motion is not None else rng.normal(0, 1, 2)
         angle = float(np.arctan2(direction[1], direction[0]))
         hidden = labels.xy[key][labels.used(key)]
-        other = crops[key][::-1, ::-1] if texture is None else texture
+        other = crops[key][::-1, ::-1] if texture is None else texture()
         crops = degrade_window(rng, crops, times=times, direction=angle, joints_px=hidden, texture=other)
     exists = raw.exists.copy()
     if settings.missing and rng.random() < settings.missing:

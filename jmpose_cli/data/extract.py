@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import orjson
@@ -99,8 +100,8 @@ def _write_frames(video: Path, missing: set[int], paths: dict[int, Path], done: 
     done.write_text(str(seen))
 
 
-def _write_jpeg(path: Path, image_bgr: object) -> None:
-    _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])  # type: ignore[call-overload]
+def _write_jpeg(path: Path, image_bgr: Any) -> None:
+    _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     partial = path.with_suffix(".partial")
     with explain_os_errors(path):
         partial.write_bytes(data.tobytes())

@@ -12,7 +12,7 @@ from jmpose.config import Preprocess
 from jmpose_cli.data.augment import PLAIN, Augmentation, Window, make_window
 from jmpose_cli.data.samples import Choice, RawWindow, Source
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.structures import Ids
+from jmpose_cli.structures import Bytes, Ids
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,11 @@ class WindowSet(Dataset[tuple[Window, int]]):
         rng = np.random.default_rng((self._seed, draw.epoch, draw.place))
         choice = self._choose(rng)
         raw = self._read(draw.sample, choice)
-        texture = None
-        if self._settings.degrade:
-            texture = self._read(int(rng.integers(len(self))), choice).pictures[choice.key]
+
+        def texture() -> Bytes:
+            other = self._read(int(rng.integers(len(self))), choice)
+            return other.pictures[choice.key]
+
         window = make_window(
             rng,
             raw,

@@ -284,11 +284,11 @@ class CropWindows:
         exists: Bools = np.full(frames, self._scenes or self._moving)
         exists[choice.key] = True
         centre = (np.array([width, height]) - 1) / 2
-        half = self._box_height / 2
+        half = np.array([0.25, 0.5]) * self._box_height
         return RawWindow(
             pictures=pictures,
             exists=exists,
-            box_xyxy_px=np.array([*(centre - [half / 2, half]), *(centre + [half / 2, half])], np.float32),
+            box_xyxy_px=np.concatenate([centre - half, centre + half]).astype(np.float32),
             labels=labels,
             is_still=not self._scenes and self._moving,
             name=f"{self.name}, row {row}",

@@ -1,0 +1,167 @@
+"""Settings of `jmpose train`: a YAML file, then `--set a.b=c`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from jmpose.config import CONFIGS, ModelConfig
+from jmpose.errors import ConfigError
+from jmpose_cli.config import load_settings
+from jmpose_cli.errors import JmposeError
+
+CONFIG_FOLDER = Path(__file__).parents[1] / "configs"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceConfig(_Section):
+    """One source of annotated people."""
+
+    kind: Literal["posetrack", "coco", "videos", "crops"]
+    path: Path = Field(description="Data set root, COCO file, folder that `jmpose infer` wrote, or folder of crops.")
+    split: str = Field("train", description="Of a PoseTrack data set.")
+    videos: Path | None = Field(None, description="Folder of the videos; for kind `videos`.")
+    weight: float = Field(1.0, gt=0, description="2 shows every person twice an epoch, 0.5 half of them.")
+    box_height: float = Field(204.8, gt=0, description="Of the people in `crops`, pixels.")
+
+
+class ValidationConfig(SourceConfig):
+    """One set that is scored after every epoch."""
+
+    split: str = "val"
+    degrade: bool = Field(False, description="Spoil the windows, always in the same way.")
+    limit: int | None = Field(None, ge=1, description="Score only so many people, evenly chosen.")
+
+
+class DataConfig(_Section):
+    """What is learnt from and what is scored."""
+
+    train: tuple[SourceConfig, ...] = Field(min_length=1)
+    val: tuple[ValidationConfig, ...] = Field(min_length=1)
+    reach: int = Field(3, ge=0, description="Support frames are drawn from +-reach in training; 0: the model's own.")
+    workers: int = Field(2, ge=0, description="Loader processes.")
+    cache: Path = Field(Path("runs/cache"), description="Frames taken out of videos.")
+
+
+class AugmentConfig(_Section):
+    """How windows are varied; see `Augmentation`."""
+
+    rotation_deg: float = Field(45.0, ge=0, le=180)
+    scale: float = Field(0.35, ge=0, lt=1)
+    shift: float = Field(0.07, ge=0)
+    flip: float = Field(0.5, ge=0, le=1)
+    half_body: float = Field(0.3, ge=0, le=1)
+    half_body_joints: int = Field(8, ge=1)
+    colour: float = Field(1.0, ge=0, le=1)
+    degrade: float = Field(0.5, ge=0, le=1)
+    motion: float = Field(0.035, ge=0)
+    missing: float = Field(0.15, ge=0, le=1)
+
+
+class OptimConfig(_Section):
+    """How weights change."""
+
+    lr: float = Field(1e-3, gt=0)
+    backbone_lr: float = Field(0.0, ge=0, description="Rate of the backbone; 0 freezes it.")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="Rate of each backbone stage relative to the next one.")
+    weight_decay: float = Field(0.05, ge=0)
+    batch: int = Field(30, ge=1, description="Windows a step and device.")
+    accumulate: int = Field(1, ge=1, description="Batches added up before a step.")
+    epochs: int = Field(20, ge=1)
+    steps: int | None = Field(None, ge=1, description="Stop after so many steps, whatever `epochs` says.")
+    warmup_steps: int = Field(300, ge=0)
+    schedule: Literal["step", "cosine"] = "cosine"
+    milestones: tuple[int, ...] = Field((6, 12, 18), description="Epochs at which `step` divides the rate by ten.")
+    clip_norm: float = Field(5.0, gt=0, description="Largest norm of the gradient; the estimators' is clipped apart.")
+    ema: float = Field(0.998, ge=0, lt=1, description="Decay of the average of the weights, which is saved; 0: none.")
+    sizes: tuple[tuple[float, int], ...] = Field(
+        ((1.0, 0),), description="(share of the run, crop height) pairs: small crops first; 0 is the model's own."
+    )
+    initial_loss: bool = Field(True, description="Train the initial heatmaps too, when the backbone is trained.")
+
+
+class SaveConfig(_Section):
+    """What is kept, and how often."""
+
+    every_minutes: float = Field(5.0, gt=0)
+    keep: int = Field(2, ge=1, description="Checkpoints kept beside the best.")
+    half: bool = Field(True, description="Weights for `infer` in float16, half the size.")
+
+
+class TrainConfig(_Section):
+    """Everything that decides a training run."""
+
+    model: str | dict[str, Any] = Field("nano", description="A shipped configuration, or one written out.")
+    change: dict[str, Any] = Field({}, description="Settings of the model that differ, such as mutual_blocks: 3.")
+    init: Path | None = Field(None, description="Weights to start from (.safetensors).")
+    init_backbone: bool = Field(False, description="Take the backbone of `init` only.")
+    temporal: bool = Field(True, description="False trains the backbone alone, on single frames.")
+    seed: int = 0
+    precision: Literal["fp32", "bf16-mixed"] = "fp32"
+    compile: bool = False
+    deterministic: bool = Field(False, description="Bit-identical repetitions; slower on a GPU.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of torch; None: its own choice.")
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+    optim: OptimConfig = OptimConfig()
+    save: SaveConfig = SaveConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TrainConfig":
+        shares = [share for share, _ in self.optim.sizes]
+        if shares != sorted(shares) or shares[-1] != 1.0:
+            raise ValueError("optim.sizes must have ascending shares that end in 1.0")
+        if not self.temporal and not self.optim.backbone_lr:
+            raise ValueError("temporal = false with optim.backbone_lr = 0 leaves nothing to train")
+        return self
+
+    def build_model_config(self) -> ModelConfig:
+        """Give the model's configuration with the changes.
+
+        Raises:
+            JmposeError: An unknown configuration or an impossible change.
+        """
+        if isinstance(self.model, str):
+            if self.model not in CONFIGS:
+                raise JmposeError(f"model {self.model!r} is unknown", hint=f"known: {', '.join(CONFIGS)}")
+            values = CONFIGS[self.model].to_dict()
+        else:
+            values = self.model
+        try:
+            return ModelConfig.from_dict(_merged(values, self.change))
+        except ConfigError as error:
+            raise JmposeError(f"model: {error.message}", hint=error.hint) from error
+
+
+def _merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in change.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def load_train_config(name: str, assignments: Sequence[str]) -> TrainConfig:
+    """Read a configuration by the name of a shipped one, or from a file.
+
+    Raises:
+        JmposeError: No such configuration, an unknown key (the nearest is named) or a value out of range.
+    """
+    path = Path(name)
+    if not path.is_file():
+        shipped = shipped_configs()
+        if name not in shipped:
+            raise JmposeError(
+                f"{name}: neither a file nor a shipped configuration", hint=f"shipped: {', '.join(sorted(shipped))}"
+            )
+        path = shipped[name]
+    return load_settings(TrainConfig, file=path, assignments=assignments, options={})
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Configurations that come with the tool, by name."""
+    return {path.stem: path for path in CONFIG_FOLDER.glob("*.yaml")}
