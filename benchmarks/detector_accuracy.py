@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
-from jmpose_cli.jobs.weights import choose_detector
+from jmpose_cli.known_weights import choose_detector
 from jmpose_cli.people.detect import YoloDetector
 
 

@@ -17,7 +17,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from jmpose.keypoints import COCO17
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
-from jmpose_cli.jobs.weights import choose_model
+from jmpose_cli.known_weights import choose_model
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.structures import TrackedFrame

@@ -8,6 +8,7 @@ from jmpose_cli import __version__
 from jmpose_cli.commands.convert import convert
 from jmpose_cli.commands.evaluate import evaluate
 from jmpose_cli.commands.infer import infer
+from jmpose_cli.commands.train import train
 from jmpose_cli.errors import JmposeError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(infer)
 app.command("eval")(evaluate)
+app.command()(train)
 app.command()(convert)
 
 

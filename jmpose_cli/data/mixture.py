@@ -80,6 +80,7 @@ class WindowSet(Dataset[tuple[Window, int]]):
         settings: What is varied.
         reach: In training, support frames are drawn from this many frames before and after; 0 takes the model's
             own offsets.
+        support: False leaves the support frames out: windows of one frame.
         seed: Of all chance.
     """
 
@@ -90,10 +91,12 @@ class WindowSet(Dataset[tuple[Window, int]]):
         *,
         settings: Augmentation = PLAIN,
         reach: int = 0,
+        support: bool = True,
         seed: int = 0,
     ) -> None:
         self.sources = list(sources)
         self._preprocess, self._settings, self._reach, self._seed = preprocess, settings, reach, seed
+        self._support = support
         self._starts = np.concatenate([[0], np.cumsum([len(source) for source in self.sources])])
         if not self._starts[-1]:
             raise JmposeError(
@@ -140,6 +143,8 @@ class WindowSet(Dataset[tuple[Window, int]]):
     def _choose(self, rng: np.random.Generator) -> Choice:
         """The model's offsets, or in training random ones: as many on each side, all different."""
         offsets = self._preprocess.window_offsets
+        if not self._support:
+            return Choice((0,))
         if not self._reach:
             return Choice(offsets)
         key = self._preprocess.key_index
@@ -161,6 +166,10 @@ class Order:
     sizes: tuple[int, ...]
     weights: tuple[float, ...]
     seed: int
+
+    def __len__(self) -> int:
+        """Samples in an epoch."""
+        return sum(round(size * weight) for size, weight in zip(self.sizes, self.weights, strict=True))
 
     def epoch(self, number: int) -> Ids:
         """Give the samples of one epoch, shuffled."""

@@ -1,7 +1,8 @@
 """What a data source gives: the pictures around one annotated person, and what is known of the joints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -98,6 +99,9 @@ class Source(Protocol):
 
     def files(self) -> Sequence[str]:
         """Annotation files, for checksums."""
+
+    def pictures(self) -> Iterable[Path]:
+        """Picture files that windows are cut from."""
 
 
 def joint_columns(source: Sequence[str], target: KeypointSet, *, name: str) -> tuple[list[int], list[int]]:

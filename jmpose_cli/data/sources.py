@@ -1,6 +1,6 @@
 """Annotated people on disk: PoseTrack videos, COCO pictures, annotated videos of our own, ready-made crops."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -112,6 +112,10 @@ class FrameWindows:
         """The annotation file."""
         return [str(self._records.path)]
 
+    def pictures(self) -> Iterable[Path]:
+        """All frames."""
+        return self._pictures.values()
+
     def key_of(self, index: int) -> tuple[int, int]:
         """Image row and record row of a sample, for scoring."""
         row = int(self._people.rows[index])
@@ -190,6 +194,10 @@ class StillWindows:
         """The annotation file."""
         return [str(self.records.path)]
 
+    def pictures(self) -> Iterable[Path]:
+        """Pictures with usable people."""
+        return [self._images[self.key_of(index)[0]] for index in range(len(self))]
+
     def key_of(self, index: int) -> tuple[int, int]:
         """Image row and record row of a sample, for scoring."""
         row = int(self._people.rows[index])
@@ -232,7 +240,8 @@ class CropWindows:
     """
 
     def __init__(self, folder: Path, *, keypoints: KeypointSet, box_height: float, moving: bool) -> None:
-        self.name, self.notes, self._moving = folder.name, (), moving
+        self.name, self._moving = folder.name, moving
+        self.notes: tuple[str, ...] = ()
         self._box_height = box_height
         self._files = sorted(folder.glob("scene-*.npz")) or [folder / "labels.npz"]
         if not self._files[0].is_file():
@@ -264,16 +273,22 @@ class CropWindows:
         """The label files."""
         return [str(path) for path in self._files]
 
+    def pictures(self) -> Iterable[Path]:
+        """None: the pictures are in memory."""
+        return ()
+
     def read(self, index: int, choice: Choice) -> RawWindow:
         """Read one window; see `Source`."""
         row, frames = int(self._rows[index]), len(choice.offsets)
         if self._scenes:
-            if self._pictures.shape[1] != frames:
+            stored = self._pictures.shape[1]
+            if frames not in (1, stored):
                 raise JmposeError(
-                    f"{self.name}: windows of {self._pictures.shape[1]} pictures, the model takes {frames}",
+                    f"{self.name}: windows of {stored} pictures, the model takes {frames}",
                     hint="cut the windows again for this model",
                 )
-            pictures = list(self._pictures[row])
+            first = (stored - frames) // 2
+            pictures = list(self._pictures[row, first : first + frames])
             labels = Labels.unknown(frames, self._xy.shape[1])
             labels.xy[choice.key], labels.weight[choice.key] = self._xy[row], self._weight[row]
             labels.present[choice.key] = self._present[row]

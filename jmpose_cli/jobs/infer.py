@@ -17,7 +17,7 @@ from jmpose_cli.formats.base import PartialFile, explain_os_errors
 from jmpose_cli.formats.writers import FILE_NAMES
 from jmpose_cli.jobs.inputs import Clip, find_clips
 from jmpose_cli.jobs.report import Reporter
-from jmpose_cli.jobs.weights import Choice, choose_detector, choose_model
+from jmpose_cli.known_weights import Choice, choose_detector, choose_model
 
 if TYPE_CHECKING:
     from jmpose_cli.jobs.clip import ClipSummary, Tools

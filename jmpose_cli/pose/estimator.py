@@ -146,7 +146,11 @@ class PoseEstimator:
         return found
 
     def _frame_poses(self, windows: Windows, xy: Float, scores: Float) -> FramePoses:
-        counted = scores > COUNTED_SCORE
-        mean = (scores * counted).sum(1) / np.maximum(counted.sum(1), 1)
-        person_scores = (mean * windows.key.people.scores).astype(np.float32)
-        return FramePoses(windows.key.people, xy, scores, person_scores)
+        return FramePoses(windows.key.people, xy, scores, score_people(scores, windows.key.people.scores))
+
+
+def score_people(joint_scores: Float, box_scores: Float) -> Float:
+    """Score people `[N]` by the mean of their joints `[N, K]` above 0.2, times the score of their boxes `[N]`."""
+    counted = joint_scores > COUNTED_SCORE
+    mean = (joint_scores * counted).sum(1) / np.maximum(counted.sum(1), 1)
+    return np.asarray(mean * box_scores, np.float32)

@@ -1,6 +1,6 @@
 """Settings of `jmpose train`: a YAML file, then `--set a.b=c`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,9 @@ from jmpose.errors import ConfigError
 from jmpose_cli.config import load_settings
 from jmpose_cli.errors import JmposeError
 
-CONFIG_FOLDER = Path(__file__).parents[1] / "configs"
+_INSTALLED = Path(__file__).parents[1] / "configs"
+# A checkout has them beside the network; the wheel puts them into the package.
+CONFIG_FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "models" / "configs"
 
 
 class _Section(BaseModel):
@@ -19,27 +21,39 @@ class _Section(BaseModel):
 
 
 class SourceConfig(_Section):
-    """One source of annotated people."""
+    """One source of annotated people; paths are relative to `data.root`."""
 
     kind: Literal["posetrack", "coco", "videos", "crops"]
-    path: Path = Field(description="Data set root, COCO file, folder that `jmpose infer` wrote, or folder of crops.")
+    path: Path = Field(
+        Path(), description="Data set root, COCO file, folder that `jmpose infer` wrote, or folder of crops."
+    )
     split: str = Field("train", description="Of a PoseTrack data set.")
     videos: Path | None = Field(None, description="Folder of the videos; for kind `videos`.")
     weight: float = Field(1.0, gt=0, description="2 shows every person twice an epoch, 0.5 half of them.")
-    box_height: float = Field(204.8, gt=0, description="Of the people in `crops`, pixels.")
+    box_height: float = Field(204.8, gt=0, description="Of the people in `crops`, pixels of the pictures.")
 
 
 class ValidationConfig(SourceConfig):
-    """One set that is scored after every epoch."""
+    """One set that is scored after an epoch: PoseTrack AP of videos, OKS AP of COCO files."""
 
+    kind: Literal["posetrack", "coco", "videos"]
     split: str = "val"
-    degrade: bool = Field(False, description="Spoil the windows, always in the same way.")
-    limit: int | None = Field(None, ge=1, description="Score only so many people, evenly chosen.")
+    name: str = Field("", description="In tables; empty: made from the other settings.")
+    moving: bool = Field(False, description="Make up motion for still pictures; without, they have no neighbours.")
+    degrade: bool = Field(False, description="Spoil the windows, always in the same way; still pictures move too.")
+    max_videos: int | None = Field(None, ge=1, description="Score only so many videos, evenly chosen.")
+
+    @property
+    def label(self) -> str:
+        """Name in tables."""
+        spoilt = " degraded" if self.degrade else " moving" if self.moving else ""
+        return self.name or f"{self.path.stem or self.split}{spoilt}"
 
 
 class DataConfig(_Section):
     """What is learnt from and what is scored."""
 
+    root: Path = Field(Path(), description="Where relative paths of the sources start; `--data` sets it.")
     train: tuple[SourceConfig, ...] = Field(min_length=1)
     val: tuple[ValidationConfig, ...] = Field(min_length=1)
     reach: int = Field(3, ge=0, description="Support frames are drawn from +-reach in training; 0: the model's own.")
@@ -88,7 +102,8 @@ class SaveConfig(_Section):
     """What is kept, and how often."""
 
     every_minutes: float = Field(5.0, gt=0)
-    keep: int = Field(2, ge=1, description="Checkpoints kept beside the best.")
+    keep: int = Field(2, ge=1, description="Checkpoints kept; the best and the last weights are kept beside them.")
+    validate_every: int = Field(1, ge=1, description="Epochs between validations; the last epoch has one anyway.")
     half: bool = Field(True, description="Weights for `infer` in float16, half the size.")
 
 
@@ -97,12 +112,15 @@ class TrainConfig(_Section):
 
     model: str | dict[str, Any] = Field("nano", description="A shipped configuration, or one written out.")
     change: dict[str, Any] = Field({}, description="Settings of the model that differ, such as mutual_blocks: 3.")
-    init: Path | None = Field(None, description="Weights to start from (.safetensors).")
+    init: str | None = Field(None, description="Weights to start from: a shipped name or a .safetensors file.")
     init_backbone: bool = Field(False, description="Take the backbone of `init` only.")
     temporal: bool = Field(True, description="False trains the backbone alone, on single frames.")
     seed: int = 0
     precision: Literal["fp32", "bf16-mixed"] = "fp32"
-    compile: bool = False
+    compile: bool = Field(False, description="Run torch.compile on the network.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = Field(1, ge=1, description="On each node.")
+    nodes: int = Field(1, ge=1, description="Machines; started with torchrun.")
     deterministic: bool = Field(False, description="Bit-identical repetitions; slower on a GPU.")
     threads: int | None = Field(None, ge=1, description="CPU threads of torch; None: its own choice.")
     data: DataConfig
@@ -117,6 +135,10 @@ class TrainConfig(_Section):
             raise ValueError("optim.sizes must have ascending shares that end in 1.0")
         if not self.temporal and not self.optim.backbone_lr:
             raise ValueError("temporal = false with optim.backbone_lr = 0 leaves nothing to train")
+        if self.init is None and not self.optim.backbone_lr:
+            raise ValueError(
+                "optim.backbone_lr = 0 would freeze a backbone with random weights: give its weights with --init"
+            )
         return self
 
     def build_model_config(self) -> ModelConfig:
@@ -145,8 +167,13 @@ def _merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def load_train_config(name: str, assignments: Sequence[str]) -> TrainConfig:
+def load_train_config(name: str, assignments: Sequence[str], options: Mapping[str, Any]) -> TrainConfig:
     """Read a configuration by the name of a shipped one, or from a file.
+
+    Args:
+        name: A shipped configuration or a YAML file.
+        assignments: `a.b=c` strings.
+        options: Dotted key to value; None values were not given.
 
     Raises:
         JmposeError: No such configuration, an unknown key (the nearest is named) or a value out of range.
@@ -159,7 +186,7 @@ def load_train_config(name: str, assignments: Sequence[str]) -> TrainConfig:
                 f"{name}: neither a file nor a shipped configuration", hint=f"shipped: {', '.join(sorted(shipped))}"
             )
         path = shipped[name]
-    return load_settings(TrainConfig, file=path, assignments=assignments, options={})
+    return load_settings(TrainConfig, file=path, assignments=assignments, options=options)
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -96,6 +96,10 @@ class Preprocess:
         """(h, w) of a heatmap."""
         return self.input_height // STRIDE, self.input_width // STRIDE
 
+    def sigma_at(self, heatmap_height: int) -> float:
+        """Standard deviation of a target Gaussian for crops of another size: the same share of the crop."""
+        return self.heatmap_sigma * heatmap_height / self.heatmap_size[0]
+
 
 @dataclass(frozen=True)
 class BackboneSpec:

@@ -4,6 +4,7 @@ Letters: B windows, T frames, K joints, (h, w) heatmap.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,14 @@ from jmpose.information import InformationOrthogonality
 from jmpose.network import JMPoseOutput
 
 
-def heatmap_loss(heatmaps: Tensor, targets: Tensor, weights: Tensor, *, sigma: float) -> Tensor:
+def heatmap_loss(
+    heatmaps: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    sigma: float,
+    mean_over_devices: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+) -> Tensor:
     """Squared error to the targets over visible joints, in units of one target Gaussian's energy.
 
     It is the mean squared error times the constant h*w / (pi sigma^2), so that its size does not depend on
@@ -25,12 +33,14 @@ def heatmap_loss(heatmaps: Tensor, targets: Tensor, weights: Tensor, *, sigma: f
         targets: `[..., K, h, w]`.
         weights: `[..., K]` visibility weights; a joint with weight 0 is left out.
         sigma: Standard deviation of the target Gaussians, heatmap pixels.
+        mean_over_devices: When several devices hold a part of the batch each: averages a scalar over them. The mean
+            of their losses is then the loss of the whole batch, however the weights are spread.
 
     Returns:
         Scalar, 0 where no joint has weight.
     """
     error = (heatmaps.float() - targets).square().sum((-2, -1)) / (math.pi * sigma**2)
-    return (error * weights).sum() / weights.sum().clamp(min=1e-6)
+    return (error * weights).sum() / mean_over_devices(weights.sum()).clamp(min=1e-6)
 
 
 @dataclass(frozen=True)
@@ -57,11 +67,17 @@ class JMPoseLoss(nn.Module):
 
     Optimise `loss.parameters()` beside the model's, and clip the two gradients apart: the estimators' would drown
     the model's. They are of no use after training.
+
+    Args:
+        config: Of the model.
+        mean_over_devices: As in `heatmap_loss`. The information terms are estimated on each device by itself.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self, config: ModelConfig, *, mean_over_devices: Callable[[Tensor], Tensor] = torch.Tensor.detach
+    ) -> None:
         super().__init__()
-        self.sigma = config.preprocess.heatmap_sigma
+        self._preprocess, self._mean_over_devices = config.preprocess, mean_over_devices
         self.io_weight = config.io_weight
         kind, joints = config.io_estimator, len(config.preprocess.keypoints)
         blocks = config.mutual_blocks if kind else 0
@@ -87,13 +103,17 @@ class JMPoseLoss(nn.Module):
             initial_targets: `[B, T, K, h, w]` when the backbone is trained too; None leaves the term out.
             initial_weights: `[B, T, K]`, required with `initial_targets`.
         """
-        heatmap = heatmap_loss(output.heatmaps, targets, weights, sigma=self.sigma)
+        sigma = self._preprocess.sigma_at(targets.shape[-2])
+        mean = self._mean_over_devices
+        heatmap = heatmap_loss(output.heatmaps, targets, weights, sigma=sigma, mean_over_devices=mean)
         zero = heatmap.new_zeros(())
         initial, information, estimator = zero, zero, zero
         if initial_targets is not None:
             if initial_weights is None:
                 raise ValueError("initial_targets need initial_weights")
-            initial = heatmap_loss(output.initial, initial_targets, initial_weights, sigma=self.sigma)
+            initial = heatmap_loss(
+                output.initial, initial_targets, initial_weights, sigma=sigma, mean_over_devices=mean
+            )
         if self.information:
             parts = [
                 term(joint, motion, output.initial_key)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.jobs.weights import SHIPPED
+from jmpose_cli.known_weights import SHIPPED
 from tests.commands.test_infer import CLIP, command, infer
 from tests.conftest import ROOT
 from tests.video_assets import make_video

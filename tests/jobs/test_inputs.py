@@ -4,7 +4,7 @@ import pytest
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.inputs import find_clips
-from jmpose_cli.jobs.weights import choose_detector, choose_model
+from jmpose_cli.known_weights import choose_detector, choose_model
 
 
 def touch(path: Path) -> Path:

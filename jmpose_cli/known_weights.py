@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
 
-SHIPPED = Path(__file__).parents[1] / "weights"
+SHIPPED = Path(__file__).parent / "weights"
 YOLO_FAMILIES = ("yolo26", "yolo12", "yolo11", "yolov8")
 YOLO_SCALES_CPU = "nsmlx"  # smallest first: a large detector would take seconds a frame
 YOLO_SCALES_GPU = "mlxsn"
@@ -30,15 +30,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("JMPOSE_CACHE", Path.home() / ".cache" / "jmpose"))
 
 
-def choose_model(name: str) -> Choice:
-    """Resolve `--model`: `auto`, a shipped name or a `.safetensors` file.
+def choose_model(name: str, *, option: str = "--model") -> Choice:
+    """Resolve `--model`, or another option that names one: `auto`, a shipped name or a `.safetensors` file.
 
     Raises:
         JmposeError: The name is neither shipped nor a file.
     """
     if name == "auto":
         return Choice(SHIPPED / "nano.safetensors", "shipped; --model PATH takes a larger one")
-    return _named("--model", name, kind="pose model", suffixes=(".safetensors",))
+    return _named(option, name, kind="pose model", suffixes=(".safetensors",))
 
 
 def choose_detector(name: str, *, on_gpu: bool) -> Choice:

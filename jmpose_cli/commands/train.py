@@ -1,0 +1,58 @@
+"""`jmpose train`: options to one call."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="Name of a shipped configuration, or a YAML file; see --list.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="Run folder: weights, scores, checkpoints, TensorBoard.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Root of the data; paths in the configuration start there.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Weights to start from: a shipped name or a .safetensors file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read all data, take two steps and a validation step, then stop.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Devices on this machine.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting, such as optim.batch=16; may be repeated.")
+    ] = None,
+    list_configs: Annotated[bool, typer.Option("--list", help="List the shipped configurations.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")] = False,
+) -> None:
+    """Train or adapt a model on PoseTrack, COCO keypoints, or one's own corrected videos.
+
+    A run can be stopped at any moment and goes on with --resume as if nothing had happened. After each epoch the
+    temporal output is scored beside the initial (single-frame) heatmaps.
+
+    Example: jmpose train hrnet-w48-posetrack18 --data /data/posetrack18 --out runs/hrnet
+    """
+    from jmpose_cli.training.config import load_train_config, shipped_configs
+
+    if list_configs:
+        for name, path in sorted(shipped_configs().items()):
+            typer.echo(f"{name:<24} {path.read_text().splitlines()[0].lstrip('# ')}")
+        raise typer.Exit
+    if not config or (out is None and not check):
+        lacking = "CONFIG" if not config else "--out"
+        raise typer.BadParameter(f"{lacking} is missing; jmpose train CONFIG --out FOLDER")
+    options = {"data.root": data, "device": device, "devices": devices, "init": init}
+    settings = load_train_config(config, assignments or [], options)
+
+    from jmpose_cli.training import train as job
+    from jmpose_cli.training.display import Display
+
+    display = Display(quiet=quiet)
+    if check:
+        job.check(settings, out or Path(), display=display)
+    else:
+        assert out is not None
+        job.train(settings, out, resume=resume, display=display)

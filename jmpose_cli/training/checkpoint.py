@@ -1,0 +1,141 @@
+"""Checkpoints: everything that decides how a run goes on, written so that a kill or a full disk spoils none."""
+
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.base import PartialFile
+from jmpose_cli.training.config import TrainConfig
+
+FOLDER = "checkpoints"
+_PATTERN = "step-*.pt"
+
+
+@dataclass
+class Position:
+    """How far a run is.
+
+    Attributes:
+        epoch: Number of the epoch, from 0.
+        batch: Batches of one device that are done in it.
+        step: Optimiser steps that are done.
+        best: Best validation score so far; None before the first.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float | None = None
+
+
+class Checkpoints:
+    """The checkpoints of one run folder, the last few of which are kept.
+
+    Args:
+        folder: The run folder.
+        config: Settings of the run; a checkpoint of other ones is refused.
+        checksums: Of the annotation files, which must be the same too.
+        keep: How many are kept.
+    """
+
+    def __init__(self, folder: Path, config: TrainConfig, *, checksums: Mapping[str, str], keep: int) -> None:
+        self._folder, self._keep = folder / FOLDER, keep
+        self._settings = decisive_settings(config) | {f"sha256 of {name}": s for name, s in checksums.items()}
+
+    def files(self) -> list[Path]:
+        """Complete checkpoints, the newest last."""
+        return sorted(self._folder.glob(_PATTERN))
+
+    def save(self, position: Position, stateful: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, then remove the oldest ones.
+
+        Raises:
+            JmposeError: It cannot be written; the ones before are untouched.
+        """
+        state = {name: holder.state_dict() for name, holder in stateful.items()}
+        state |= {"position": asdict(position), "settings": self._settings, "random": _random_state()}
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # Two numbers: an epoch's end may be saved at the step of its last batch.
+        file = PartialFile(self._folder / f"step-{position.step:09d}-{position.epoch:05d}.pt")
+        try:
+            file.write(buffer.getvalue())
+            file.commit()
+        finally:
+            file.discard()
+        for old in self.files()[: -self._keep]:
+            old.unlink()
+        return file.path
+
+    def restore(self, stateful: Mapping[str, Any]) -> Position:
+        """Load the newest checkpoint; a run without one starts at the beginning.
+
+        Raises:
+            JmposeError: It is damaged or of other settings.
+        """
+        files = self.files()
+        if not files:
+            return Position()
+        path = files[-1]
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise JmposeError(
+                f"{path}: the checkpoint is damaged ({str(error).splitlines()[0]})",
+                hint="remove it; the run goes on from the one before",
+            ) from error
+        self._check_settings(path, state["settings"])
+        for name, holder in stateful.items():
+            holder.load_state_dict(state[name])
+        _set_random_state(state["random"])
+        return Position(**state["position"])
+
+    def _check_settings(self, path: Path, stored: dict[str, Any]) -> None:
+        differing = [key for key in {**stored, **self._settings} if stored.get(key) != self._settings.get(key)]
+        if differing:
+            listed = ", ".join(
+                f"{key} was {stored.get(key)!r}, is {self._settings.get(key)!r}" for key in differing[:3]
+            )
+            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+            raise JmposeError(
+                f"{path} is a checkpoint of another configuration: {listed}{more}",
+                hint="go on with the same settings, or start afresh in another --out",
+            )
+
+
+def decisive_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide the result, flat, as `section.key`; what only decides speed or upkeep is left out."""
+    upkeep: Any = {
+        "save": True,
+        "threads": True,
+        "device": True,
+        "compile": True,
+        "data": {"root", "workers", "cache"},
+    }
+    values = config.model_dump(mode="json", exclude=upkeep)
+    return dict(_flat(values))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return rows
+
+
+def _random_state() -> dict[str, Any]:
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": devices}
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

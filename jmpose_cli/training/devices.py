@@ -1,0 +1,85 @@
+"""BatchNorm over the windows of all devices.
+
+torch's own needs CUDA, and timm's conversion is built on it; this one works wherever `torch.distributed` does.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm whose training statistics are those of all devices' batches together.
+
+    Args:
+        plain: The module that it stands in for; parameters and buffers are taken over. timm's modules that also
+            apply an activation keep it.
+    """
+
+    def __init__(self, plain: nn.BatchNorm2d) -> None:
+        super().__init__(plain.num_features, plain.eps, plain.momentum, plain.affine, plain.track_running_stats)
+        self.weight, self.bias = plain.weight, plain.bias
+        self.running_mean, self.running_var = plain.running_mean, plain.running_var
+        self.num_batches_tracked = plain.num_batches_tracked
+        self.drop: nn.Module = getattr(plain, "drop", nn.Identity())
+        self.act: nn.Module = getattr(plain, "act", nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `[B, C, h, w]`."""
+        if not self.training:
+            return self._finish(super().forward(x))
+        numbers = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32)
+        sums = torch.cat([x.float().sum((0, 2, 3)), x.float().square().sum((0, 2, 3)), numbers])
+        total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
+        count = total[-1]
+        mean, square = (total[:-1] / count).chunk(2)
+        variance = square - mean.square()
+        self._remember(mean.detach(), (variance * count / (count - 1)).detach())
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        shift = self.bias - mean * scale
+        return self._finish((x.float() * scale[:, None, None] + shift[:, None, None]).to(x.dtype))
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics."""
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance, momentum)
+
+    def _finish(self, x: Tensor) -> Tensor:
+        result: Tensor = self.act(self.drop(x))
+        return result
+
+
+def sync_batch_norms(module: nn.Module) -> None:
+    """Replace every trained BatchNorm below `module`; the names in its state stay as they are."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            if child.weight is not None and child.weight.requires_grad:
+                setattr(module, name, SyncedBatchNorm2d(child))
+        else:
+            sync_batch_norms(child)
+
+
+def mean_over_devices(value: Tensor) -> Tensor:
+    """Average a scalar over all devices, without gradient; the value itself when there is one device."""
+    value = value.detach()
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    total = value.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def gather_objects(mine: Any) -> list[Any]:
+    """Collect one Python object of every process, in the order of their ranks."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [mine]
+    everyone: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everyone, mine)
+    return everyone

@@ -1,0 +1,198 @@
+"""Everything that a run needs, built and checked before the first step."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from jmpose.errors import WeightsError
+from jmpose.network import JMPose, build_model
+from jmpose.weights import load_model
+from jmpose_cli.data.mixture import Draw, EpochSampler
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.known_weights import choose_model
+from jmpose_cli.training.checkpoint import Checkpoints, Position
+from jmpose_cli.training.config import TrainConfig
+from jmpose_cli.training.devices import sync_batch_norms
+from jmpose_cli.training.optimise import build_optimizer, moving_average
+from jmpose_cli.training.sources import TrainingData, open_data
+from jmpose_cli.training.trainee import Trainee
+
+
+@dataclass
+class Run:
+    """A training run, ready to go on from `position`.
+
+    Attributes:
+        config: Its settings.
+        folder: Its folder.
+        fabric: Devices and precision.
+        data: What is learnt from and scored.
+        model: What is trained, on the device.
+        trainee: Model and loss.
+        step: `trainee` as the devices run it: wrapped, perhaps compiled.
+        optimizer: As the devices run it.
+        average: Moving average of `model`; what is validated and saved.
+        checkpoints: Of this run.
+        position: How far it is.
+    """
+
+    config: TrainConfig
+    folder: Path
+    fabric: Fabric
+    data: TrainingData
+    model: JMPose
+    trainee: Trainee
+    step: Any
+    optimizer: Any
+    average: AveragedModel
+    checkpoints: Checkpoints
+    position: Position
+
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the position."""
+        return {
+            "model": self.model,
+            "average": self.average,
+            "loss": self.trainee.loss,
+            "optimizer": self.optimizer,
+        }
+
+    @property
+    def whole_batch(self) -> int:
+        """Windows of all devices in one batch."""
+        return self.config.optim.batch * self.fabric.world_size
+
+    @property
+    def batches_an_epoch(self) -> int:
+        """Batches of one device in one epoch, a multiple of those that make a step."""
+        batches = len(self.data.order) // self.whole_batch
+        return batches - batches % self.config.optim.accumulate
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Optimiser steps of one epoch."""
+        return self.batches_an_epoch // self.config.optim.accumulate
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        whole = self.steps_an_epoch * self.config.optim.epochs
+        return min(whole, self.config.optim.steps or whole)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the last epoch is trained and validated."""
+        at_start = self.position.batch == 0
+        return at_start and (self.position.step >= self.total_steps or self.position.epoch >= self.config.optim.epochs)
+
+    @property
+    def is_last_epoch(self) -> bool:
+        """Whether no epoch follows the one whose steps were just taken."""
+        return self.position.step >= self.total_steps
+
+    def draws(self) -> list[list[Draw]]:
+        """What is left of this epoch, for this device."""
+        epoch, optim = self.position.epoch, self.config.optim
+        share = (epoch + 0.5) / optim.epochs
+        height = next(height for end, height in optim.sizes if share <= end)
+        sampler = EpochSampler(
+            self.data.order.epoch(epoch),
+            epoch=epoch,
+            batch=optim.batch,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+            first=self.position.batch,
+            height=height or self.model.config.preprocess.input_height,
+        )
+        steps_left = self.total_steps - self.position.step
+        return list(sampler)[: min(self.batches_an_epoch - self.position.batch, steps_left * optim.accumulate)]
+
+
+def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
+    """Build a run, or with `resume` take it up where its newest checkpoint left it.
+
+    Raises:
+        JmposeError: Data, weights, device or checkpoint are not as asked for.
+    """
+    fabric = _launch(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    torch.manual_seed(config.seed)
+    model = _model(config)
+    data = open_data(config, model.config.preprocess)
+    model.to(fabric.device)
+    model.backbone.to(memory_format=torch.channels_last)
+    if config.temporal and not config.optim.backbone_lr:
+        model.freeze_backbone()
+    average = moving_average(model, config.optim.ema)
+    if fabric.world_size > 1:
+        sync_batch_norms(model)
+    trains_backbone = config.optim.backbone_lr > 0
+    trainee = Trainee(model, temporal=config.temporal, initial_loss=trains_backbone and config.optim.initial_loss)
+    trainee.to(fabric.device)
+    checkpoints = Checkpoints(folder, config, checksums=data.checksums, keep=config.save.keep)
+    network: nn.Module = torch.compile(trainee) if config.compile else trainee  # type: ignore[assignment]
+    step, optimizer = fabric.setup(network, build_optimizer(trainee, config.optim))
+    run = Run(config, folder, fabric, data, model, trainee, step, optimizer, average, checkpoints, Position())
+    if not run.total_steps:
+        raise JmposeError(
+            f"{len(data.order)} people an epoch do not fill a step of {run.whole_batch * config.optim.accumulate}",
+            hint="lower optim.batch or optim.accumulate, or raise the weight of a source",
+        )
+    if resume:
+        run.position = checkpoints.restore(run.stateful)
+    return run
+
+
+def _launch(config: TrainConfig) -> Fabric:
+    accelerator = config.device
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise JmposeError("device: cuda: torch sees no CUDA device here", hint="use --set device=cpu")
+    if accelerator == "cuda" and config.devices > torch.cuda.device_count():
+        raise JmposeError(f"devices = {config.devices}: torch sees {torch.cuda.device_count()} CUDA devices here")
+    strategy: Any = "auto"
+    if config.devices * config.nodes > 1:
+        # Parameters without gradient in some steps do not occur, so nothing has to look for them.
+        strategy = DDPStrategy(find_unused_parameters=False)
+    precision: Any = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}[config.precision]
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy=strategy,
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _model(config: TrainConfig) -> JMPose:
+    """Build the network, with the weights that it starts from."""
+    model = build_model(config.build_model_config())
+    if config.init is None:
+        return model
+    try:
+        start = load_model(choose_model(config.init, option="--init").path)
+    except WeightsError as error:
+        raise JmposeError(f"init: {error.message}", hint=error.hint) from error
+    given, wanted = (start.backbone, model.backbone) if config.init_backbone else (start, model)
+    shapes = {name: value.shape for name, value in wanted.state_dict().items()}
+    differing = [n for n, value in given.state_dict().items() if shapes.get(n) != value.shape]
+    if differing or len(shapes) != len(given.state_dict()):
+        raise JmposeError(
+            f"init: {config.init} does not fit the model ({', '.join(differing[:3]) or 'parts are missing'})",
+            hint="init_backbone: true takes its backbone only; a backbone needs the same name and joints",
+        )
+    wanted.load_state_dict(given.state_dict())
+    return model

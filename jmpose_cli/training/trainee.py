@@ -1,0 +1,71 @@
+"""What is optimised: a batch in, loss terms out."""
+
+import torch
+from torch import Tensor, nn
+
+from jmpose.losses import JMPoseLoss, heatmap_loss
+from jmpose.network import JMPose
+from jmpose.sampling import normalise
+from jmpose.targets import gaussian_targets
+from jmpose_cli.training.devices import mean_over_devices
+
+
+def network_input(crops: Tensor, model: JMPose) -> Tensor:
+    """Turn crops `[B, T, H, W, 3]` uint8 into windows `[B, T, 3, H, W]`, normalised, channels last."""
+    flat = crops.flatten(0, 1).permute(0, 3, 1, 2).float()
+    inputs = normalise(flat, model.config.preprocess).contiguous(memory_format=torch.channels_last)
+    return inputs.view(*crops.shape[:2], *inputs.shape[1:])
+
+
+class Trainee(nn.Module):
+    """Model and loss in one module, so that devices exchange the gradients of both at once.
+
+    Args:
+        model: What is trained.
+        temporal: False trains the backbone alone, on windows of one frame.
+        initial_loss: Whether the initial heatmaps have a loss too; meant for a backbone that is trained.
+    """
+
+    def __init__(self, model: JMPose, *, temporal: bool, initial_loss: bool) -> None:
+        super().__init__()
+        self._temporal, self._initial_loss = temporal, initial_loss
+        # Parameters that get no gradient must not be in a module that devices synchronise.
+        self.trained: nn.Module = model if temporal else model.backbone
+        self.loss = JMPoseLoss(model.config, mean_over_devices=mean_over_devices) if temporal else nn.Module()
+        self._preprocess = model.config.preprocess
+        object.__setattr__(self, "_model", model)  # not a submodule: `trained` is
+
+    @property
+    def model(self) -> JMPose:
+        """The whole model, with what is not trained."""
+        model: JMPose = self.__dict__["_model"]
+        return model
+
+    def forward(self, crops: Tensor, exists: Tensor, xy: Tensor, weight: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Compute the loss terms of a batch; see `Batch` for the arguments.
+
+        Returns:
+            Scalars: `total`, what to minimise, and its parts; `initial_key` is the loss of the key frames' initial
+            heatmaps, for comparison with `heatmap`.
+        """
+        height, width = crops.shape[2] // 4, crops.shape[3] // 4
+        sigma = self._preprocess.sigma_at(height)
+        targets = gaussian_targets(xy, present, heatmap_size=(height, width), sigma=sigma)  # [B, T, K, h, w]
+        if not self._temporal:
+            heatmaps = self.model.backbone(network_input(crops, self.model)[:, 0])[1]
+            loss = heatmap_loss(heatmaps, targets[:, 0], weight[:, 0], sigma=sigma, mean_over_devices=mean_over_devices)
+            return {"total": loss, "initial_key": loss.detach()}
+        key = self._preprocess.key_index
+        output = self.model(network_input(crops, self.model), exists)
+        terms = self.loss(
+            output,
+            targets[:, key],
+            weight[:, key],
+            initial_targets=targets if self._initial_loss else None,
+            initial_weights=weight if self._initial_loss else None,
+        )
+        with torch.no_grad():
+            before = heatmap_loss(
+                output.initial_key, targets[:, key], weight[:, key], sigma=sigma, mean_over_devices=mean_over_devices
+            )
+        return {**vars(terms), "initial_key": before}
