@@ -66,11 +66,13 @@ def recognise(path: Path, data: Any) -> FormatKind:
         return "posetrack21"
     names = [category.get("keypoints") for category in _objects(data.get("categories"))]
     joints = {joint for listed in names if isinstance(listed, list) for joint in listed if isinstance(joint, str)}
+    if joints >= set(COCO17.joints):  # PoseTrack has no eyes
+        return "coco"
     if joints & _POSETRACK_ONLY:
         return "posetrack18"
     # With PoseTrack's fields and joints that are nobody's, the joints are misspelt.
     is_video = any("vid_id" in image for image in _objects(data["images"])[:1])
-    return "posetrack18" if is_video and not joints >= set(COCO17.joints) else "coco"
+    return "posetrack18" if is_video else "coco"
 
 
 def _objects(value: Any) -> list[Record]:

@@ -103,6 +103,7 @@ class SaveConfig(_Section):
 
     every_minutes: float = Field(5.0, gt=0)
     keep: int = Field(2, ge=1, description="Checkpoints kept; the best and the last weights are kept beside them.")
+    best_by: Literal["ap", "pck"] = Field("ap", description="What the best weights are best in, mean of all sets.")
     validate_every: int = Field(1, ge=1, description="Epochs between validations; the last epoch has one anyway.")
     half: bool = Field(True, description="Weights for `infer` in float16, half the size.")
 

@@ -8,7 +8,22 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+
+class _SumOverDevices(torch.autograd.Function):
+    """Sum of a tensor over all devices; what each device's loss says of the sum is summed on the way back."""
+
+    @staticmethod
+    def forward(_: Any, mine: Tensor) -> Tensor:
+        total = mine.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -31,16 +46,18 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         """Normalise `[B, C, h, w]`."""
         if not self.training:
             return self._finish(super().forward(x))
-        numbers = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32)
-        sums = torch.cat([x.float().sum((0, 2, 3)), x.float().square().sum((0, 2, 3)), numbers])
-        total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
-        count = total[-1]
-        mean, square = (total[:-1] / count).chunk(2)
-        variance = square - mean.square()
-        self._remember(mean.detach(), (variance * count / (count - 1)).detach())
+        wide = x.float()
+        sums = torch.cat([wide.sum((0, 2, 3)), wide.new_tensor([x.numel() / x.shape[1]])])
+        total: Tensor = _SumOverDevices.apply(sums)
+        count = total[-1].detach()
+        mean = total[:-1] / count
+        # In two passes: the difference of the mean square and the squared mean would lose digits.
+        centred = wide - mean[:, None, None]
+        squares: Tensor = _SumOverDevices.apply(centred.square().sum((0, 2, 3)))
+        variance = squares / count
+        self._remember(mean.detach(), (squares / (count - 1)).detach())
         scale = torch.rsqrt(variance + self.eps) * self.weight
-        shift = self.bias - mean * scale
-        return self._finish((x.float() * scale[:, None, None] + shift[:, None, None]).to(x.dtype))
+        return self._finish((centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype))
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics."""

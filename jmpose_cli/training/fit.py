@@ -20,7 +20,7 @@ from jmpose_cli.training.loader import batches
 from jmpose_cli.training.optimise import clip_gradients, rate_share, set_rate
 from jmpose_cli.training.prepare import Run
 from jmpose_cli.training.report import StepReport
-from jmpose_cli.training.validate import Located, Score, ValidationSet, locate, score_set
+from jmpose_cli.training.validate import PCK, Located, Score, ValidationSet, locate, score_set
 
 BEST, LAST, SCORES = "best.safetensors", "last.safetensors", "validation.jsonl"
 
@@ -126,7 +126,7 @@ def _not_finite(run: Run, losses: Mapping[str, float], seen: Sequence[Tensor]) -
 def validate(run: Run, display: Display, board: Board, *, max_batches: int | None = None) -> list[Score]:
     """Score the moving average on every validation set; all devices take part."""
     model: JMPose = run.average.module  # type: ignore[assignment]
-    scores = []
+    scores: list[Score] = []
     for chosen in run.data.validation:
         draws = _validation_draws(run, chosen)[:max_batches]
         loaded = batches(chosen.windows, draws, workers=run.config.data.workers, pin=False)
@@ -139,7 +139,7 @@ def validate(run: Run, display: Display, board: Board, *, max_batches: int | Non
                     board.pictures(run.position.step, chosen.label, batch, final, initial)
                 progress.advance()
         everyone = [part for one in gather_objects(parts) for part in one]
-        scores.append(score_set(chosen, everyone, model.config.preprocess.keypoints.joints))
+        scores += score_set(chosen, everyone, model.config.preprocess.keypoints.joints)
     display.scores(run.position.epoch, scores)
     board.scores(run.position.step, scores)
     return scores
@@ -154,7 +154,8 @@ def _validation_draws(run: Run, chosen: ValidationSet) -> list[list[Draw]]:
 
 def _keep(run: Run, scores: Sequence[Score], display: Display) -> None:
     """Note the scores, and keep the weights when they are the best so far."""
-    figures = [score.final if run.config.temporal else score.initial for score in scores]
+    counted = [score for score in scores if (score.metric == PCK) == (run.config.save.best_by == "pck")]
+    figures = [score.final if run.config.temporal else score.initial for score in counted]
     known = [figure for figure in figures if figure is not None]
     mean = sum(known) / len(known) if known else None
     if run.fabric.is_global_zero:

@@ -70,7 +70,9 @@ def clip_gradients(trainee: Trainee, largest: float) -> Tensor:
     Returns:
         Norm of the model's gradients before.
     """
-    nn.utils.clip_grad_norm_(trainee.loss.parameters(), largest)
+    helpers = list(trainee.loss.parameters())
+    if helpers:
+        nn.utils.clip_grad_norm_(helpers, largest)
     return nn.utils.clip_grad_norm_(trainee.trained.parameters(), largest)
 
 

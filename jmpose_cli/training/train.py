@@ -118,7 +118,7 @@ def _introduce(run: Run, display: Display) -> None:
             "model": f"{run.model.config.name}, {trained:,} of {every:,} parameters are trained",
             "device": devices,
             "training": f"{len(data.train)} people in {len(data.train.sources)} sources, {len(data.order)} an epoch",
-            "validation": ", ".join(f"{v.label} ({len(v.windows)} people, {v.metric})" for v in data.validation),
+            "validation": ", ".join(f"{v.label} ({len(v.windows)} people, {v.ap_name})" for v in data.validation),
             "steps": f"{run.total_steps} of {run.whole_batch * config.optim.accumulate} windows, "
             f"{config.optim.epochs} epochs",
         }

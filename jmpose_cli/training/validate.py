@@ -13,15 +13,17 @@ from jmpose.network import JMPose
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose_cli.data.mixture import Batch, WindowSet
 from jmpose_cli.data.samples import Source
-from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.formats.records import Doubles, PoseRecords
 from jmpose_cli.metrics.coco import evaluate_oks
 from jmpose_cli.metrics.posetrack import evaluate_posetrack, pair_inputs
 from jmpose_cli.metrics.rules import PoseTrackProtocol
 from jmpose_cli.pose.estimator import score_people
-from jmpose_cli.structures import Float, Ids
+from jmpose_cli.structures import Bools, Float, Ids
 from jmpose_cli.training.trainee import network_input
 
 OUTPUTS = ("final", "initial")
+PCK_SHARE = 0.1
+PCK = f"PCK@{PCK_SHARE}"
 
 
 class ScoredSource(Source, Protocol):
@@ -33,6 +35,9 @@ class ScoredSource(Source, Protocol):
 
     def key_of(self, index: int) -> tuple[int, int]:
         """Image row and record row of a sample."""
+
+    def joints_of(self, index: int) -> tuple[Doubles, Bools, Doubles]:
+        """Joints `[K, 2]` in image pixels, which of them are known `[K]`, and the box's corners `[4]`."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,14 @@ class ValidationSet:
     protocol: PoseTrackProtocol | None
 
     @property
-    def metric(self) -> str:
-        """Name of what is measured."""
+    def ap_name(self) -> str:
+        """Name of the average precision."""
         return "OKS AP" if self.protocol is None else f"{self.protocol} AP"
 
 
 @dataclass(frozen=True)
 class Score:
-    """Figures of one set, per cent; None where nothing is annotated.
+    """One figure of one set, per cent; None where nothing is annotated.
 
     Attributes:
         label: The set.
@@ -103,14 +108,28 @@ def locate(model: JMPose, batch: Batch) -> tuple[Located, Tensor, Tensor]:
     return located, output.heatmaps, output.initial_key
 
 
-def score_set(chosen: ValidationSet, parts: Sequence[Located], joints: tuple[str, ...]) -> Score:
-    """Score what was located; samples that are missing count as people who were not found."""
+def score_set(chosen: ValidationSet, parts: Sequence[Located], joints: tuple[str, ...]) -> list[Score]:
+    """Score what was located: AP, for which missing samples are people who were not found, then PCK of the others."""
     samples = np.concatenate([part.samples for part in parts])
     xy = np.concatenate([part.xy for part in parts], 1)
     scores = np.concatenate([part.scores for part in parts], 1)
     order = np.argsort(samples)
-    figures = [_average_precision(chosen, samples[order], xy[o][order], scores[o][order], joints) for o in (0, 1)]
-    return Score(chosen.label, chosen.metric, *figures)
+    outputs = range(len(OUTPUTS))
+    ap = [_average_precision(chosen, samples[order], xy[o][order], scores[o][order], joints) for o in outputs]
+    right = [_correct_share(chosen, samples[order], xy[o][order]) for o in outputs]
+    return [Score(chosen.label, chosen.ap_name, *ap), Score(chosen.label, PCK, *right)]
+
+
+def _correct_share(chosen: ValidationSet, samples: Ids, xy: Float) -> float | None:
+    """Share of the known joints within 0.1 times the square root of the box's area: finer than AP for weak models."""
+    right = total = 0
+    for sample, found in zip(samples, xy, strict=True):
+        number, index = chosen.windows.source_of(int(sample))
+        truth, known, box = chosen.sources[number].joints_of(index)
+        limit = PCK_SHARE * np.sqrt(np.prod(box[2:] - box[:2]))
+        right += int((np.linalg.norm(found - truth, axis=1) < limit)[known].sum())
+        total += int(known.sum())
+    return 100 * right / total if total else None
 
 
 def _average_precision(

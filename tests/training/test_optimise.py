@@ -1,0 +1,99 @@
+"""Rates, groups, clipping, the moving average."""
+
+import copy
+
+import pytest
+import torch
+
+from jmpose.config import CONFIGS
+from jmpose.network import build_model
+from jmpose_cli.training.config import OptimConfig
+from jmpose_cli.training.optimise import build_optimizer, clip_gradients, moving_average, rate_share, set_rate
+from jmpose_cli.training.trainee import Trainee
+
+
+@pytest.fixture(scope="module")
+def trainee():
+    return Trainee(build_model(CONFIGS["nano"]), temporal=True, initial_loss=True)
+
+
+def share(step, **settings):
+    return rate_share(step, OptimConfig(**settings), steps_an_epoch=10, total_steps=200)
+
+
+class TestSchedule:
+    def test_warm_up(self):
+        assert [share(step, warmup_steps=4, schedule="step") for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+
+    def test_steps_at_the_papers_epochs(self):
+        rates = [share(10 * epoch, warmup_steps=0, schedule="step") for epoch in (0, 5, 6, 11, 12, 17, 18, 19)]
+        assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+    def test_cosine_from_all_to_a_hundredth(self):
+        assert share(0, warmup_steps=0) == 1
+        assert share(100, warmup_steps=0) == pytest.approx(0.505)
+        assert share(200, warmup_steps=0) == pytest.approx(0.01)
+
+    def test_groups_keep_their_ratio(self, trainee):
+        optimizer = build_optimizer(trainee, OptimConfig(lr=1e-3, backbone_lr=1e-4))
+        set_rate(optimizer, 0.5)
+        assert {round(group["lr"], 9) for group in optimizer.param_groups} == {5e-4, 5e-5}
+
+
+class TestGroups:
+    def test_every_trained_parameter_once(self, trainee):
+        optimizer = build_optimizer(trainee, OptimConfig(backbone_lr=1e-4, layer_decay=0.5))
+        listed = [id(p) for group in optimizer.param_groups for p in group["params"]]
+        assert sorted(listed) == sorted(id(p) for p in trainee.parameters())
+
+    def test_only_matrices_decay(self, trainee):
+        for group in build_optimizer(trainee, OptimConfig(backbone_lr=1e-4)).param_groups:
+            assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+
+    def test_deeper_layers_are_slower(self, trainee):
+        optimizer = build_optimizer(trainee, OptimConfig(lr=1.0, backbone_lr=0.1, layer_decay=0.5))
+        rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        names = dict(trainee.model.named_parameters())
+        assert rate[id(names["backbone.heatmap_head.weight"])] == 0.1
+        stem = rate[id(names["backbone.body.conv_stem.weight"])]
+        last = rate[id(next(p for name, p in reversed(names.items()) if name.startswith("backbone.body.")))]
+        assert stem < last == pytest.approx(0.05)
+        assert rate[id(names["head.scale"])] == 1.0
+
+    def test_frozen_parameters_are_left_out(self):
+        model = build_model(CONFIGS["nano"])
+        model.freeze_backbone()
+        optimizer = build_optimizer(Trainee(model, temporal=True, initial_loss=False), OptimConfig())
+        frozen = {id(p) for p in model.backbone.parameters()}
+        assert not frozen & {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def test_model_and_estimators_are_clipped_apart(trainee):
+    for parameter in trainee.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    next(trainee.model.head.parameters()).grad += 1e-3
+    next(trainee.loss.parameters()).grad += 1e3
+    before = next(trainee.model.head.parameters()).grad.clone()
+    norm = clip_gradients(trainee, 5.0)
+    assert norm == pytest.approx(float(before.norm()))
+    assert torch.equal(next(trainee.model.head.parameters()).grad, before)  # the estimators' gradients are not its own
+    assert float(next(trainee.loss.parameters()).grad.norm()) == pytest.approx(5.0, rel=1e-3)
+
+
+def test_moving_average_lags_and_counts():
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.BatchNorm1d(1))
+    model[0].weight.data.fill_(0.0)
+    average = moving_average(model, 0.9)
+    values = []
+    for step in range(1, 40):
+        model[0].weight.data.fill_(1.0)
+        model[1].num_batches_tracked.fill_(step)
+        average.update_parameters(model)
+        values.append(float(average.module[0].weight))
+    assert values[0] == 1.0  # the first update takes the weights as they are
+    model[0].weight.data.fill_(0.0)
+    young = copy.deepcopy(average)
+    average.update_parameters(model)
+    assert float(average.module[0].weight) == pytest.approx(40 / 49)  # (1 + n) / (10 + n) after 39 updates
+    assert int(young.module[1].num_batches_tracked) == 39
+    assert not average.module.training

@@ -1,0 +1,282 @@
+"""`jmpose train` as a user meets it: what it writes, and what it says to bad input."""
+
+import errno
+import json
+import math
+import shutil
+
+import pytest
+import torch
+import yaml
+from conftest import VIDEO
+from typer.testing import CliRunner
+
+from jmpose.weights import load_model
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.main import app
+from jmpose_cli.training import checkpoint, fit
+from jmpose_cli.training.config import TrainConfig, load_train_config, shipped_configs
+
+
+def train(*arguments):
+    """Run in this process; give what it printed, and a JmposeError as it is."""
+    result = CliRunner().invoke(app, ["train", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def write(settings, tmp_path):
+    """Write the tiny settings with changes; gives the file."""
+
+    def to_file(*assignments):
+        path = tmp_path / "given.yaml"
+        path.write_text(yaml.safe_dump(settings(*assignments).model_dump(mode="json")))
+        return path
+
+    return to_file
+
+
+@pytest.fixture
+def copied(posetrack, tmp_path):
+    """A copy of the data set that a test may spoil."""
+    return shutil.copytree(posetrack, tmp_path / "copied")
+
+
+class TestRun:
+    def test_run_folder(self, write, tmp_path, posetrack):
+        out = tmp_path / "run"
+        said = train(write("optim.epochs=3", "save.validate_every=2"), "--out", out).stderr
+        assert "82 people" in said
+        assert "posetrack18 AP" in said
+        model = load_model(out / "best.safetensors")
+        assert model.config.mutual_blocks == 1
+        assert load_model(out / "last.safetensors").config == model.config
+        resolved = TrainConfig.model_validate(yaml.safe_load((out / "config.yaml").read_text()))
+        assert resolved.optim.epochs == 3
+        about = json.loads((out / "run.json").read_text())
+        assert about["seed"] == 0
+        assert about["versions"]["torch"] == torch.__version__.split("+")[0]
+        assert list(about["data_sha256"]) == [
+            str(posetrack / "annotations" / split / f"{VIDEO}.json") for split in ("train", "val")
+        ]
+        assert all(len(checksum) == 64 for checksum in about["data_sha256"].values())
+        epochs = [json.loads(line)["epoch"] for line in (out / "validation.jsonl").read_text().splitlines()]
+        assert epochs == [1, 2]  # every second one, and the last
+        assert len(list((out / "checkpoints").iterdir())) == resolved.save.keep
+        assert list((out / "tensorboard").iterdir())
+
+    def test_board(self, write, tmp_path):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        out = tmp_path / "run"
+        train(write("optim.epochs=1"), "--out", out, "-q")
+        events = EventAccumulator(str(out / "tensorboard"))
+        events.Reload()
+        assert {"loss/heatmap", "loss/initial_key", "rate", "posetrack18 AP, val/temporal"} <= set(
+            events.Tags()["scalars"]
+        )
+        assert [event.step for event in events.Scalars("loss/total")] == [10, 20]
+        picture = events.Images("val/0")[0]
+        assert (picture.height, picture.width) == (64, 5 * 64)  # three frames, two heatmaps
+
+    def test_frozen_backbone_is_untouched(self, write, tmp_path):
+        start = load_model(shipped_weights("nano"))
+        config = write("init=nano", "init_backbone=true", "optim.backbone_lr=0", "optim.epochs=1", "save.half=false")
+        train(config, "--out", tmp_path / "run", "-q")
+        trained = load_model(tmp_path / "run/last.safetensors")
+        before = start.backbone.state_dict()
+        assert all(torch.equal(before[name], value) for name, value in trained.backbone.state_dict().items())
+        assert float(trained.head.scale.detach().abs().max()) > 0
+
+    def test_backbone_alone(self, write, tmp_path):
+        config = write("temporal=false", "optim.sizes=[[0.5, 32], [1.0, 0]]", "save.half=false")
+        train(config, "--out", tmp_path / "run", "-q")
+        scores = json.loads((tmp_path / "run/validation.jsonl").read_text().splitlines()[-1])["scores"]
+        assert all(score["final"] == score["initial"] for score in scores)
+
+    def test_check_keeps_nothing(self, write, tmp_path):
+        out = tmp_path / "run"
+        said = train(write(), "--out", out, "--check").stderr
+        assert "all 12 pictures can be read" in said
+        assert "s a step" in said
+        assert "GB peak" in said
+        assert not out.exists()
+
+    def test_finished_run_stays_finished(self, write, tmp_path):
+        out, config = tmp_path / "run", write("optim.epochs=1")
+        train(config, "--out", out, "-q")
+        before = (out / "last.safetensors").read_bytes()
+        train(config, "--out", out, "--resume", "-q")
+        assert (out / "last.safetensors").read_bytes() == before
+        assert len((out / "validation.jsonl").read_text().splitlines()) == 1
+
+    def test_list(self):
+        said = train("--list").stdout
+        assert all(name in said for name in ("nano", "hrnet-w48-posetrack17", "hrnet-w48-posetrack18"))
+
+
+def shipped_weights(name):
+    from jmpose_cli.known_weights import choose_model
+
+    return choose_model(name).path
+
+
+class TestSettings:
+    @pytest.mark.parametrize("name", sorted(shipped_configs()))
+    def test_shipped_configuration_is_valid(self, name):
+        config = load_train_config(name, [], {"init": "nano"})
+        assert config.build_model_config().name in {"nano", "hrnet-w48"}
+
+    def test_paper_schedule(self):
+        for year in (17, 18, 21):
+            config = load_train_config(f"hrnet-w48-posetrack{year}", [], {"init": "nano"})
+            assert (config.optim.lr, config.optim.batch, config.optim.epochs) == (1e-3, 30, 20)
+            assert (config.optim.schedule, config.optim.milestones) == ("step", (6, 12, 18))
+            assert config.optim.backbone_lr == 0
+            assert config.data.reach == 3
+            preprocess = config.build_model_config().preprocess
+            assert (preprocess.input_height, preprocess.input_width) == (384, 288)
+            assert preprocess.keypoint_set == "posetrack18"
+
+    @pytest.mark.parametrize(
+        ("assignment", "said"),
+        [
+            ("optim.lrr=1", "unknown setting 'optim.lrr'"),
+            ("optim.batch=0", "optim.batch = 0"),
+            ("model=mano", "model 'mano' is unknown"),
+            ("change.chanels=3", "unknown setting chanels; the nearest is channels"),
+            ("optim.sizes=[[0.5, 64]]", "ascending shares that end in 1.0"),
+            ("optim.backbone_lr=0", "would freeze a backbone with random weights"),
+            ("init=nowhere.safetensors", "--init nowhere.safetensors: is neither a shipped name nor a file"),
+            ("init=nano", "init: nano does not fit the model"),
+            ("data.train=[]", "data.train"),
+        ],
+    )
+    def test_bad_setting(self, write, tmp_path, assignment, said):
+        with pytest.raises(JmposeError, match=said.replace("[", r"\[").replace("(", r"\(")):
+            train(write(), "--set", assignment, "--out", tmp_path / "run")
+        assert not (tmp_path / "run" / "checkpoints").exists()
+
+    def test_nearest_setting_is_named(self, write, tmp_path):
+        with pytest.raises(JmposeError) as caught:
+            train(write(), "--set", "optim.lrr=1", "--out", tmp_path / "run")
+        assert caught.value.hint == "did you mean 'optim.lr'?"
+
+    def test_unknown_configuration(self, tmp_path):
+        with pytest.raises(JmposeError, match="neither a file nor a shipped configuration") as caught:
+            train("nanno", "--out", tmp_path)
+        assert "nano-coco" in caught.value.hint
+
+
+class TestBadInput:
+    def test_missing_images(self, write, copied, tmp_path):
+        for number in range(11):
+            (copied / "images" / VIDEO / f"{number:06d}.jpg").unlink()
+        with pytest.raises(JmposeError, match=r"11 of 12 pictures are not there: .*000009\.jpg and 1 more"):
+            train(write(), "--data", copied, "--out", tmp_path / "run")
+
+    def test_truncated_image(self, write, copied, tmp_path):
+        path = copied / "images" / VIDEO / "000003.jpg"
+        path.write_bytes(path.read_bytes()[:5000])
+        with pytest.raises(JmposeError, match=r"1 of 12 pictures cannot be read: .*000003\.jpg: the image is cut off"):
+            train(write(), "--data", copied, "--check")
+        for workers in (0, 1):
+            with pytest.raises(JmposeError, match=r"000003\.jpg: the image is cut off") as caught:
+                train(write(f"data.workers={workers}"), "--data", copied, "--out", tmp_path / f"run{workers}")
+            assert "Traceback" not in caught.value.message
+
+    def test_no_split(self, write, tmp_path):
+        with pytest.raises(JmposeError, match="no annotations of a split 'tain'"):
+            train(write(), "--set", "data.train=[{kind: posetrack, split: tain}]", "--out", tmp_path / "run")
+
+    def test_too_few_people_for_a_step(self, write, tmp_path):
+        with pytest.raises(JmposeError, match="82 people an epoch do not fill a step of 100"):
+            train(write("optim.batch=100"), "--out", tmp_path / "run")
+
+    def test_folder_with_a_run(self, write, tmp_path):
+        config = write("optim.epochs=1", "optim.steps=1")
+        train(config, "--out", tmp_path / "run", "-q")
+        with pytest.raises(JmposeError, match="holds a run already"):
+            train(config, "--out", tmp_path / "run")
+        with pytest.raises(JmposeError, match="holds no run"):
+            train(config, "--out", tmp_path / "other", "--resume")
+
+    def test_checkpoint_of_another_configuration(self, write, tmp_path, copied):
+        train(write("optim.epochs=1"), "--out", tmp_path / "run", "-q")
+        with pytest.raises(JmposeError, match=r"another configuration: optim\.epochs was 1, is 2"):
+            train(write("optim.epochs=2"), "--out", tmp_path / "run", "--resume")
+        label = copied / "annotations" / "train" / f"{VIDEO}.json"
+        label.write_text(label.read_text() + "\n")
+        with pytest.raises(JmposeError, match=r"another configuration: sha256 of .*000001_street"):
+            train(write("optim.epochs=1"), "--data", copied, "--out", tmp_path / "run", "--resume")
+        # What decides speed alone may change.
+        train(write("optim.epochs=1", "data.workers=1"), "--out", tmp_path / "run", "--resume", "-q")
+
+    def test_damaged_checkpoint(self, write, tmp_path):
+        config = write("optim.epochs=1")
+        train(config, "--out", tmp_path / "run", "-q")
+        newest = sorted((tmp_path / "run/checkpoints").iterdir())[-1]
+        newest.write_bytes(newest.read_bytes()[:1000])
+        with pytest.raises(JmposeError, match="the checkpoint is damaged") as caught:
+            train(config, "--out", tmp_path / "run", "--resume")
+        assert "the one before" in caught.value.hint
+        newest.unlink()
+        train(config, "--out", tmp_path / "run", "--resume", "-q")
+
+    def test_full_disk_at_a_checkpoint(self, write, tmp_path, monkeypatch):
+        config = write("optim.epochs=2")
+        real, written = checkpoint.PartialFile.write, []
+
+        def full_from_the_third_on(self, data):
+            if self.path.suffix == ".pt":
+                written.append(self.path)
+                if len(written) > 2:
+                    raise JmposeError(f"cannot write {self.path}: {errno.errorcode[errno.ENOSPC]}")
+            real(self, data)
+
+        monkeypatch.setattr(checkpoint.PartialFile, "write", full_from_the_third_on)
+        said = train(config, "--out", tmp_path / "run").stderr
+        assert "the one before is untouched" in " ".join(said.split())
+        kept = sorted((tmp_path / "run/checkpoints").iterdir())
+        assert kept == written[:2]
+        assert torch.load(kept[-1], weights_only=True)["position"]["epoch"] == 1
+        assert (tmp_path / "run/last.safetensors").is_file()
+
+    def test_loss_that_is_no_number(self, write, tmp_path, monkeypatch):
+        real, calls = fit._forward_backward, []
+
+        def broken_in_the_second_epoch(run, batch, **options):
+            calls.append(None)
+            terms = real(run, batch, **options)
+            return {name: value * math.nan for name, value in terms.items()} if len(calls) == 25 else terms
+
+        monkeypatch.setattr(fit, "_forward_backward", broken_in_the_second_epoch)
+        with pytest.raises(JmposeError, match=r"step 24 \(epoch 1\): .*total is nan") as caught:
+            train(write(), "--out", tmp_path / "run", "-q")
+        assert f"{VIDEO}, frame" in caught.value.message
+        assert "the last good checkpoint is" in caught.value.message
+        newest = sorted((tmp_path / "run/checkpoints").iterdir())[-1]
+        state = torch.load(newest, weights_only=True)
+        assert state["position"]["step"] == 20
+        assert all(torch.isfinite(value).all() for value in state["model"].values() if value.is_floating_point())
+
+    def test_device_out_of_memory(self, write, tmp_path, monkeypatch):
+        def out_of_memory(*_, **__):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+        monkeypatch.setattr("jmpose_cli.training.trainee.Trainee.forward", out_of_memory)
+        with pytest.raises(JmposeError, match="too little memory for batches of 4: CUDA out of memory") as caught:
+            train(write(), "--out", tmp_path / "run", "-q")
+        assert "lower optim.batch" in caught.value.hint
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+    def test_device_that_is_not_there(self, write, tmp_path):
+        with pytest.raises(JmposeError, match="torch sees no CUDA device here"):
+            train(write(), "--device", "cuda", "--out", tmp_path / "run")
+
+    def test_nothing_given(self):
+        result = train()
+        assert result.exit_code == 2
+        assert "CONFIG is missing" in result.stderr
