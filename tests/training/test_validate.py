@@ -23,7 +23,7 @@ def located(chosen, joints, *, initial_error_px=0.0, samples=None):
     """What a model that is right would find; its initial heatmaps are off to the right."""
     samples = np.arange(len(chosen.windows)) if samples is None else samples
     truth = np.stack([chosen.sources[0].joints_of(int(s))[0] for s in samples])
-    xy = np.stack([truth, [*truth, initial_error_px, 0.0]]).astype(np.float32)
+    xy = np.stack([truth, truth + np.array([initial_error_px, 0.0])]).astype(np.float32)
     return Located(samples, xy, np.full((2, len(samples), joints), 0.9, np.float32))
 
 
