@@ -2,10 +2,11 @@
 
 `python benchmarks/ablation_data.py && python benchmarks/ablation.py --seeds 3`
 
-Every variant trains the temporal part on the same frozen backbone, the same windows in the same order, the same number of
-steps; only the parts named differ. All are scored on windows of people that no training data shows: pictures with made-up
-motion, real video, the same video with motion blur, a rendered clip; as they are and degraded (occluders, blur, noise). A
-stopped run goes on by the same command; `--table` prints what is finished. Needs the crops of `models/recipes`.
+Every variant trains the temporal part on the same frozen backbone, the same windows in the same order, the same
+number of steps; only the parts named differ. All are scored on windows of people that no training data shows: pictures
+with made-up motion, real video, the same video with motion blur, a rendered clip; as they are and degraded (occluders,
+blur, noise). A stopped run goes on by the same command; `--table` prints what is finished. Needs the crops of
+`models/recipes`.
 """
 
 import argparse

@@ -165,7 +165,7 @@ def write_clip(
     ]
     category = {"id": 1, "name": "person", "keypoints": list(keypoints.joints)}
     content = {
-        "info": {"video": {"source": path.name}},
+        "info": {"video": {"source": path.name, "fps": info.fps}},
         "images": images,
         "annotations": annotations,
         "categories": [category],

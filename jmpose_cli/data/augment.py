@@ -118,7 +118,7 @@ class ColourChange:
     def __call__(self, crop: Bytes) -> Bytes:
         """Apply the change to `[H, W, 3]` uint8."""
         levels = np.arange(256)[:, None] / 255
-        table = np.clip(255 * levels**self.gamma * self.gain + self.offset, 0, 255).astype(np.uint8)
+        table = np.rint(np.clip(255 * levels**self.gamma * self.gain + self.offset, 0, 255)).astype(np.uint8)
         changed = cv2.LUT(crop, table[None])
         if self.grey:
             changed = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -161,8 +161,10 @@ def make_window(
         direction = motion.shift if motion is not None else rng.normal(0, 1, 2)
         angle = float(np.arctan2(direction[1], direction[0]))
         hidden = labels.xy[key][labels.used(key)]
-        other = crops[key][::-1, ::-1] if texture is None else texture()
-        crops = degrade_window(rng, crops, times=times, direction=angle, joints_px=hidden, texture=other)
+        own = crops[key][::-1, ::-1]
+        crops = degrade_window(
+            rng, crops, times=times, direction=angle, joints_px=hidden, texture=texture or (lambda: own)
+        )
     exists = raw.exists.copy()
     if settings.missing and rng.random() < settings.missing:
         crops, labels = _lose_a_side(rng, crops, labels, exists, key)

@@ -4,7 +4,7 @@ Every random choice comes from the generator passed in, so a window is a functio
 `[H, W, 3]` uint8 RGB.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,14 +18,20 @@ KINDS = ("motion_blur", "defocus", "occluder", "low_resolution", "dark_noise", "
 
 def motion_blur(crop: Bytes, length_px: float, angle: float) -> Bytes:
     """Blur along a straight line of `length_px` pixels at `angle` radians."""
-    size = int(np.ceil(length_px)) | 1
-    if size < 3:
+    if length_px < 1:
         return crop
-    kernel = np.zeros((size, size), np.float32)
-    step = np.array([np.cos(angle), np.sin(angle)]) * (length_px / 2)
-    ends = [tuple(round(v * 16) for v in (size // 2 + sign * step).tolist()) for sign in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_AA, 4)
-    return _bytes(cv2.filter2D(crop, -1, kernel / max(float(kernel.sum()), 1e-6)))
+    half = int(np.ceil(length_px / 2))
+    kernel = np.zeros((2 * half + 1, 2 * half + 1))
+    # Points along the line, each shared among four cells: a drawn line would be off centre, and shift the joints.
+    points = 8 * half
+    along = ((np.arange(points) + 0.5) / points - 0.5) * length_px
+    x, y = half + along * np.cos(angle), half + along * np.sin(angle)
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    for right, below in np.ndindex(2, 2):
+        share = np.abs(1 - right - (x - column)) * np.abs(1 - below - (y - row)) / points
+        # Cells beyond the edge have no share.
+        np.add.at(kernel, (np.minimum(row + below, 2 * half), np.minimum(column + right, 2 * half)), share)
+    return _bytes(cv2.filter2D(crop, -1, kernel))
 
 
 def defocus(crop: Bytes, sigma_px: float) -> Bytes:
@@ -60,7 +66,7 @@ class Occluder:
 
     Attributes:
         texture: `[h, w, 3]` uint8.
-        mask: `[h, w]` bool.
+        mask: `[h, w]` uint8, 1 where the shape is.
     """
 
     texture: Bytes
@@ -103,9 +109,12 @@ def degrade_window(
     times: Sequence[float],
     direction: float,
     joints_px: Doubles,
-    texture: Bytes,
+    texture: Callable[[], Bytes],
 ) -> list[Bytes]:
-    """Degrade a window in one or two ways, the key frame fully and its neighbours by chance less.
+    """Degrade a window in one or two ways.
+
+    Blur is strongest in the key frame and by chance less in its neighbours, an occluder moves past, and what comes
+    from the camera or the file is alike in all frames.
 
     Args:
         rng: The source of chance.
@@ -113,7 +122,7 @@ def degrade_window(
         times: T times, 0 for the key frame.
         direction: Of the motion, radians, for motion blur.
         joints_px: `[n, 2]` joints that an occluder may hide, crop pixels.
-        texture: Picture that occluders are cut from.
+        texture: Gives the picture that an occluder is cut from; called only when there is one.
     """
     height, width = crops[0].shape[:2]
     share = [1.0 if t == 0 else float(rng.random()) for t in times]
@@ -128,7 +137,7 @@ def degrade_window(
             spoiled = [defocus(c, sigma) for c, sigma in zip(spoiled, sigmas, strict=True)]
         elif KINDS[kind] == "occluder":
             largest = height * (0.25 + 0.3 * strength)
-            shape = Occluder.draw(rng, texture, smallest_px=0.08 * height, largest_px=largest)
+            shape = Occluder.draw(rng, texture(), smallest_px=0.08 * height, largest_px=largest)
             at = joints_px[rng.integers(len(joints_px))] if len(joints_px) else rng.uniform(0, [width, height])
             speed = rng.normal(0, 0.2 * height, 2)
             spoiled = [shape.paste(c, at + speed * t) for c, t in zip(spoiled, times, strict=True)]

@@ -4,7 +4,8 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import cv2
 import orjson
@@ -17,44 +18,66 @@ from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.video.source import open_video
 
+Value = TypeVar("Value")
 ANNOTATIONS = "keypoints.coco.json"
 _JPEG_QUALITY = 95
 
 
 def annotated_videos(
-    folder: Path, videos: Path, cache: Path, *, keypoints: KeypointSet, reach: int
+    folder: Path, videos: Path, cache: Path, *, keypoints: KeypointSet, reach: int, reference_fps: float
 ) -> list[FrameWindows]:
     """Read a folder that `jmpose infer` wrote and somebody corrected.
 
     Args:
-        folder: Holds `<name>/keypoints.coco.json` for each video.
+        folder: Holds `<name>/keypoints.coco.json` for each video; or the folder of one video.
         videos: Holds the videos, by the names that the annotations give.
         cache: The needed frames are kept here as JPEG; a second call finds them.
         keypoints: The model's joints.
-        reach: Frames before and after an annotated one that a window may use.
+        reach: Largest offset of a support frame, in frames at `reference_fps`.
+        reference_fps: Frame rate that offsets are meant for; videos of other rates are read in other steps.
 
     Raises:
         JmposeError: No annotations, a missing video, or annotations that name none.
     """
-    files = sorted(folder.glob(f"*/{ANNOTATIONS}"))
+    alone = folder / ANNOTATIONS
+    files = [alone] if alone.is_file() else sorted(folder.glob(f"*/{ANNOTATIONS}"))
     if not files:
         raise JmposeError(f"{folder}: no <video>/{ANNOTATIONS}", hint="name a folder that `jmpose infer` wrote")
-    return [_windows(file, videos, cache, keypoints, reach) for file in files]
+    return [_windows(file, videos, cache, keypoints, reach, reference_fps) for file in files]
 
 
-def _windows(file: Path, videos: Path, cache: Path, keypoints: KeypointSet, reach: int) -> FrameWindows:
+def _windows(
+    file: Path, videos: Path, cache: Path, keypoints: KeypointSet, reach: int, reference_fps: float
+) -> FrameWindows:
     records = read_poses(file, kind="coco")
     frame_of = _frame_numbers(records)
-    source = orjson.loads(file.read_bytes()).get("info", {}).get("video", {}).get("source")
-    if not isinstance(source, str):
+    source, fps = _about_video(file, "source", str), _about_video(file, "fps", float)
+    step = 1 if fps is None else max(1, round(fps / reference_fps))
+    if source is None:
         raise JmposeError(f"{file}: without info.video.source", hint="the file must name the video it is about")
     video = videos / source
     if not video.exists():
         raise JmposeError(f"{file}: {video} is not there", hint="name the folder of the videos with `videos:`")
     annotated = {frame_of[row] for row in set(records.image_row.tolist())}
-    wanted = {frame + step for frame in annotated for step in range(-reach, reach + 1) if frame + step >= 0}
+    steps = [step * offset for offset in range(-reach, reach + 1)]
+    wanted = {frame + apart for frame in annotated for apart in steps if frame + apart >= 0}
     pictures = extract_frames(video, sorted(wanted), cache)
-    return FrameWindows(file.parent.name, records, pictures=pictures, frame_of=frame_of, keypoints=keypoints)
+    absent = sorted(annotated - pictures.keys())
+    if absent:
+        raise JmposeError(
+            f"{file}: people in frame {absent[0]}, which {video} does not have ({len(absent)} such frames)",
+            hint="the annotations are those of another video, or the video is cut off",
+        )
+    name = file.resolve().parent.name
+    return FrameWindows(name, records, pictures=pictures, frame_of=frame_of, keypoints=keypoints, frame_step=step)
+
+
+def _about_video(file: Path, field: str, kind: type[Value]) -> Value | None:
+    """A field of `info.video` in an annotation file; None when it is not there or something else."""
+    value = orjson.loads(file.read_bytes())
+    for key in ("info", "video", field):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, kind) else None
 
 
 def _frame_numbers(records: PoseRecords) -> list[int]:
@@ -94,15 +117,20 @@ def _write_frames(video: Path, missing: set[int], paths: dict[int, Path], done: 
             for frame, pixels in zip(batch.index.tolist(), batch.frames, strict=True):
                 seen = frame + 1
                 if frame in missing:
-                    _write_jpeg(paths[frame], cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+                    _write(paths[frame], _jpeg(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)))
             if seen > last:
                 return
-    done.write_text(str(seen))
+    _write(done, str(seen).encode())
 
 
-def _write_jpeg(path: Path, image_bgr: Any) -> None:
+def _jpeg(image_bgr: Any) -> bytes:
     _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    partial = path.with_suffix(".partial")
+    return bytes(data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that appears only when whole; several processes may write the same one."""
+    partial = path.with_suffix(f".{uuid4().hex}.partial")
     with explain_os_errors(path):
-        partial.write_bytes(data.tobytes())
+        partial.write_bytes(data)
         os.replace(partial, path)

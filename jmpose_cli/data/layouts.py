@@ -61,23 +61,30 @@ def find_stills(path: Path) -> AnnotatedVideo:
 
 
 def find_images(records: PoseRecords, roots: Sequence[Path]) -> tuple[Path, ...]:
-    """Resolve the `file_name` of every image against the first root that has one of them.
+    """Resolve the `file_name` of every image against the first root that has any of them.
 
     Raises:
         JmposeError: Pictures are missing; up to ten are named.
     """
     names = [image.file_name for image in records.images]
-    root = next((root for root in roots for name in names[:_SHOWN] if (root / name).is_file()), None)
-    if names and root is None:
+    root = next((root for root in roots for name in names if (root / name).is_file()), None)
+    if root is None and names:
+        others = f", nor {_listed(names[1:])}" if len(names) > 1 else ""
         looked = ", ".join(str(root) for root in roots)
-        raise JmposeError(f"{records.path}: {names[0]} is not there", hint=f"pictures are looked for below {looked}")
-    paths = tuple((root or Path()) / name for name in names)
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        listed = ", ".join(str(path) for path in missing[:_SHOWN])
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise JmposeError(
-            f"{records.path}: {len(missing)} of {len(paths)} pictures are not there: {listed}{more}",
+            f"{records.path}: none of {len(names)} pictures found: {names[0]} is not there{others}",
+            hint=f"pictures are looked for below {looked}",
+        )
+    paths = tuple((root or Path()) / name for name in names)
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise JmposeError(
+            f"{records.path}: {len(missing)} of {len(paths)} pictures are not there: {_listed(missing)}",
             hint="the data set is incomplete: copy it again, or remove their annotations",
         )
     return paths
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

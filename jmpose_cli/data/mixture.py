@@ -14,6 +14,8 @@ from jmpose_cli.data.samples import Choice, RawWindow, Source
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.structures import Bytes, Ids
 
+_ALONE = Choice((0,))  # the key frame
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -103,6 +105,12 @@ class WindowSet(Dataset[tuple[Window, int]]):
                 f"no usable people in {', '.join(source.name for source in self.sources) or 'no source'}",
                 hint="people need a box and at least 3 known joints",
             )
+        side = max(preprocess.key_index, preprocess.frames - 1 - preprocess.key_index)
+        if support and 0 < reach < side:
+            raise JmposeError(
+                f"support frames within {reach} of the key frame: the model takes {side} on a side",
+                hint=f"set data.reach to {side} or more, or to 0 for the model's own offsets",
+            )
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -113,8 +121,7 @@ class WindowSet(Dataset[tuple[Window, int]]):
         raw = self._read(draw.sample, choice)
 
         def texture() -> Bytes:
-            other = self._read(int(rng.integers(len(self))), choice)
-            return other.pictures[choice.key]
+            return self._read(int(rng.integers(len(self))), _ALONE).pictures[0]
 
         window = make_window(
             rng,
@@ -129,7 +136,7 @@ class WindowSet(Dataset[tuple[Window, int]]):
 
     def name_of(self, sample: int) -> str:
         """Say where a sample comes from."""
-        return self._read(sample, Choice(self._preprocess.window_offsets)).name
+        return self._read(sample, _ALONE).name
 
     def source_of(self, sample: int) -> tuple[int, int]:
         """Number of the source and of the person in it."""
@@ -144,7 +151,7 @@ class WindowSet(Dataset[tuple[Window, int]]):
         """The model's offsets, or in training random ones: as many on each side, all different."""
         offsets = self._preprocess.window_offsets
         if not self._support:
-            return Choice((0,))
+            return _ALONE
         if not self._reach:
             return Choice(offsets)
         key = self._preprocess.key_index

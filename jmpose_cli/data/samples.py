@@ -1,7 +1,7 @@
 """What a data source gives: the pictures around one annotated person, and what is known of the joints."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -117,8 +117,3 @@ def joint_columns(source: Sequence[str], target: KeypointSet, *, name: str) -> t
             hint=f"the model has {', '.join(target.joints)}",
         )
     return [list(source).index(joint) for joint in known], [target.joints.index(joint) for joint in known]
-
-
-def with_labels(window: RawWindow, labels: Labels) -> RawWindow:
-    """Give the window with other labels."""
-    return replace(window, labels=labels)

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.data.layouts import AnnotatedVideo
@@ -41,11 +44,15 @@ class _People:
     weight: Doubles
     boxes: Doubles
 
+    def of(self, index: int) -> tuple[Doubles, Bools, Doubles]:
+        """Joints, which of them are known, and box of one person."""
+        return self.xy[index], self.weight[index] > 0, self.boxes[index]
+
 
 def usable_people(records: PoseRecords, keypoints: KeypointSet, *, name: str) -> tuple[_People, list[str]]:
     """Take the people that can be learnt from, and say why others were left out.
 
-    A joint counts when the file gives it; joints that the file's set lacks get no loss.
+    A joint counts when the file gives it; joints that the file's set lacks get no loss. Crowds are left out too.
 
     Raises:
         JmposeError: The joint sets have nothing in common.
@@ -59,19 +66,30 @@ def usable_people(records: PoseRecords, keypoints: KeypointSet, *, name: str) ->
     limits = np.array([(w or np.inf, h or np.inf) for w, h in sizes]).reshape(-1, 2)[records.image_row][:, None]
     outside = (weight > 0) & ((xy < -0.5) | (xy > limits - 0.5)).any(2)
     weight[outside] = 0
-    boxes = records.boxes_xyxy_px
-    boxless = np.isnan(boxes).any(1)
-    flat = ~boxless & ~(boxes[:, 2:] > boxes[:, :2]).all(1)
-    few = (weight > 0).sum(1) < MIN_JOINTS
-    usable = ~(boxless | flat | few | records.is_crowd)
+    # PoseTrack17 has no boxes of people.
+    boxes = _around(xy, weight > 0) if records.kind == "posetrack17" else records.boxes_xyxy_px
     reasons = {
-        "joints outside the picture": int(outside.sum()),
-        "people without a box": int((boxless & ~few).sum()),
-        "people with a box without area": int((flat & ~few).sum()),
+        "crowds": records.is_crowd,
+        f"people with fewer than {MIN_JOINTS} known joints": (weight > 0).sum(1) < MIN_JOINTS,
+        "people without a box": np.isnan(boxes).any(1),
+        "people with a box without area": ~(boxes[:, 2:] > boxes[:, :2]).all(1),
     }
-    notes = [f"{name}: left out: {count} {what}" for what, count in reasons.items() if count]
+    usable, left_out = np.ones(n, bool), {"joints outside the picture": int(outside.sum())}
+    for what, applies in reasons.items():
+        left_out[what] = int((usable & applies).sum())
+        usable &= ~applies
+    counts = ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
     rows = np.flatnonzero(usable)
-    return _People(rows, xy[rows], weight[rows], boxes[rows]), notes
+    return _People(rows, xy[rows], weight[rows], boxes[rows]), [f"{name}: left out: {counts}"] if counts else []
+
+
+def _around(xy: Doubles, known: Bools) -> Doubles:
+    """Boxes `[N, 4]` around the known joints, a fifth larger."""
+    low = np.where(known[:, :, None], xy, np.inf).min(1)
+    high = np.where(known[:, :, None], xy, -np.inf).max(1)
+    some = known.any(1, keepdims=True)
+    margin = 0.1 * np.where(some, high - low, 0)
+    return np.where(some, np.concatenate([low - margin, high + margin], 1), np.nan)
 
 
 class FrameWindows:
@@ -83,6 +101,7 @@ class FrameWindows:
         pictures: Frame number to picture.
         frame_of: `[M]` frame number of each annotated image.
         keypoints: The model's joints.
+        frame_step: Frames that an offset of 1 stands for: 2 at twice the frame rate that offsets are meant for.
     """
 
     def __init__(
@@ -93,16 +112,18 @@ class FrameWindows:
         pictures: Mapping[int, Path],
         frame_of: Sequence[int],
         keypoints: KeypointSet,
+        frame_step: int = 1,
     ) -> None:
-        self.name, self._pictures = name, pictures
+        self.name, self._pictures, self._step = name, pictures, frame_step
         self._people, notes = usable_people(records, keypoints, name=name)
         self.notes = tuple(notes)
         self._records, self._joints = records, len(keypoints)
+        frame = np.array(frame_of, np.int64)[records.image_row]
         rows = self._people.rows
-        self._frame = np.array(frame_of, np.int64)[records.image_row[rows]] if len(rows) else np.zeros(0, np.int64)
-        self._track = records.track_ids[rows]
+        self._frame, self._track = frame[rows], records.track_ids[rows]
         keys = zip(self._frame.tolist(), self._track.tolist(), strict=True)
-        self._row_of = {key: row for row, key in enumerate(keys)}
+        self._index_of = {key: index for index, key in enumerate(keys) if key[1] >= 0}  # -1: nobody knows who it is
+        self._annotated = set(zip(frame.tolist(), records.track_ids.tolist(), strict=True))
         self._labelled = {frame_of[row] for row, image in enumerate(records.images) if image.is_labeled}
 
     def __len__(self) -> int:
@@ -121,6 +142,10 @@ class FrameWindows:
         row = int(self._people.rows[index])
         return int(self._records.image_row[row]), row
 
+    def joints_of(self, index: int) -> tuple[Doubles, Bools, Doubles]:
+        """Joints `[K, 2]` in image pixels, which of them are known `[K]`, and the box's corners `[4]`."""
+        return self._people.of(index)
+
     @property
     def records(self) -> PoseRecords:
         """All annotations of the video."""
@@ -128,44 +153,38 @@ class FrameWindows:
 
     def read(self, index: int, choice: Choice) -> RawWindow:
         """Read one window; see `Source`."""
-        key_frame, track = int(self._frame[index]), int(self._track[index])
-        frames = [key_frame + offset for offset in choice.offsets]
-        there = [self._exists(frame, track) for frame in frames]
-        there[choice.key] = True
-        # The nearest frame that exists stands in, as in inference.
-        used = [_nearest(frames, there, place, choice.key) for place in range(len(frames))]
+        key, track = int(self._frame[index]), int(self._track[index])
+        wanted = [key + self._step * offset for offset in choice.offsets]
+        used = [self._stand_in(frame, key, track) for frame in wanted]
         labels = Labels.unknown(len(used), self._joints)
         for place, frame in enumerate(used):
-            row = self._row_of.get((frame, track))
-            if row is not None:
-                labels.xy[place], labels.weight[place] = self._people.xy[row], self._people.weight[row]
-                labels.present[place] = self._people.weight[row]
+            known = index if frame == key else self._index_of.get((frame, track))
+            if known is not None:
+                labels.xy[place], labels.weight[place] = self._people.xy[known], self._people.weight[known]
+                labels.present[place] = self._people.weight[known]
         return RawWindow(
             pictures=[_picture(self._pictures[frame]) for frame in used],
-            exists=np.array(there, bool),
+            exists=np.array(used) == wanted,
             box_xyxy_px=self._people.boxes[index].astype(np.float32),
             labels=labels,
             is_still=False,
-            name=f"{self.name}, frame {key_frame}, track {track}",
+            name=f"{self.name}, frame {key}, track {track}",
         )
+
+    def _stand_in(self, frame: int, key: int, track: int) -> int:
+        """The frame itself, or the first existing one on the way to the key frame, as in inference."""
+        step = self._step if frame < key else -self._step
+        return next((on_the_way for on_the_way in range(frame, key, step) if self._exists(on_the_way, track)), key)
 
     def _exists(self, frame: int, track: int) -> bool:
         """Whether the video has the frame, and nothing says that the person is not in it."""
         if frame not in self._pictures:
             return False
-        return frame not in self._labelled or track < 0 or (frame, track) in self._row_of
-
-
-def _nearest(frames: list[int], there: list[bool], place: int, key: int) -> int:
-    """The frame itself, or the first existing one on the way to the key frame."""
-    step = 1 if place < key else -1
-    while not there[place]:
-        place += step
-    return frames[place]
+        return frame not in self._labelled or (frame, track) in self._annotated
 
 
 def posetrack_windows(video: AnnotatedVideo, keypoints: KeypointSet) -> FrameWindows:
-    """People of one PoseTrack video; frames count as the images are listed."""
+    """People of one PoseTrack video, which says no frame rate: frames count as the images are listed."""
     pictures = dict(enumerate(video.images))
     return FrameWindows(
         video.name, video.truth, pictures=pictures, frame_of=range(len(video.images)), keypoints=keypoints
@@ -203,6 +222,10 @@ class StillWindows:
         row = int(self._people.rows[index])
         return int(self.records.image_row[row]), row
 
+    def joints_of(self, index: int) -> tuple[Doubles, Bools, Doubles]:
+        """Joints `[K, 2]` in image pixels, which of them are known `[K]`, and the box's corners `[4]`."""
+        return self._people.of(index)
+
     def read(self, index: int, choice: Choice) -> RawWindow:
         """Read one window; see `Source`."""
         image_row, row = self.key_of(index)
@@ -224,13 +247,24 @@ def _repeated(xy: Doubles, weight: Doubles, present: Doubles, frames: int) -> La
     return Labels(*(np.repeat(values[None], frames, 0) for values in (xy, weight, present)))
 
 
+def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
+    """Load arrays of an .npz, or the one of an .npy without reading it into memory."""
+    try:
+        if not names:
+            return [np.load(path, mmap_mode="r")]
+        with np.load(path) as stored:
+            return [stored[name] for name in names]
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise JmposeError(f"{path} cannot be read: {error}", hint="cut the crops again") from error
+
+
 class CropWindows:
     """Ready-made pictures of people, as the recipes of the shipped weights cut them.
 
     A folder with `patches.npy` `[N, H, W, 3]` uint8 (stills) or `scene-*.npz` with `pictures` `[n, T, H, W, 3]`
     (windows), and joints in patch pixels: `labels.npz` with `xy` `[N, K, 2]`, `weight`, `present` `[N, K]`; in scenes
     `joints` `[n, K, 2]` and `visible` `[n, K]`. Each picture is centred on its person, whose box fills
-    `box_height` pixels of it.
+    `box_height` pixels of it and is half as wide.
 
     Args:
         folder: The folder.
@@ -241,30 +275,31 @@ class CropWindows:
 
     def __init__(self, folder: Path, *, keypoints: KeypointSet, box_height: float, moving: bool) -> None:
         self.name, self._moving = folder.name, moving
-        self.notes: tuple[str, ...] = ()
         self._box_height = box_height
         self._files = sorted(folder.glob("scene-*.npz")) or [folder / "labels.npz"]
         if not self._files[0].is_file():
             raise JmposeError(f"{folder}: neither scene-*.npz nor labels.npz", hint="the recipes write such folders")
         self._scenes = self._files[0].name.startswith("scene-")
         if self._scenes:
-            scenes = [np.load(path) for path in self._files]
-            self._pictures = np.concatenate([scene["pictures"] for scene in scenes])
-            self._xy = np.concatenate([scene["joints"] for scene in scenes]).astype(np.float64)
-            visible = np.concatenate([scene["visible"] for scene in scenes]).astype(np.float64)
+            scenes = [_arrays(path, "pictures", "joints", "visible") for path in self._files]
+            self._pictures, joints, visible = (np.concatenate(column) for column in zip(*scenes, strict=True))
             # A renderer knows hidden joints too; they count less.
-            self._weight, self._present = 0.3 + 0.7 * visible, np.ones_like(visible)
+            self._xy, self._weight = joints.astype(np.float64), 0.3 + 0.7 * visible.astype(np.float64)
+            self._present = np.ones_like(self._weight)
         else:
-            stored = np.load(self._files[0])
-            self._pictures = np.load(folder / "patches.npy", mmap_mode="r")
-            self._xy, self._weight = stored["xy"].astype(np.float64), stored["weight"].astype(np.float64)
-            self._present = stored["present"].astype(np.float64)
-        if self._xy.shape[1] != len(keypoints):
+            (self._pictures,) = _arrays(folder / "patches.npy")
+            labels = _arrays(self._files[0], "xy", "weight", "present")
+            self._xy, self._weight, self._present = (values.astype(np.float64) for values in labels)
+        if self._xy.shape[1] != len(keypoints) or len(self._xy) != len(self._pictures):
             raise JmposeError(
-                f"{folder}: {self._xy.shape[1]} joints, the model has {len(keypoints)}",
+                f"{folder}: {len(self._pictures)} pictures, {len(self._xy)} people with {self._xy.shape[1]} joints; "
+                f"the model has {len(keypoints)} joints",
                 hint="cut the crops again for this keypoint set",
             )
-        self._rows = np.flatnonzero((self._weight * self._present > 0).sum(1) >= MIN_JOINTS)
+        enough = (self._weight * self._present > 0).sum(1) >= MIN_JOINTS
+        self._rows = np.flatnonzero(enough)
+        few = f"{self.name}: left out: {np.sum(~enough)} people with fewer than {MIN_JOINTS} known joints"
+        self.notes: tuple[str, ...] = () if enough.all() else (few,)
 
     def __len__(self) -> int:
         return len(self._rows)

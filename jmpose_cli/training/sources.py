@@ -87,7 +87,9 @@ def _open_annotated(
         return [posetrack_windows(video, keypoints) for video in find_videos(path, chosen.split)]
     videos = config.data.root / chosen.videos if chosen.videos else path
     reach = max(config.data.reach, -preprocess.window_offsets[0], preprocess.window_offsets[-1])
-    return annotated_videos(path, videos, config.data.cache, keypoints=keypoints, reach=reach)
+    return annotated_videos(
+        path, videos, config.data.cache, keypoints=keypoints, reach=reach, reference_fps=preprocess.reference_fps
+    )
 
 
 def _validation_set(chosen: ValidationConfig, config: TrainConfig, preprocess: Preprocess) -> ValidationSet:
