@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--height", type=int, default=128, help="of the crops; the width is three quarters of it")
+    parser.add_argument("--init", default="nano", help="weights whose backbone all variants stand on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--table", action="store_true", help="print what is finished, train nothing")
@@ -90,7 +91,7 @@ def settings(variant: Variant, seed: int, args: argparse.Namespace) -> dict[str,
     return {
         "model": "nano",
         "change": variant.change | {"preprocess": size},
-        "init": "nano",
+        "init": args.init,
         "init_backbone": True,
         "seed": seed,
         "threads": args.threads,
