@@ -15,7 +15,8 @@ from jmpose_cli.training.validate import Score
 LOG_WIDTH = 140
 _LOG_EVERY_S = 30.0
 _MEMORY = 0.95  # of the running means
-_SHOWN = ("total", "heatmap", "initial_key", "initial", "information")
+# Losses of the key frame's final and initial heatmaps side by side, and the information terms.
+_SHOWN = {"heatmap": "final", "initial_key": "initial", "information": "information"}
 
 
 class EpochProgress:
@@ -39,10 +40,10 @@ class EpochProgress:
         self._done, self._steps = self._done + 1, self._steps + 1
         self._windows, self._waited_s = self._windows + report.windows, self._waited_s + report.waited_s
         elapsed = time.monotonic() - self._began
-        losses = " ".join(f"{name} {self._means[name]:.4f}" for name in _SHOWN if name in self._means)
+        losses = " ".join(f"{said} {self._means[name]:.4f}" for name, said in _SHOWN.items() if name in self._means)
         left = timedelta(seconds=round(elapsed / self._steps * (self._total - self._done)))
         self._show(
-            f"step {self._done}/{self._total} loss {losses} rate {report.rate:.2g} "
+            f"step {self._done}/{self._total} loss: {losses}; rate {report.rate:.2g} "
             f"{self._windows / elapsed:.0f} windows/s, {self._waited_s / elapsed:.0%} waiting for data, {left} left",
             self._steps,
         )
