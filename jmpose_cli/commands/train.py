@@ -30,8 +30,8 @@ def train(
 ) -> None:
     """Train or adapt a model on PoseTrack, COCO keypoints, or one's own corrected videos.
 
-    A run can be stopped at any moment and goes on with --resume as if nothing had happened. After each epoch the
-    temporal output is scored beside the initial (single-frame) heatmaps.
+    A run can be stopped at any moment and goes on with --resume as if nothing had happened.
+    The temporal output is scored beside the initial (single-frame) heatmaps.
 
     Example: jmpose train hrnet-w48-posetrack18 --data /data/posetrack18 --out runs/hrnet
     """

@@ -281,3 +281,15 @@ class TestBadInput:
         result = train()
         assert result.exit_code == 2
         assert "CONFIG is missing" in result.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_on_a_gpu(write, tmp_path, compiled):
+    config = write("device=cuda", "precision=bf16-mixed", f"compile={str(compiled).lower()}", "optim.steps=8")
+    train(config, "--out", tmp_path / "run", "-q")
+    model = load_model(tmp_path / "run/last.safetensors")
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values() if value.is_floating_point())
+    said = train(config, "--check").stderr
+    assert "GB of the GPU" in said

@@ -1,8 +1,15 @@
 """Scores of a validation: what is right counts, what is missing is missed."""
 
+import json
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from jmpose_cli.main import app
+from jmpose_cli.training.board import Board
+from jmpose_cli.training.display import Display
+from jmpose_cli.training.fit import validate
 from jmpose_cli.training.prepare import prepare
 from jmpose_cli.training.validate import PCK, Located, score_set
 
@@ -58,3 +65,17 @@ def test_limit_is_a_tenth_of_the_roots_box_area(chosen, names):
     known = np.stack([chosen.sources[0].joints_of(i)[1] for i in range(len(chosen.windows))])
     expected = 100 * known[limits > error].sum() / known.sum()
     assert pck.initial == pytest.approx(expected, abs=100 * 2 / len(limits))
+
+
+def test_validation_says_what_jmpose_eval_says(settings, posetrack, tmp_path):
+    config = settings("change={}", "init=nano")
+    run = prepare(config, tmp_path / "run", resume=False)
+    ap, _ = validate(run, Display(quiet=True), Board(None, step=0))
+    out = tmp_path / "scores"
+    arguments = ["eval", "--data", posetrack, "--split", "val", "--boxes", "gt", "--out", out, "--quiet"]
+    assert CliRunner().invoke(app, list(map(str, arguments))).exit_code == 0
+    runs = json.loads((out / "eval.json").read_text())["runs"]
+    # Crops are cut by two implementations of the same interpolation, and tracks begin and end elsewhere.
+    assert ap.final == pytest.approx(runs["gt-temporal"]["ap"]["total"], abs=1.5)
+    assert ap.initial == pytest.approx(runs["gt-single-frame"]["ap"]["total"], abs=0.5)
+    assert ap.final > ap.initial > 25
