@@ -1,12 +1,12 @@
 """Which part of the network brings what: ablation under one budget, several seeds.
 
-`python benchmarks/ablation_data.py && python benchmarks/ablation.py --seeds 3`
+`python benchmarks/ablation_data.py && python benchmarks/ablation.py`
 
-Every variant trains the temporal part on the same frozen backbone, the same windows in the same order, the same
-number of steps; only the parts named differ. All are scored on windows of people that no training data shows: pictures
-with made-up motion, real video, the same video with motion blur, a rendered clip; as they are and degraded (occluders,
-blur, noise). A stopped run goes on by the same command; `--table` prints what is finished. Needs the crops of
-`models/recipes`.
+First the backbone is trained on for a while at the size of the crops, for it must be good at what all stand on. Then
+every variant trains the temporal part on the same frozen backbone, the same windows in the same order, the same number
+of steps; only the parts named differ. All are scored on windows of people that no training data shows: pictures with
+made-up motion, real video, the same video with motion blur, a rendered clip; as they are and degraded (occluders, blur,
+noise). A stopped run goes on by the same command; `--table` prints what is finished. Needs the crops of `models/recipes`.
 """
 
 import argparse
@@ -68,10 +68,10 @@ def main() -> None:
     """Train what is not finished, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--height", type=int, default=128, help="of the crops; the width is three quarters of it")
-    parser.add_argument("--init", default="nano", help="weights whose backbone all variants stand on")
+    parser.add_argument("--init", default="nano", help="weights that the backbone starts from")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--table", action="store_true", help="print what is finished, train nothing")
@@ -79,23 +79,43 @@ def main() -> None:
     folder = args.out / f"{args.height}-{args.steps}"
     folder.mkdir(parents=True, exist_ok=True)
     if not args.table:
-        for seed in range(args.seeds):
+        run(folder / "backbone", backbone_settings(args), args)
+        for seed in args.seeds:
             for variant in VARIANTS:
-                train(variant, seed, folder, args)
+                run(run_folder(variant, seed, folder), settings(variant, seed, folder, args), args)
     print_tables(folder, args.seeds)
 
 
-def settings(variant: Variant, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Give the training configuration of one run."""
+def shared_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Settings of all runs."""
     size = {"input_height": args.height, "input_width": args.height * 3 // 4}
-    return {
-        "model": "nano",
-        "change": variant.change | {"preprocess": size},
+    return {"model": "nano", "change": {"preprocess": size}, "threads": args.threads, "device": args.device}
+
+
+def backbone_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Give the training configuration of the backbone that all variants stand on."""
+    return shared_settings(args) | {
+        "temporal": False,
         "init": args.init,
+        "data": {
+            "train": [{"kind": "crops", "path": "runs/nano/data"}],
+            "val": [{"kind": "coco", "path": "../shared/data/coco_persons/val.json"}],
+            "workers": 1,
+        },
+        "augment": {"motion": 0},
+        "optim": {"lr": 1.5e-3, "backbone_lr": 1.5e-3, "batch": 32, "epochs": 5},
+        "save": {"best_by": "pck"},
+    }
+
+
+def settings(variant: Variant, seed: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Give the training configuration of one run."""
+    shared = shared_settings(args)
+    return shared | {
+        "change": shared["change"] | variant.change,
+        "init": str(folder / "backbone/last.safetensors"),
         "init_backbone": True,
         "seed": seed,
-        "threads": args.threads,
-        "device": args.device,
         "data": {
             "train": [
                 {"kind": "crops", "path": "runs/nano/data"},
@@ -116,13 +136,12 @@ def settings(variant: Variant, seed: int, args: argparse.Namespace) -> dict[str,
     }
 
 
-def train(variant: Variant, seed: int, folder: Path, args: argparse.Namespace) -> None:
-    """Train one variant with one seed, unless it is finished."""
-    out = run_folder(variant, seed, folder)
-    if finished(out) is not None:
+def run(out: Path, given: dict[str, Any], args: argparse.Namespace) -> None:
+    """Train, unless it is finished."""
+    if (out / "last.safetensors").is_file():
         return
-    config = folder / f"{out.name}.yaml"
-    config.write_text(yaml.safe_dump(settings(variant, seed, args)))
+    config = out.with_suffix(".yaml")
+    config.write_text(yaml.safe_dump(given))
     command = [sys.executable, "-m", "jmpose_cli.main", "train", str(config), "--out", str(out)]
     command += ["--resume"] * (out / "config.yaml").is_file()
     environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
@@ -142,12 +161,12 @@ def finished(out: Path) -> dict[str, tuple[float, float]] | None:
     return {s["label"]: (s["final"], s["initial"]) for s in last["scores"] if s["metric"] == "PCK@0.1"}
 
 
-def print_tables(folder: Path, seeds: int) -> None:
+def print_tables(folder: Path, seeds: list[int]) -> None:
     """Print means over the sets of a group: gain over the initial heatmaps, and paired differences between rows."""
     gains: dict[str, dict[int, dict[str, float]]] = {}
     initial: dict[str, float] = {}
     for variant in VARIANTS:
-        for seed in range(seeds):
+        for seed in seeds:
             scores = finished(run_folder(variant, seed, folder))
             if scores is not None:
                 gains.setdefault(variant.name, {})[seed] = {name: f - i for name, (f, i) in scores.items()}
