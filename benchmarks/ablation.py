@@ -6,7 +6,8 @@ First the backbone is trained on for a while at the size of the crops, for it mu
 every variant trains the temporal part on the same frozen backbone, the same windows in the same order, the same number
 of steps; only the parts named differ. All are scored on windows of people that no training data shows: pictures with
 made-up motion, real video, the same video with motion blur, a rendered clip; as they are and degraded (occluders, blur,
-noise). A stopped run goes on by the same command; `--table` prints what is finished. Needs the crops of `models/recipes`.
+noise). A stopped run goes on by the same command; `--table` prints what is finished. Needs the crops of
+`models/recipes`.
 """
 
 import argparse
