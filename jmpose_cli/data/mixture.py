@@ -42,6 +42,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.crops)
 
+    def pin_memory(self) -> "Batch":
+        """Move all of it into page-locked memory; a loader calls this."""
+        return Batch(**{name: value.pin_memory() for name, value in vars(self).items()})
+
     def to(self, device: torch.device) -> "Batch":
         """Move all of it."""
         return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})

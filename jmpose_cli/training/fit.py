@@ -8,6 +8,7 @@ import orjson
 import torch
 from torch import Tensor
 
+from jmpose.errors import WeightsError
 from jmpose.network import JMPose
 from jmpose.weights import save_model
 from jmpose_cli.data.mixture import Batch, Draw
@@ -25,11 +26,16 @@ from jmpose_cli.training.validate import PCK, Located, Score, ValidationSet, loc
 BEST, LAST, SCORES = "best.safetensors", "last.safetensors", "validation.jsonl"
 
 
+class Stopped(Exception):  # noqa: N818
+    """The user asked to stop; everything is saved."""
+
+
 def fit(run: Run, display: Display, board: Board) -> list[Score]:
     """Train to the end; gives the last scores.
 
     Raises:
         JmposeError: A broken picture, a loss that is no number, too little memory, or weights that cannot be written.
+        Stopped: A signal came; the checkpoint is that of the last step.
     """
     scores: list[Score] = []
     while not run.is_done:
@@ -45,6 +51,7 @@ def fit(run: Run, display: Display, board: Board) -> list[Score]:
 
 def _train_epoch(run: Run, display: Display, board: Board) -> None:
     """Train what is left of an epoch."""
+    stop = run.stop
     run.trainee.train()
     draws, accumulate = run.draws(), run.config.optim.accumulate
     loaded = batches(run.data.train, draws, workers=run.config.data.workers, pin=run.fabric.device.type == "cuda")
@@ -55,6 +62,9 @@ def _train_epoch(run: Run, display: Display, board: Board) -> None:
             report = train_step(run, loaded)
             progress.advance(report)
             board.step(run.position.step, report)
+            if stop.asked:
+                _save(run, display)
+                raise Stopped
             if time.monotonic() - saved_at > 60 * run.config.save.every_minutes:
                 _save(run, display)
                 saved_at = time.monotonic()
@@ -193,6 +203,10 @@ def _save(run: Run, display: Display) -> None:
 
 def _write_weights(run: Run, name: str) -> None:
     """Write the moving average in the form that `jmpose infer` and `jmpose eval` load."""
-    if run.fabric.is_global_zero:
-        model: JMPose = run.average.module  # type: ignore[assignment]
+    if not run.fabric.is_global_zero:
+        return
+    model: JMPose = run.average.module  # type: ignore[assignment]
+    try:
         save_model(model, run.folder / name, half=run.config.save.half)
+    except WeightsError as error:
+        raise JmposeError(error.message, hint=f"{error.hint}; then go on with --resume") from error

@@ -1,7 +1,7 @@
 """Everything that a run needs, built and checked before the first step."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from jmpose_cli.training.checkpoint import Checkpoints, Position
 from jmpose_cli.training.config import TrainConfig
 from jmpose_cli.training.devices import sync_batch_norms
 from jmpose_cli.training.optimise import build_optimizer, moving_average
+from jmpose_cli.training.signals import StopRequest
 from jmpose_cli.training.sources import TrainingData, open_data
 from jmpose_cli.training.trainee import Trainee
 
@@ -41,6 +42,7 @@ class Run:
         average: Moving average of `model`; what is validated and saved.
         checkpoints: Of this run.
         position: How far it is.
+        stop: Whether the user asked to stop.
     """
 
     config: TrainConfig
@@ -54,6 +56,7 @@ class Run:
     average: AveragedModel
     checkpoints: Checkpoints
     position: Position
+    stop: StopRequest = field(default_factory=StopRequest)
 
     @property
     def stateful(self) -> dict[str, Any]:
@@ -127,7 +130,8 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
         torch.set_num_threads(config.threads)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+        # Sampling has no deterministic gradient on a GPU; there, a warning names it.
+        torch.use_deterministic_algorithms(True, warn_only=fabric.device.type != "cpu")
     torch.manual_seed(config.seed)
     model = _model(config)
     data = open_data(config, model.config.preprocess)

@@ -5,6 +5,7 @@ import resource
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ from jmpose_cli.training.check import read_all_pictures
 from jmpose_cli.training.checkpoint import FOLDER as CHECKPOINTS
 from jmpose_cli.training.config import TrainConfig
 from jmpose_cli.training.display import Display
-from jmpose_cli.training.fit import LAST, fit, train_step, validate
+from jmpose_cli.training.fit import LAST, Stopped, fit, train_step, validate
 from jmpose_cli.training.loader import batches
 from jmpose_cli.training.prepare import Run, prepare
 from jmpose_cli.training.validate import Score
@@ -34,7 +35,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool, display: Display) 
     """Train a model; the folder gets its weights, scores, checkpoints, settings and TensorBoard files.
 
     Raises:
-        JmposeError: The folder holds another run, or anything that `prepare` and `fit` raise.
+        JmposeError: The folder holds another run, a signal stopped it, or anything that `prepare` and `fit` raise.
     """
     _check_folder(folder, resume=resume)
     run = prepare(config, folder, resume=resume)
@@ -43,7 +44,11 @@ def train(config: TrainConfig, folder: Path, *, resume: bool, display: Display) 
         _describe(run)
     board = Board(folder if run.fabric.is_global_zero else None, step=run.position.step)
     try:
-        scores = fit(run, display, board)
+        # Several devices would stop at different steps and wait for one another; they keep their last checkpoint.
+        with run.stop.listening() if run.fabric.world_size == 1 else nullcontext():
+            scores = fit(run, display, board)
+    except Stopped:
+        raise JmposeError(f"stopped at step {run.position.step}", hint=f"go on with --out {folder} --resume") from None
     finally:
         board.close()
     display.note(f"done: {folder / LAST}; score it with jmpose eval --model, use it with jmpose infer --model")

@@ -74,6 +74,23 @@ def test_killed_at_random_and_resumed_equals_undisturbed(config, tmp_path):
     assert [json.loads(line)["epoch"] for line in lines[0].splitlines()] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_step_and_says_how_to_go_on(settings, tmp_path, number):
+    path, out = tmp_path / "tiny.yaml", tmp_path / "run"
+    path.write_text(yaml.safe_dump(settings("optim.epochs=50").model_dump(mode="json")))
+    process = start(path, out)
+    while newest_step(out) < 20:  # the end of the first epoch
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    step = newest_step(out)
+    assert f"stopped at step {step}" in said.decode()
+    assert f"--out {out} --resume" in said.decode()
+    assert newest_state(out)["position"]["batch"] == step % 20 or step % 20 == 0
+
+
 def newest_step(folder):
     files = sorted((folder / "checkpoints").glob("step-*.pt"))
     return int(files[-1].name.split("-")[1]) if files else 0
