@@ -77,8 +77,27 @@ class OutputConfig(_Section):
     overwrite: bool = False
 
 
+_WITHOUT_EFFECT: dict[str, Any] = {
+    "device": True,
+    "decode": {"stall_timeout_s"},
+    "pose": {"batch"},
+    "output": {"overwrite"},
+    "run": True,
+}
+
+
+class RunConfig(_Section):
+    """How the work is done; none of it changes a result."""
+
+    workers: int | None = Field(None, ge=0, description="Processes; 0: none but the program's own. None: one a device.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of all networks together. None: one a core.")
+    chunk_frames: int = Field(128, ge=1, description="Most frames between two commits; a crash loses what is behind.")
+    chunk_s: float = Field(10.0, gt=0, description="Most seconds between two commits.")
+    hang_timeout_s: float = Field(600.0, gt=0, description="A worker silent for this long is stopped.")
+
+
 class InferConfig(_Section):
-    """Everything that decides the result of `jmpose infer`."""
+    """Everything that `jmpose infer` can be told."""
 
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -86,6 +105,11 @@ class InferConfig(_Section):
     people: PeopleConfig = PeopleConfig()
     pose: PoseConfig = PoseConfig()
     output: OutputConfig = OutputConfig()
+    run: RunConfig = RunConfig()
+
+    def of_results(self) -> dict[str, Any]:
+        """Give the settings that decide the results, ready for JSON; the others may differ between equal runs."""
+        return self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
 
 
 def build_config(*, file: Path | None, assignments: Sequence[str], options: Mapping[str, Any]) -> InferConfig:

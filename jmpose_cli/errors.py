@@ -13,3 +13,7 @@ class JmposeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class OutputError(JmposeError):
+    """Nothing more can be written where the results go: every other video would fail likewise."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-_IN, _PEOPLE, _POSE, _OUT, _RUN = "Input", "People", "Pose", "Output", "Run"
+_IN, _PEOPLE, _POSE, _OUT, _RUN, _MANY = "Input", "People", "Pose", "Output", "Run", "Many videos"
 
 
 class Decoder(StrEnum):
@@ -27,11 +27,17 @@ class Precision(StrEnum):
 
 def infer(
     inputs: Annotated[
-        list[Path],
-        typer.Argument(help="Videos, folders of videos, or folders of images (one folder is one video)."),
+        list[str],
+        typer.Argument(
+            help="Videos, folders (searched through; one of images is a video), 'patterns/**/*.mp4', "
+            "lists (.txt), or URLs that fsspec reads."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Results go to OUT/<video name>/.", rich_help_panel=_OUT)
+        Path,
+        typer.Option(
+            "--out", "-o", help="Results go to OUT/<video name>/, in the inputs' folders.", rich_help_panel=_OUT
+        ),
     ] = Path("out"),
     decoder: Annotated[
         Decoder | None,
@@ -107,8 +113,39 @@ def infer(
         bool | None, typer.Option("--blur-faces", help="Blur faces in the overlay.", rich_help_panel=_OUT)
     ] = None,
     overwrite: Annotated[
-        bool | None, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=_OUT)
+        bool | None,
+        typer.Option("--overwrite", help="Do all again, and replace edited or foreign results.", rich_help_panel=_OUT),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes (one a device); 0: none but this one.", rich_help_panel=_MANY),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="One worker each, such as cuda:0,cuda:1.", rich_help_panel=_MANY),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before.", rich_help_panel=_MANY)
+    ] = False,
+    verify_hash: Annotated[
+        bool,
+        typer.Option(
+            "--verify-hash", help="Tell changed inputs by content, not by size and time.", rich_help_panel=_MANY
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Every Nth video only, from the Ith: for job arrays.", rich_help_panel=_MANY),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Workers on a Ray cluster, or 'local'; needs jmpose[ray].", rich_help_panel=_MANY
+        ),
+    ] = None,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="One JSON object an event, on stdout.", rich_help_panel=_MANY)
+    ] = False,
     device: Annotated[
         str | None,
         typer.Option(
@@ -136,11 +173,14 @@ def infer(
 ) -> None:
     """Track the people of each video and write their keypoints and an overlay video.
 
+    A run that was stopped or killed goes on by the same command; what is done is not done again.
+
     Example: jmpose infer match.mp4 --out results
     """
     from jmpose_cli.config import build_config
-    from jmpose_cli.jobs.infer import infer_videos
-    from jmpose_cli.jobs.report import Reporter
+    from jmpose_cli.jobs.batch import Choices
+    from jmpose_cli.jobs.infer import Where, infer_videos
+    from jmpose_cli.jobs.run_report import RunReport
 
     settings = build_config(
         file=config,
@@ -166,6 +206,10 @@ def infer(
             "output.black_background": black_background,
             "output.blur_faces": blur_faces,
             "output.overwrite": overwrite,
+            "run.workers": workers,
         },
     )
-    raise typer.Exit(infer_videos(inputs, out=out, config=settings, reporter=Reporter(quiet=quiet, verbose=verbose)))
+    report = RunReport(quiet=quiet, verbose=verbose, log_json=log_json)
+    choices = Choices(retry_failed=retry_failed, verify_hash=verify_hash)
+    where = Where(shard=shard, devices=devices, ray=ray)
+    raise typer.Exit(infer_videos(inputs, out=out, config=settings, choices=choices, where=where, report=report))

@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.errors import JmposeError
+from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.structures import FramePoses
 
 # A hundredth of a pixel is far below what any pose model resolves.
@@ -30,6 +30,7 @@ _HINTS = {
     errno.EACCES: "choose a folder that you may write to with --out",
     errno.EPERM: "choose a folder that you may write to with --out",
     errno.EROFS: "this disk is read-only; choose another folder with --out",
+    errno.EIO: "the disk or its connection fails; check it, or choose a folder on another disk with --out",
 }
 
 
@@ -59,12 +60,13 @@ class VideoMeta:
 
 @contextlib.contextmanager
 def explain_os_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into a JmposeError that names `path`."""
+    """Turn an OSError inside the block into a JmposeError that names `path`, an OutputError when all else fails too."""
     try:
         yield
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, "check that the folder exists and can be written to")
-        raise JmposeError(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
+        kind = OutputError if error.errno in _HINTS else JmposeError
+        raise kind(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
 
 
 class PartialFile:

@@ -1,86 +1,41 @@
-"""One video from frames to files: decode, find people, track, pose, write; all stages overlap."""
+"""One video from frames to files, in chunks that survive a crash."""
 
+import hashlib
+import os
+import platform
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
+import orjson
+
+from jmpose_cli import __version__
 from jmpose_cli.config import DecodeConfig, InferConfig
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import PoseWriter, VideoMeta
-from jmpose_cli.formats.writers import open_writer
-from jmpose_cli.jobs.inputs import Clip
+from jmpose_cli.formats.base import PartialFile, PoseWriter, VideoMeta, explain_os_errors
+from jmpose_cli.formats.writers import FILE_NAMES, open_writer
+from jmpose_cli.jobs.clip_store import ClipStore
+from jmpose_cli.jobs.inputs import Clip, input_hash
 from jmpose_cli.jobs.pipeline import StageClock, in_background
-from jmpose_cli.jobs.report import Reporter
-from jmpose_cli.people.cuts import CutDetector
-from jmpose_cli.people.track import PeopleTracker
+from jmpose_cli.jobs.plan import frames_in_range
+from jmpose_cli.jobs.stages import QUEUE_FRAMES, ChangedVideoError, Result, Tools, pose_frames, spacing_for
+from jmpose_cli.jobs.task import ClipSummary, ClipTask, StoppedError, Watcher
 from jmpose_cli.pose.spool import PoseSpool
-from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
-from jmpose_cli.structures import Bytes, Detections, FrameBatch, FramePoses, Ids
+from jmpose_cli.structures import Bytes, FramePoses
 from jmpose_cli.video.drawing import DrawStyle, draw_people
 from jmpose_cli.video.image_folder import list_images
 from jmpose_cli.video.info import VideoInfo
-from jmpose_cli.video.source import FrameSource, open_video
-from jmpose_cli.video.writer import OverlayWriter
+from jmpose_cli.video.source import ChildPool, FrameSource, open_video
+from jmpose_cli.video.writer import OverlayWriter, encoded_frames
 
-if TYPE_CHECKING:
-    from jmpose_cli.people.detect import PersonDetector
-    from jmpose_cli.pose.estimator import PoseEstimator
-
-QUEUE_FRAMES = 6  # frames that may wait between two stages
-
-
-class BoxSource(Protocol):
-    """Boxes that are known before, of one video."""
-
-    def at(self, index: int) -> tuple[Detections | None, Ids | None]:
-        """Give the boxes of frame `index` and their track ids, if known; no boxes: nobody looked at the frame."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What is loaded once and used for every video; none of it keeps anything of a video.
-
-    Attributes:
-        detector: Finds people; None when boxes come from a file.
-        boxes: Known boxes, or None.
-        estimator: The pose network.
-        info: Versions, device and weights, for the output files.
-    """
-
-    detector: "PersonDetector | None"
-    boxes: BoxSource | None
-    estimator: "PoseEstimator"
-    info: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ClipSummary:
-    """What was found in one video.
-
-    Attributes:
-        name: The video's name.
-        folder: Where its results are.
-        frames: Frames processed.
-        people: Poses written, over all frames.
-        tracks: Different people.
-        wall_s: Seconds from opening to the last file.
-        stage_s: Busy seconds per stage; stages overlap, so they add up to more than `wall_s`.
-        video: Size, rate and decoder of the video.
-        notes: Sentences for the user.
-    """
-
-    name: str
-    folder: Path
-    frames: int
-    people: int
-    tracks: int
-    wall_s: float
-    stage_s: dict[str, float]
-    video: dict[str, Any]
-    notes: tuple[str, ...]
+RUN_FILE = "run.json"
+OVERLAY_FILE = "overlay.mp4"
+RECORDED_PACKAGES = ("torch", "torchvision", "timm", "ultralytics", "trackers", "decord", "av", "numpy")
 
 
 @dataclass
@@ -95,52 +50,199 @@ class _Count:
         self.tracks.update(poses.people.track_ids.tolist())
 
 
-Result = tuple[Bytes | None, FramePoses]  # a frame's pixels, None when nobody needs them, and its poses
+def process_clip(task: ClipTask, *, config: InferConfig, tools: Tools, watcher: Watcher) -> ClipSummary:
+    """Process one video, from where an earlier run left it, and write its files.
 
-
-def process_clip(clip: Clip, folder: Path, *, config: InferConfig, tools: Tools, reporter: Reporter) -> ClipSummary:
-    """Process one video and write its files into `folder`, which exists.
+    The files are the same to the byte however often the run was stopped or killed, and whatever the size of chunks and
+    batches. `run.json` is the last one.
 
     Raises:
         JmposeError: The video cannot be decoded, has no frames in range, or a file cannot be written;
-            nothing unfinished is left behind.
+            no unfinished result is left in the video's folder.
+        StoppedError: As asked by the watcher.
     """
-    started, clock, count = time.perf_counter(), StageClock(), _Count()
-    with ExitStack() as stack:
-        source = stack.enter_context(open_clip(clip.path, config.decode))
-        results: Iterator[Result] = pose_frames(source, config, tools, clock)
-        if config.pose.smooth:
-            results = _smoothed(results, clip, folder, config, tools, reporter, clock)
-        ready = stack.enter_context(in_background(results, ahead=QUEUE_FRAMES, name="pose"))
-        writers = [stack.enter_context(w) for w in _writers(clip, source, folder, config, tools)]
-        overlay = stack.enter_context(_overlay(clip, source, folder, config))
-        output = config.output
+    with explain_os_errors(task.folder):
+        task.folder.mkdir(parents=True, exist_ok=True)
+        task.work.mkdir(parents=True, exist_ok=True)
+    identity = _identity(task, config, tools)
+    with ClipStore(task.work / "poses.records", identity) as store:
+        try:
+            return _Clip(task, config, tools, watcher, store).process()
+        except ChangedVideoError as error:
+            # Decoders are exact, so this is a file that was replaced without a trace, or bad storage.
+            watcher.note(f"{error.message}; it is begun anew")
+            store.restart(identity)
+            return _Clip(task, config, tools, watcher, store).process()
+
+
+def _identity(task: ClipTask, config: InferConfig, tools: Tools) -> dict[str, Any]:
+    """Give all that decides the results; compared as JSON."""
+    parts = {
+        "version": __version__,
+        "stamp": task.stamp,
+        "settings": config.of_results(),
+        "weights": tools.info["weights"],
+        "device": tools.info["device"],
+    }
+    copied: dict[str, Any] = orjson.loads(orjson.dumps(parts))
+    return copied
+
+
+class _Clip:
+    """The processing of one video; one object an attempt."""
+
+    def __init__(self, task: ClipTask, config: InferConfig, tools: Tools, watcher: Watcher, store: ClipStore) -> None:
+        self._task, self._config, self._tools = task, config, tools
+        self._watcher, self._store = watcher, store
+        self._clock = StageClock()
+        self._packets = task.work / "overlay.records"
+        if not store.frames:
+            self._packets.unlink(missing_ok=True)
+        self._encoded = encoded_frames(self._packets) if config.output.overlay else 0
+        self._resumed = store.frames
+
+    def process(self) -> ClipSummary:
+        started, count = time.perf_counter(), _Count()
+        digest = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        hashed = None if self._task.url else digest.submit(input_hash, Clip(self._task.path, self._task.name))
+        digest.shutdown(wait=False)
+        store, config = self._store, self._config
+        needed_from = self._needed_from()
+        with ExitStack() as stack:
+            source = stack.enter_context(self._open(needed_from))
+            self._watcher.opened(frames_to_come(source, config.decode), store.frames)
+            results = stack.enter_context(
+                in_background(self._results(source, needed_from), ahead=QUEUE_FRAMES, name="pose")
+            )
+            frames = self._kept(results, source)
+            if config.pose.smooth:
+                frames = self._smoothed(frames)
+            writers = [stack.enter_context(writer) for writer in self._writers(source)]
+            overlay = stack.enter_context(self._overlay(source))
+            self._write(frames, writers, overlay, count)
+            if not count.frames:
+                raise JmposeError(f"{self._task.path}: no frame lies in the range asked for")
+            assert store.ending is not None
+        notes = (*store.ending["notes"], *overlay.notes, *(note for writer in writers for note in writer.notes))
+        summary = ClipSummary(
+            frames=count.frames,
+            resumed=self._resumed,
+            people=count.people,
+            tracks=len(count.tracks),
+            wall_s=time.perf_counter() - started,
+            stage_s=self._clock.seconds,
+            notes=notes,
+            input_sha256="" if hashed is None else hashed.result(),
+            files={},
+        )
+        _write_run(summary, self._task, config, self._tools, store.ending["video"])
+        _remove_stale(self._task.folder, config)
+        return replace(summary, files={name: file_facts(self._task.folder / name) for name in result_files(config)})
+
+    def _needed_from(self) -> int:
+        """Give the ordinal number of the first frame whose pixels are needed."""
+        store = self._store
+        if store.fps is None:
+            return 0
+        first = store.frames
+        if store.ending is None:
+            first -= spacing_for(self._tools, store.fps).reach
+        if self._config.output.overlay and not self._config.pose.smooth:
+            first = min(first, self._encoded)
+        return max(first, 0)
+
+    def _open(self, needed_from: int) -> FrameSource:
+        begin = self._store.index_at(needed_from)
+        return open_clip(self._task.path, self._config.decode, deliver_from=begin, children=self._tools.children)
+
+    def _results(self, source: FrameSource, needed_from: int) -> Iterator[Result]:
+        """Yield every frame with its poses; none is decoded when all are done and drawn."""
+        store = self._store
+        if store.ending is not None and needed_from >= store.frames:
+            yield from (Result(None, poses, None) for poses in store.poses())
+            return
+        yield from pose_frames(source, self._config, self._tools, self._clock, earlier=store, decoded_from=needed_from)
+
+    def _kept(self, results: Iterator[Result], source: FrameSource) -> Iterator[tuple[Bytes | None, FramePoses]]:
+        """Pass frames on and keep the new ones, in chunks; leave when asked to stop."""
+        store, run, fps = self._store, self._config.run, source.info.fps
+        committed_s = time.monotonic()
+        for result in results:
+            if result.front is not None:
+                store.add(result.front, result.poses)
+                is_late = time.monotonic() - committed_s > run.chunk_s
+                if store.waiting >= run.chunk_frames or is_late or self._watcher.stop.is_set():
+                    with self._clock("commit"):
+                        store.commit(fps=fps)
+                    committed_s = time.monotonic()
+                self._watcher.advanced(len(result.poses))
+            yield result.pixels, result.poses
+            if self._watcher.stop.is_set():
+                store.commit(fps=fps)
+                raise StoppedError(store.frames)
+        store.commit(fps=fps)
+        if store.ending is None:
+            store.finish({"notes": list(source.notes), "video": _described(source.info)})
+
+    def _smoothed(self, frames: Iterator[tuple[Bytes | None, FramePoses]]) -> Iterator[tuple[Bytes | None, FramePoses]]:
+        """Yield smoothed poses with the pixels of a second pass over the video, from the first not yet encoded."""
+        store = self._store
+        with PoseSpool(self._task.work / "smooth", joints=len(self._tools.estimator.keypoints)) as spool:
+            for _, poses in frames:
+                spool.write(poses)
+            smooth = spool.smoothed(cutoff_hz=self._config.pose.smooth_cutoff_hz)
+            if self._config.output.overlay and self._encoded < store.frames:
+                for _, poses in zip(range(self._encoded), smooth, strict=False):
+                    yield None, poses
+                with self._open(self._encoded) as again:
+                    for batch in self._clock.waiting_for("decode again", iter(again)):
+                        # The frames come first: when they run out, no pose has been taken for nothing.
+                        yield from zip(batch.frames, smooth, strict=False)
+            for poses in smooth:
+                yield None, poses
+
+    def _write(
+        self,
+        frames: Iterator[tuple[Bytes | None, FramePoses]],
+        writers: list[PoseWriter],
+        overlay: OverlayWriter,
+        count: _Count,
+    ) -> None:
+        """Write every frame; the overlay gets those that it has not."""
+        output, keypoints = self._config.output, self._tools.estimator.keypoints
         style = DrawStyle(background="black" if output.black_background else "frame", blur_faces=output.blur_faces)
-        progress = stack.enter_context(reporter.progress(clip.name, frames_to_come(source, config.decode)))
-        for pixels, poses in ready:
-            with clock("write"):
+        for pixels, poses in frames:
+            with self._clock("write"):
                 for writer in writers:
                     writer.write(poses)
-            if output.overlay and pixels is not None:
-                with clock("draw"):
-                    drawn = draw_people(pixels, poses, tools.estimator.keypoints, style)
-                with clock("encode"):
+            if output.overlay and pixels is not None and count.frames >= self._encoded:
+                with self._clock("draw"):
+                    drawn = draw_people(pixels, poses, keypoints, style)
+                with self._clock("encode"):
                     overlay.write(drawn, poses.people.time_s)
             count.add(poses)
-            progress.advance(len(poses))
-        if not count.frames:
-            raise JmposeError(f"{clip.path}: no frame lies in the range asked for")
-    return ClipSummary(
-        name=clip.name,
-        folder=folder,
-        frames=count.frames,
-        people=count.people,
-        tracks=len(count.tracks),
-        wall_s=time.perf_counter() - started,
-        stage_s=clock.seconds,
-        video=_described(source.info),
-        notes=(*source.notes, *overlay.notes, *(note for writer in writers for note in writer.notes)),
-    )
+            self._watcher.stepped()
+            if self._watcher.stop.is_set() and self._store.ending is not None:
+                raise StoppedError(self._store.frames)
+
+    def _writers(self, source: FrameSource) -> Iterator[PoseWriter]:
+        info, path = source.info, self._task.path
+        names = tuple(image.name for image in list_images(path)) if path.is_dir() else ()
+        name = Path(self._task.name).name
+        meta = VideoMeta(name, info.width, info.height, info.fps, path.name, names)
+        config, tools = self._config, self._tools
+        for form in config.output.formats:
+            yield open_writer(
+                form, self._task.folder, meta, tools.estimator.keypoints, info=tools.info, smoothed=config.pose.smooth
+            )
+
+    def _overlay(self, source: FrameSource) -> OverlayWriter:
+        return OverlayWriter(
+            self._task.folder / OVERLAY_FILE if self._config.output.overlay else None,
+            info=source.info,
+            audio_from=self._task.path if source.info.has_audio else None,
+            packets=self._packets,
+        )
 
 
 def _described(info: VideoInfo) -> dict[str, Any]:
@@ -149,8 +251,10 @@ def _described(info: VideoInfo) -> dict[str, Any]:
     return {name: getattr(info, name) for name in names}
 
 
-def open_clip(path: Path, decode: DecodeConfig) -> FrameSource:
-    """Open a video as the settings say."""
+def open_clip(
+    path: Path, decode: DecodeConfig, *, deliver_from: int = 0, children: ChildPool | None = None
+) -> FrameSource:
+    """Open a video as the settings say; see `open_video`."""
     return open_video(
         path,
         decoder=decode.decoder,
@@ -158,152 +262,49 @@ def open_clip(path: Path, decode: DecodeConfig) -> FrameSource:
         time_s=decode.time,
         image_fps=decode.image_fps,
         stall_timeout_s=decode.stall_timeout_s,
+        deliver_from=deliver_from,
+        children=children,
     )
 
 
 def frames_to_come(source: FrameSource, decode: DecodeConfig) -> int | None:
-    """Estimate how many frames will be read; None where the container does not say."""
-    claimed = source.info.frames_claimed
-    if decode.time is not None:
-        begin, end = decode.time
-        if end is None:
-            return None
-        claimed = min(claimed or 1 << 60, round((end - (begin or 0)) * source.info.fps))
-    if decode.frames is not None:
-        begin_frame, end_frame = decode.frames
-        stop = min(x for x in (claimed, end_frame, 1 << 60) if x is not None)
-        claimed = max(stop - (begin_frame or 0), 0) if stop < 1 << 60 else None
-    return claimed
+    """Estimate how many frames there are; None where the container does not say."""
+    return frames_in_range(source.info.frames_claimed, source.info.fps, decode)
 
 
-def _writers(clip: Clip, source: FrameSource, folder: Path, config: InferConfig, tools: Tools) -> Iterator[PoseWriter]:
-    info = source.info
-    names = tuple(image.name for image in list_images(clip.path)) if clip.path.is_dir() else ()
-    meta = VideoMeta(clip.name, info.width, info.height, info.fps, clip.path.name, names)
-    for name in config.output.formats:
-        yield open_writer(name, folder, meta, tools.estimator.keypoints, info=tools.info, smoothed=config.pose.smooth)
+def _write_run(summary: ClipSummary, task: ClipTask, config: InferConfig, tools: Tools, video: dict[str, Any]) -> None:
+    """Write `run.json`, the last file of a video: where it stands, all others are complete."""
+    record = {
+        **tools.info,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in RECORDED_PACKAGES},
+        "input": task.url or os.path.abspath(task.path),
+        "video": video,
+        "config": config.of_results(),
+        "frames": summary.frames,
+        "people": summary.people,
+        "tracks": summary.tracks,
+        "notes": summary.notes,
+    }
+    target = PartialFile(task.folder / RUN_FILE)
+    target.write(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+    target.commit()
 
 
-def _overlay(clip: Clip, source: FrameSource, folder: Path, config: InferConfig) -> OverlayWriter:
-    return OverlayWriter(
-        folder / "overlay.mp4" if config.output.overlay else None,
-        info=source.info,
-        audio_from=clip.path if source.info.has_audio else None,
-    )
+def file_facts(path: Path) -> tuple[int, str]:
+    """Give a file's size in bytes and its sha256."""
+    with path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def pose_frames(source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock) -> Iterator[Result]:
-    """Yield every frame in order with its poses."""
-    for windows in batched_windows(source, config, tools, clock):
-        with clock("pose"):
-            poses = tools.estimator.estimate(windows)
-        for window, frame_poses in zip(windows, poses, strict=True):
-            yield window.key.pixels, frame_poses
+def result_files(config: InferConfig) -> list[str]:
+    """Name the files that a video's folder holds when it is done."""
+    overlay = [OVERLAY_FILE] if config.output.overlay else []
+    return [*(FILE_NAMES[name] for name in config.output.formats), *overlay, RUN_FILE]
 
 
-def batched_windows(
-    source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock
-) -> Iterator[list[Windows]]:
-    """Yield the windows of every frame in order, some frames at a time.
-
-    People are found in a thread ahead of the consumer.
-    """
-    preprocess = tools.estimator.preprocess
-    windows = WindowMaker(
-        Spacing.for_video(
-            preprocess.window_offsets,
-            fps=source.info.fps,
-            reference_fps=preprocess.reference_fps,
-            max_gap_s=preprocess.max_support_gap_s,
-        )
-    )
-    found = find_people(source, config, tools, clock)
-    with in_background(found, ahead=QUEUE_FRAMES, name="people") as frames:
-        waiting: list[Windows] = []
-        for made in _all_windows(windows, frames):
-            waiting.append(made)
-            people = sum(len(w.key.people) for w in waiting)
-            if people >= config.pose.batch or len(waiting) >= QUEUE_FRAMES:
-                yield waiting
-                waiting = []
-        if waiting:
-            yield waiting
-
-
-def _all_windows(maker: WindowMaker, frames: Iterator[SeenFrame]) -> Iterator[Windows]:
-    for frame in frames:
-        yield from maker.push(frame)
-    yield from maker.finish()
-
-
-def find_people(source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock) -> Iterator[SeenFrame]:
-    """Yield every frame in order with its tracked people; the tracker decides how far it lags behind."""
-    people = config.people
-    tracker = PeopleTracker(
-        new_track_score=people.min_box_score,
-        lost_after_s=people.lost_after_s,
-        max_gap_s=people.max_gap_s,
-        detect_every=people.detect_every,
-        max_people=people.max_people,
-        fps=source.info.fps,
-    )
-    cuts = CutDetector()
-    held: dict[int, Bytes] = {}
-    since_detection = people.detect_every
-    for batch in clock.waiting_for("decode", iter(source)):
-        with clock("cuts"):
-            cut = [cuts.update(frame) for frame in batch.frames]
-        wanted = []
-        for row in range(len(batch)):
-            since_detection = people.detect_every if cut[row] else since_detection
-            if since_detection >= people.detect_every:
-                wanted.append(row)
-                since_detection = 0
-            since_detection += 1
-        with clock("detect"):
-            seen = dict(zip(wanted, _boxes(batch, wanted, tools), strict=True))
-        for row, (index, time_s) in enumerate(zip(batch.index.tolist(), batch.time_s.tolist(), strict=True)):
-            held[index] = batch.frames[row]
-            detections, ids = seen.get(row, (None, None))
-            with clock("track"):
-                settled = tracker.push(index, time_s, detections, cut=cut[row], track_ids=ids)
-            for tracked in settled:
-                yield SeenFrame(held.pop(tracked.index), tracked)
-    for tracked in tracker.finish():
-        yield SeenFrame(held.pop(tracked.index), tracked)
-
-
-def _boxes(batch: FrameBatch, rows: list[int], tools: Tools) -> list[tuple[Detections | None, Ids | None]]:
-    """Give the boxes of some frames of a batch, detected or from the file."""
-    if tools.boxes is not None:
-        return [tools.boxes.at(index) for index in batch.index[rows].tolist()]
-    assert tools.detector is not None
-    return [(found, None) for found in tools.detector.detect(batch.frames[rows])] if rows else []
-
-
-def _smoothed(
-    results: Iterator[Result],
-    clip: Clip,
-    folder: Path,
-    config: InferConfig,
-    tools: Tools,
-    reporter: Reporter,
-    clock: StageClock,
-) -> Iterator[Result]:
-    """Keep all poses on disk, smooth them, and yield them with the pixels of a second pass over the video."""
-    with PoseSpool(folder / "poses.partial", joints=len(tools.estimator.keypoints)) as spool:
-        with reporter.progress(f"{clip.name}: poses", None) as progress:
-            for _, poses in results:
-                spool.write(poses)
-                progress.advance(len(poses))
-        smooth = spool.smoothed(cutoff_hz=config.pose.smooth_cutoff_hz)
-        if not config.output.overlay:
-            for poses in smooth:
-                yield None, poses
-            return
-        with open_clip(clip.path, config.decode) as again:
-            for batch in clock.waiting_for("decode again", iter(again)):
-                # The frames come first: when they run out, no pose has been taken for nothing.
-                yield from zip(batch.frames, smooth, strict=False)
-        for poses in smooth:  # a file that gave fewer frames the second time
-            yield None, poses
+def _remove_stale(folder: Path, config: InferConfig) -> None:
+    """Remove what an earlier run left and this one was not asked for: it would not fit the rest."""
+    for name in {*FILE_NAMES.values(), OVERLAY_FILE} - set(result_files(config)):
+        (folder / name).unlink(missing_ok=True)

@@ -22,13 +22,13 @@ from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.formats.posetrack18 import PoseTrack18Writer
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
-from jmpose_cli.jobs.clip import Tools, batched_windows
 from jmpose_cli.jobs.eval_data import ImageBoxes, annotated_boxes, boxes_from
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet, ModelOptions
 from jmpose_cli.jobs.evaluate import Scoring, score_run
-from jmpose_cli.jobs.infer import load_detector, load_estimator
 from jmpose_cli.jobs.pipeline import StageClock
 from jmpose_cli.jobs.report import Reporter
+from jmpose_cli.jobs.stages import Tools, batched_windows
+from jmpose_cli.jobs.tools import load_detector, load_estimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.structures import FramePoses, TrackedFrame
 from jmpose_cli.video.image_folder import ImageFolderSource, read_image
@@ -123,14 +123,15 @@ def _videos(data: Path, split: str, scoring: Scoring) -> list[AnnotatedVideo]:
 
 
 def _load(config: InferConfig, detecting: list[_BoxChoice], reporter: Reporter) -> Tools:
-    from jmpose_cli.pose.device import choose_device
+    from jmpose_cli.device import choose_device, usable_cores
 
     device = choose_device(config.device, precision=config.precision)
-    estimator, model = load_estimator(config, device)
+    threads = max(1, usable_cores() // (2 if detecting else 1))
+    estimator, model = load_estimator(config, device, threads=threads)
     header = {"device": f"{device.description}, {config.precision}", "model": model}
     detector = None
     if detecting:
-        detector, header["people"] = load_detector(config, device)
+        detector, header["people"] = load_detector(config, device, threads=threads)
     reporter.header(header)
     return Tools(detector, None, estimator, {})
 

@@ -1,69 +1,352 @@
-"""What the user named: videos, folders of videos, folders of images."""
+"""What the user named: videos, folders, patterns, lists and URLs, and where the results of each go."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import difflib
+import glob
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.video.image_folder import IMAGE_SUFFIXES
+from jmpose_cli.video.image_folder import IMAGE_SUFFIXES, natural_key
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv"}
     | {".flv", ".3gp", ".ogv", ".y4m", ".mxf", ".h264", ".hevc"}
 )
+LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
+STATE_FOLDER = ".jmpose"
+RESULT_FILES = ("keypoints.coco.json", "posetrack18.json", "keypoints.csv", "overlay.mp4", "run.json")
+
+_WILDCARDS = frozenset("*?[")
+_BLOCK_BYTES = 1 << 20
+_URL_MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified")  # as the storages name them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
-    """One input video (a file or a folder of images) and the name of its output folder."""
+    """One input video.
+
+    Attributes:
+        path: A video file, or a folder of images that is one video; for a URL the path inside it.
+        name: Folder of its results inside OUT, with `/`; unique in a run.
+        url: fsspec URL to fetch it from; empty for a local path.
+        problem: Why it cannot be processed; empty when nothing is known against it.
+    """
 
     path: Path
     name: str
+    url: str = ""
+    problem: str = ""
 
 
-def find_clips(inputs: Sequence[Path]) -> list[Clip]:
-    """List the videos that `inputs` name, in the order given, folders sorted by name.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A video before it has a name: `base` is the folder that the name is relative to."""
 
-    A folder that holds images is one video; another folder stands for the videos directly in it.
+    path: Path
+    base: Path
+    is_folder: bool = False
+    url: str = ""
+    problem: str = ""
+
+
+def find_clips(inputs: Sequence[str | Path], *, out: Path) -> list[Clip]:
+    """List the videos that `inputs` name, in the order given; each once.
+
+    - A folder is searched through. A folder of images that holds no video is one video. Hidden entries, `out` and
+      folders with results of a run are left out.
+    - A pattern (`*`, `?`, `[...]`, `**`) stands for what it matches, a list (.txt, .lst, .list) for its lines.
+    - `scheme://` addresses are read through fsspec.
+
+    Names mirror the tree: relative to the folder, to the part of a pattern before its first wildcard, or to the common
+    folder of a list. Videos whose names would be equal but for their endings keep these; equal names from different
+    inputs are told apart by the folders above.
 
     Raises:
-        JmposeError: A path that does not exist, a folder without videos or images, or two inputs that
-            would write to one output folder.
+        JmposeError: A path that does not exist, an input that holds no video, or names that cannot be told apart.
     """
-    paths: list[Path] = []
+    found: list[_Found] = []
     for given in inputs:
-        paths.extend(_videos_in(given) if given.is_dir() else [_existing(given)])
-    clips: dict[str, Clip] = {}
-    for path in dict.fromkeys(paths):
-        name = path.resolve().name if path.is_dir() else path.stem
-        if name in clips:
-            name = path.name  # a.mp4 beside a.mov
-        if name in clips:
+        found.extend(_expand(str(given), out))
+    clips = _named(_without_repeats(found))
+    _check_names(clips)
+    return clips
+
+
+def _expand(given: str, out: Path, *, base: Path | None = None, folder: Path | None = None) -> Iterator[_Found]:
+    """Find what one input stands for.
+
+    Args:
+        given: As the user wrote it.
+        out: Folder of the results.
+        base: Folder that names are relative to; None takes the input's own.
+        folder: Folder that relative paths start from; None takes the current one.
+    """
+    if given.startswith("file://"):
+        given = given[len("file://") :]
+    if "://" in given:
+        yield from _in_url(given, base)
+        return
+    path = Path(given) if folder is None else folder / given
+    if path.is_dir():
+        yield from _in_folder(path, base, out)
+    elif os.path.lexists(path):
+        is_list = path.suffix.lower() in LIST_SUFFIXES
+        yield from _in_list(path, out) if is_list and base is None else [_Found(path, base or path.parent)]
+    elif _WILDCARDS & set(given):
+        yield from _matching(str(path), base, out)
+    else:
+        raise _missing(path)
+
+
+def _missing(path: Path) -> JmposeError:
+    try:
+        names = [entry.name for entry in os.scandir(path.parent)]
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
+    hint = f"there is {' and '.join(near)}" if near else "check the path; quote names with spaces"
+    return JmposeError(f"{path}: no such file or folder", hint=hint)
+
+
+def _in_folder(folder: Path, base: Path | None, out: Path) -> Iterator[_Found]:
+    """Search a folder; raise when it holds nothing."""
+    found = list(_searched(folder, base or folder, out, set()))
+    if not found:
+        raise JmposeError(
+            f"{folder}: a folder without videos or images",
+            hint=f"videos end in {' '.join(sorted(VIDEO_SUFFIXES)[:8])} ...; folders of results are left out",
+        )
+    if len(found) == 1 and found[0].path == folder:
+        found = [replace(found[0], base=base or folder.absolute().parent)]
+    yield from found
+
+
+def _searched(folder: Path, base: Path, out: Path, seen: set[Path]) -> Iterator[_Found]:
+    """Yield the videos in a folder and below it, in natural order."""
+    real = Path(os.path.realpath(folder))
+    if real in seen or real == Path(os.path.realpath(out)):
+        return
+    seen.add(real)
+    try:
+        with os.scandir(folder) as scanned:
+            entries = [entry for entry in scanned if not entry.name.startswith(".") or entry.name == STATE_FOLDER]
+    except OSError as error:
+        yield _Found(folder, base, True, problem=f"{folder}: the folder cannot be read ({error.strerror})")
+        return
+    if any(entry.name == STATE_FOLDER for entry in entries):
+        return
+    entries.sort(key=lambda entry: (natural_key(entry.name), entry.name))
+    folders = [entry for entry in entries if entry.is_dir()]
+    names = [entry.name for entry in entries if not entry.is_dir()]
+    videos = [name for name in names if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]
+    if not videos and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in names):
+        yield _Found(folder, base, True)
+    for name in videos:
+        yield _Found(folder / name, base)
+    for entry in folders:
+        yield from _searched(folder / entry.name, base, out, seen)
+
+
+def _matching(pattern: str, base: Path | None, out: Path) -> Iterator[_Found]:
+    """Find what a pattern matches: videos, folders of images, and what is in other folders."""
+    parts = Path(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
+    base = base or Path(*parts[:fixed])
+    matches = sorted(glob.iglob(pattern, recursive=True), key=lambda match: (natural_key(match), match))
+    found: list[_Found] = []
+    seen: set[Path] = set()
+    for match in matches:
+        path = Path(match)
+        if path.is_dir():
+            found.extend(_searched(path, base, out, seen))
+        elif path.suffix.lower() in VIDEO_SUFFIXES and not _is_result(path):
+            found.append(_Found(path, base))
+    if not found:
+        raise JmposeError(f"{pattern}: matches no video", hint="quote the pattern; ** stands for any depth of folders")
+    yield from found
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file lies in a folder of results."""
+    return any((parent / STATE_FOLDER).is_dir() for parent in path.parents)
+
+
+def _in_list(path: Path, out: Path) -> Iterator[_Found]:
+    """Read a list of inputs; a missing one is a problem of its own."""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise JmposeError(f"{path}: not a readable list ({error})", hint="one path a line, in UTF-8") from error
+    found: list[_Found] = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            text = text[1:-1]
+        if not text or text.startswith("#"):
+            continue
+        entry = path.parent / text
+        if Path(text).suffix.lower() in LIST_SUFFIXES and "://" not in text:
+            raise JmposeError(f"{path}: line {number} names a list", hint="a list cannot hold another one")
+        try:
+            found.extend(_expand(text, out, base=path.parent, folder=path.parent))
+        except JmposeError as error:
+            found.append(_Found(entry, path.parent, problem=f"{path}, line {number}: {error.message}"))
+    if not found:
+        raise JmposeError(f"{path}: a list without entries", hint="one path a line")
+    base = Path(os.path.commonpath([os.path.abspath(one.path.parent) for one in found if not one.url] or ["."]))
+    yield from (one if one.url else replace(one, path=Path(os.path.abspath(one.path)), base=base) for one in found)
+
+
+def _in_url(url: str, base: Path | None) -> Iterator[_Found]:
+    """Find the videos at an address."""
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+        if _WILDCARDS & set(path):
+            parts = PurePosixPath(path).parts
+            fixed = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
+            top, paths = str(PurePosixPath(*parts[:fixed])), sorted(filesystem.glob(path), key=natural_key)
+        elif filesystem.isdir(path):
+            top, paths = path, sorted(filesystem.find(path), key=natural_key)
+        elif filesystem.exists(path):
+            yield _Found(Path(path), base or Path(path).parent, url=url)
+            return
+        else:
+            raise JmposeError(f"{url}: nothing is there", hint="check the address")
+        chain = url.partition("::")[2]
+        for one in paths:
+            if PurePosixPath(one).suffix.lower() in VIDEO_SUFFIXES:
+                address = filesystem.unstrip_protocol(one) if not chain else f"{url.split('://')[0]}://{one}::{chain}"
+                yield _Found(Path(one), Path(top), url=address)
+    except JmposeError:
+        raise
+    except ImportError as error:
+        raise JmposeError(f"{url}: {error}", hint="install the package for this kind of storage") from error
+    except Exception as error:  # each protocol has errors of its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise JmposeError(
+            f"{url}: cannot be read ({reason})", hint="check the address and the access rights"
+        ) from error
+
+
+def _without_repeats(found: Iterable[_Found]) -> list[_Found]:
+    once: dict[str, _Found] = {}
+    for one in found:
+        once.setdefault(one.url or os.path.realpath(one.path), one)
+    return list(once.values())
+
+
+def _named(found: list[_Found]) -> list[Clip]:
+    """Name videos by their place in the tree."""
+    names = [_relative(one.path, one.base) for one in found]
+    short = [name if one.is_folder else _without_suffix(name) for one, name in zip(found, names, strict=True)]
+    for group in _equal(short):
+        folders = {str(found[i].path.parent) for i in group}
+        if len(folders) < len(group):  # a.mp4 beside a.mov
+            for i in group:
+                short[i] = names[i]
+    for group in _equal(short):
+        parents = [os.path.abspath(found[i].path) for i in group]
+        common = Path(os.path.commonpath(parents))
+        for i, path in zip(group, parents, strict=True):
+            full = _relative(Path(path), common)
+            keeps = found[i].is_folder or short[i].endswith(found[i].path.suffix)
+            short[i] = full if keeps else _without_suffix(full)
+    return [Clip(one.path, name, one.url, one.problem) for one, name in zip(found, short, strict=True)]
+
+
+def _relative(path: Path, base: Path) -> str:
+    name = Path(os.path.relpath(os.path.abspath(path), os.path.abspath(base))).as_posix()
+    return name if name != "." and not name.startswith("../") else Path(os.path.abspath(path)).name
+
+
+def _without_suffix(name: str) -> str:
+    return name[: -len(suffix)] if (suffix := PurePosixPath(name).suffix) else name
+
+
+def _equal(names: list[str]) -> list[list[int]]:
+    """Group the places of names that are equal on some file systems."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(names):
+        places[name.casefold()].append(place)
+    return [group for group in places.values() if len(group) > 1]
+
+
+def _check_names(clips: list[Clip]) -> None:
+    taken = {clip.name.casefold(): clip for clip in clips}
+    for clip in clips:
+        other = taken[clip.name.casefold()]
+        if other is not clip:
             raise JmposeError(
-                f"{clips[name].path} and {path} would both write to the folder {name!r}",
+                f"{clip.path} and {other.path} would both write to the folder {clip.name!r}",
                 hint="give them in separate runs with different --out",
             )
-        clips[name] = Clip(path, name)
-    return list(clips.values())
+        parts = PurePosixPath(clip.name).parts
+        if ".." in parts or STATE_FOLDER in parts:
+            raise JmposeError(f"{clip.path}: its results cannot have the name {clip.name!r}", hint="rename the input")
+        if len(parts) > 1 and parts[-1] in RESULT_FILES and "/".join(parts[:-1]).casefold() in taken:
+            raise JmposeError(
+                f"{clip.path}: its results would lie where those of {parts[-2]} do", hint="rename one of the inputs"
+            )
 
 
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise JmposeError(f"{path}: no such file or folder", hint="check the path; quote names with spaces")
-    return path
+def input_stamp(clip: Clip) -> dict[str, Any]:
+    """Give a cheap fingerprint of an input, ready for JSON.
+
+    Raises:
+        JmposeError: A URL cannot be reached.
+        OSError: The input is gone.
+    """
+    if clip.url:
+        import fsspec
+
+        try:
+            filesystem, path = fsspec.core.url_to_fs(clip.url)
+            info = filesystem.info(path)
+        except Exception as error:  # each protocol has errors of its own
+            raise JmposeError(f"{clip.url}: cannot be read ({error})", hint="check the address") from error
+        marks = {
+            key: str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified", "last_modified") if key in info
+        }
+        return {"size": info.get("size"), **marks}
+    if not clip.path.is_dir():
+        facts = os.stat(clip.path)
+        return {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+    digest = hashlib.sha256()
+    images = _images(clip.path)
+    for name, facts in images:
+        digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return {
+        "images": len(images),
+        "size": sum(facts.st_size for _, facts in images),
+        "mtime_ns": max((facts.st_mtime_ns for _, facts in images), default=0),
+        "names": digest.hexdigest(),
+    }
 
 
-def _videos_in(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise JmposeError(f"{folder}: cannot be read ({error.strerror})") from error
-    videos = [e for e in entries if e.suffix.lower() in VIDEO_SUFFIXES and e.is_file()]
-    if videos:
-        return videos
-    if any(e.suffix.lower() in IMAGE_SUFFIXES for e in entries):
-        return [folder]
-    raise JmposeError(
-        f"{folder}: a folder without videos or images",
-        hint=f"videos end in {' '.join(sorted(VIDEO_SUFFIXES)[:8])} ...; folders inside it are not searched",
-    )
+def input_hash(clip: Clip) -> str:
+    """Give the sha256 of a local input's content; of a folder's images in order, with their names."""
+    if not clip.path.is_dir():
+        with clip.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for name, _ in _images(clip.path):
+        digest.update(name.encode(errors="surrogateescape") + b"\0")
+        with (clip.path / name).open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _images(folder: Path) -> list[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        images = [
+            (entry.name, entry.stat()) for entry in entries if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(images)

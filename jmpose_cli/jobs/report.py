@@ -3,17 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as _Remaining
-from rich.table import Table
 
 from jmpose_cli.errors import JmposeError
-
-if TYPE_CHECKING:
-    from jmpose_cli.jobs.clip import ClipSummary
 
 LINE_EVERY_S = 5.0  # without a terminal
 LOG_WIDTH = 200  # without a terminal: a sentence stays on one line
@@ -102,29 +97,7 @@ class Reporter:
             yield frames
             frames.finish()
 
-    def summary(self, clips: "list[ClipSummary]", failed: int) -> None:
-        """Print the table at the end."""
-        if self._quiet:
-            return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("video", overflow="fold")
-        for column in ("frames", "people", "tracks", "seconds", "frames/s"):
-            table.add_column(column, justify="right")
-        busy: dict[str, float] = {}
-        for clip in clips:
-            counts = (str(clip.frames), str(clip.people), str(clip.tracks))
-            table.add_row(clip.name, *counts, f"{clip.wall_s:.1f}", f"{clip.frames / clip.wall_s:.1f}")
-            for stage, seconds in clip.stage_s.items():
-                busy[stage] = busy.get(stage, 0.0) + seconds
-            if self.verbose:
-                self._console.print(f"{clip.name}: {_stages(clip.stage_s)}", highlight=False, markup=False)
-        if clips:
-            self._console.print(table, highlight=False)
-            self._console.print(f"busy, overlapping: {_stages(busy)}", highlight=False)
-            self._console.print(f"results in {clips[0].folder.parent}", highlight=False, markup=False)
-        if failed:
-            self._console.print(f"{failed} of {failed + len(clips)} inputs failed", style="red")
 
-
-def _stages(seconds: dict[str, float]) -> str:
+def stages_text(seconds: dict[str, float]) -> str:
+    """List stages with their busy seconds."""
     return ", ".join(f"{stage} {spent:.1f} s" for stage, spent in seconds.items())

@@ -1,5 +1,7 @@
 """Hard cuts between two frames, from thumbnails."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -8,6 +10,21 @@ from jmpose_cli.structures import Bytes, Float
 _WIDTH, _HEIGHT = 48, 27
 _BINS = 8
 _MEMORY = 0.8  # weight of the past in the running mean of ordinary change
+
+
+@dataclass(frozen=True)
+class CutState:
+    """What a detector remembers of the frames before.
+
+    Attributes:
+        thumbnail: `[27, 48]` float32, the last frame's standardised grey thumbnail.
+        histogram: `[512]` float32, its colour histogram.
+        usual: Running mean of ordinary change.
+    """
+
+    thumbnail: Float
+    histogram: Float
+    usual: float
 
 
 class CutDetector:
@@ -21,24 +38,28 @@ class CutDetector:
         colours: Least histogram distance, 0 to 1. Raising it misses cuts between similar shots.
         places: Least thumbnail difference in standard deviations. Raising it misses cuts too.
         surprise: How many times the change must exceed the ordinary one.
+
+    Attributes:
+        state: What it remembers; give it to another detector to go on there. None before the first frame.
     """
 
     def __init__(self, *, colours: float = 0.3, places: float = 0.6, surprise: float = 2.5) -> None:
         self._colours, self._places, self._surprise = colours, places, surprise
-        self._before: tuple[Float, Float] | None = None
-        self._usual = 0.0
+        self.state: CutState | None = None
 
     def update(self, frame_rgb: Bytes) -> bool:
         """Compare `[H, W, 3]` uint8 with the frame before; True when a cut lies between them."""
-        seen = _summary(frame_rgb)
-        before, self._before = self._before, seen
+        thumbnail, histogram = _summary(frame_rgb)
+        before = self.state
         if before is None:
+            self.state = CutState(thumbnail, histogram, 0.0)
             return False
-        places = float(np.abs(seen[0] - before[0]).mean())
-        overlap = float(np.sqrt(seen[1] * before[1]).sum())
+        places = float(np.abs(thumbnail - before.thumbnail).mean())
+        overlap = float(np.sqrt(histogram * before.histogram).sum())
         colours = float(np.sqrt(max(1.0 - overlap, 0.0)))
-        cut = colours >= self._colours and places >= self._places and places >= self._surprise * self._usual
-        self._usual = 0.0 if cut else _MEMORY * self._usual + (1 - _MEMORY) * places
+        cut = colours >= self._colours and places >= self._places and places >= self._surprise * before.usual
+        usual = 0.0 if cut else _MEMORY * before.usual + (1 - _MEMORY) * places
+        self.state = CutState(thumbnail, histogram, usual)
         return cut
 
 

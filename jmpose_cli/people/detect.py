@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
+from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.structures import Bytes, Detections
 
@@ -52,12 +53,21 @@ class YoloDetector:
         min_score: Boxes below it are left out.
         input_size: Longer side of the network's input in pixels; None takes what the weights were made for.
             Larger finds smaller people, more slowly.
+        threads: Frames at a time on the CPU.
 
     Raises:
         JmposeError: The file is damaged, no detector, or knows no class `person`.
     """
 
-    def __init__(self, weights: Path, *, device: str, min_score: float, input_size: int | None = None) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        *,
+        device: str,
+        min_score: float,
+        input_size: int | None = None,
+        threads: int = 1,
+    ) -> None:
         import torch
 
         load = _load_shipped if weights.suffix == ".safetensors" else _load_checkpoint
@@ -72,14 +82,24 @@ class YoloDetector:
         self.input_size = input_size or made_for
         self._person, self._min_score = people[0], min_score
         self._device = torch.device(device)
+        self._calls = CallThreads(threads) if self._device.type == "cpu" else None
+        self._size_before: tuple[int, ...] = ()
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
 
     def detect(self, frames_rgb: Bytes) -> list[Detections]:
         """Find people in each frame of `[N, H, W, 3]` uint8; boxes in image pixels, highest score first."""
-        step = 1 if self._device.type == "cpu" else _GPU_BATCH
+        if self._calls:
+            # The head keeps its anchors for a picture size: the first of a new size must not have company.
+            is_new = len(frames_rgb) > 0 and frames_rgb.shape[1:3] != self._size_before
+            first = [self._detect(frames_rgb[:1])[0]] if is_new else []
+            self._size_before = frames_rgb.shape[1:3]
+            return first + self._calls.map(lambda frame: self._detect(frame[None])[0], frames_rgb[len(first) :])
         found: list[Detections] = []
-        for start in range(0, len(frames_rgb), step):
-            found.extend(self._detect(frames_rgb[start : start + step]))
+        for start in range(0, len(frames_rgb), _GPU_BATCH):
+            part = frames_rgb[start : start + _GPU_BATCH]
+            # Filled up with the last frame: kernels are chosen by shape, and another one rounds otherwise.
+            filled = part[np.arange(_GPU_BATCH).clip(max=len(part) - 1)]
+            found.extend(self._detect(filled)[: len(part)])
         return found
 
     def _detect(self, frames_rgb: Bytes) -> list[Detections]:

@@ -16,6 +16,7 @@ from jmpose.network import JMPose
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose.weights import file_sha256, load_model
+from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.windows import Windows
 from jmpose_cli.structures import Float, FramePoses, Ids
@@ -38,20 +39,32 @@ class PoseEstimator:
         precision: `fp32`, `bf16` or `fp16` (autocast).
         batch: Person windows per call of the network on a GPU; the CPU takes few at a time.
         flip_test: Average with the mirrored window.
+        threads: Calls of the network at a time on the CPU.
     """
 
     def __init__(
-        self, model: JMPose, *, name: str, sha256: str | None, device: str, precision: str, batch: int, flip_test: bool
+        self,
+        model: JMPose,
+        *,
+        name: str,
+        sha256: str | None,
+        device: str,
+        precision: str,
+        batch: int,
+        flip_test: bool,
+        threads: int = 1,
     ) -> None:
         self.name, self.sha256 = name, sha256
         self._model, self._device, self._dtype = model, torch.device(device), _DTYPES[precision]
         self._windows_a_call = _CPU_WINDOWS if self._device.type == "cpu" else batch
         self._flip_test = flip_test
+        self._calls = CallThreads(threads) if self._device.type == "cpu" else None
+        self.windows_wanted = max(batch, _CPU_WINDOWS * threads) if self._calls else batch
         self.preprocess: Preprocess = model.config.preprocess
         self.keypoints: KeypointSet = self.preprocess.keypoints
 
     @classmethod
-    def load(cls, path: Path, *, device: str, precision: str, batch: int, flip_test: bool) -> Self:
+    def load(cls, path: Path, *, device: str, precision: str, batch: int, flip_test: bool, threads: int = 1) -> Self:
         """Load weights and put them on the device.
 
         Raises:
@@ -64,6 +77,7 @@ class PoseEstimator:
         # The small maps of the temporal part are faster in the ordinary order.
         model.backbone.to(memory_format=torch.channels_last)
         settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
+        settings |= {"threads": threads}
         return cls(model, name=model.config.name, sha256=file_sha256(path), **settings)  # type: ignore[arg-type]
 
     def estimate(self, frames: Sequence[Windows]) -> list[FramePoses]:
@@ -95,18 +109,21 @@ class PoseEstimator:
         pictures, rows = self._upload(frames)
         exists = torch.from_numpy(np.concatenate([w.exists for w in frames])).to(self._device)
         boxes = torch.from_numpy(np.concatenate([w.key.people.boxes_xyxy_px for w in frames])).to(self._device)
-        located: list[list[tuple[Float, Float]]] = [[] for _ in range(kinds)]
         step = self._windows_a_call
-        for start in range(0, len(boxes), step):
+
+        @torch.inference_mode()  # holds for one thread only
+        def call(start: int) -> list[tuple[Float, Float]]:
             # The last call is filled up with its last window, to keep the shape.
             part = torch.arange(start, start + step, device=self._device).clamp(max=len(boxes) - 1)
             left = len(boxes) - start
             found = self._run(pictures, rows[part], exists[part], boxes[part], with_initial=with_initial)
-            for kind, (xy, scores) in zip(located, found, strict=True):
-                kind.append((xy[:left].cpu().numpy(), scores[:left].cpu().numpy()))
+            return [(xy[:left].cpu().numpy(), scores[:left].cpu().numpy()) for xy, scores in found]
+
+        starts = range(0, len(boxes), step)
+        located = self._calls.map(call, starts) if self._calls else [call(start) for start in starts]
         splits = np.cumsum(people)[:-1]
         results = []
-        for kind in located:
+        for kind in zip(*located, strict=True):
             xy_frames, score_frames = (np.split(np.concatenate(parts), splits) for parts in zip(*kind, strict=True))
             each = zip(frames, xy_frames, score_frames, strict=True)
             results.append([self._frame_poses(*frame) for frame in each])

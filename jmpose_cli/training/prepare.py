@@ -17,11 +17,11 @@ from jmpose.weights import load_model
 from jmpose_cli.data.mixture import Draw, EpochSampler
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import choose_model
+from jmpose_cli.signals import StopRequest
 from jmpose_cli.training.checkpoint import Checkpoints, Position
 from jmpose_cli.training.config import TrainConfig
 from jmpose_cli.training.devices import sync_batch_norms
 from jmpose_cli.training.optimise import build_optimizer, moving_average
-from jmpose_cli.training.signals import StopRequest
 from jmpose_cli.training.sources import TrainingData, open_data
 from jmpose_cli.training.trainee import Trainee
 

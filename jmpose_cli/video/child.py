@@ -2,13 +2,14 @@
 
 LINK is the descriptor of a duplex connection to the parent, RING that of the shared memory for frames. The parent
 sends a `Job`, then one empty message for each frame that it has copied out of the ring; the child answers as in
-`messages`.
+`messages`, and then waits for another job.
 
 The child ends when the parent closes the link or dies, and when it makes no step for longer than the parent would wait:
 the alarm clock of the kernel kills it even while a decoder hangs inside native code with the interpreter locked.
 """
 
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from jmpose_cli.video.messages import (
     FrameReady,
     Job,
     Opened,
+    Passed,
     Position,
 )
 from jmpose_cli.video.pyav_reader import read_with_pyav
@@ -79,11 +81,6 @@ class Outlet:
         while self._free < frames or self._link.poll():
             self._listen()
 
-    def wait_for_end(self) -> None:
-        """Stay until the parent has read all and closes the link, then raise EOFError."""
-        while True:
-            self._listen()
-
     def _listen(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, self._alarm_s)
         if self._link.poll(_POLL_S):
@@ -127,10 +124,14 @@ def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
             break
         if not job.selection.takes(picture.index, time_s):
             continue
+        at = Position(picture.index, picture.pts, time_s)
+        if picture.index < job.deliver_from:
+            outlet.send(Passed(at))
+            continue
         outlet.wait_for_room(1)
         picture.paint(ring.slot(sent))
         outlet.fill_slot()
-        outlet.send(FrameReady(Position(picture.index, picture.pts, time_s)))
+        outlet.send(FrameReady(at))
         sent += 1
     return Finished(
         frames_in_file=notes.frames if is_complete else None,
@@ -153,16 +154,30 @@ def _last_words(job: Job, descriptor: int, outlet: Outlet) -> Finished | Failed:
         return Failed("fault", f"it failed in an unexpected way ({type(error).__name__}: {error})")
 
 
+def _next_job(link: Connection) -> Job:
+    """Wait for a job; raise EOFError when the parent is gone."""
+    parent = os.getppid()
+    signal.setitimer(signal.ITIMER_REAL, 0)  # the next job may be long in coming
+    while True:
+        while not link.poll(_POLL_S):
+            if os.getppid() != parent:  # a process forked from the parent may keep the link open
+                raise EOFError
+        message = link.recv_bytes()
+        if message:  # the others are late words on frames of the job before
+            job: Job = pickle.loads(message)
+            return job
+
+
 def main(link_descriptor: int, ring_descriptor: int) -> None:
-    """Run one job for the parent at the other end of the link."""
+    """Run jobs for the parent at the other end of the link, one after the other, until it closes the link."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the link
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # Ctrl-Z too: the alarm would go on while this process is stopped
     link = Connection(link_descriptor)
     try:
-        job: Job = link.recv()
-        outlet = Outlet(link, stall_timeout_s=job.stall_timeout_s)
-        outlet.send(_last_words(job, ring_descriptor, outlet))
-        outlet.wait_for_end()
+        while True:
+            job = _next_job(link)
+            outlet = Outlet(link, stall_timeout_s=job.stall_timeout_s)
+            outlet.send(_last_words(job, ring_descriptor, outlet))
     except (BrokenPipeError, ConnectionResetError, EOFError):
         return
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 from contextlib import suppress
 from multiprocessing import Pipe
@@ -14,12 +15,15 @@ from typing import IO
 
 import jmpose_cli
 from jmpose_cli.video.messages import ChildMessage, Job
+from jmpose_cli.video.ring import create_memory
 
 # -P: the user's working folder must not provide modules. A plain command, because multiprocessing's "spawn" would
 # import the parent's main module again, and "fork" would copy its threads' locks.
 CHILD_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.video.child")
 
 
+_MOST_IDLE = 2
+_MOST_JOBS = 64  # native decoders leak a little now and then
 _SLICE_S = 0.25
 _LONGEST_FUNERAL_S = 5.0
 
@@ -35,25 +39,40 @@ class ChildDiedError(Exception):
 class ChildProcess:
     """A running child; it is killed by `close`, when this object is collected, and when the interpreter ends.
 
-    Args:
-        job: What to decode.
-        ring_descriptor: The shared memory for the frames.
+    Attributes:
+        memory: Descriptor of the shared memory for the frames.
+        jobs: Number of jobs given to it.
     """
 
-    def __init__(self, job: Job, *, ring_descriptor: int) -> None:
+    def __init__(self) -> None:
+        self.jobs = 0
+        self.memory = create_memory()
         self._link, childs_end = Pipe(duplex=True)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._errors_before = 0
         with childs_end:
             self._process = subprocess.Popen(
-                [*CHILD_COMMAND, str(childs_end.fileno()), str(ring_descriptor)],
-                pass_fds=(childs_end.fileno(), ring_descriptor),
+                [*CHILD_COMMAND, str(childs_end.fileno()), str(self.memory)],
+                pass_fds=(childs_end.fileno(), self.memory),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 env=_environment(),
             )
-        self._finalizer = weakref.finalize(self, _stop, self._process, self._link, self._errors)
-        self._link.send(job)
+        self._finalizer = weakref.finalize(self, _stop, self._process, self._link, self._errors, self.memory)
+
+    def begin(self, job: Job) -> None:
+        """Give it a job; the one before must have ended.
+
+        Raises:
+            ChildDiedError: If the child has ended.
+        """
+        self.jobs += 1
+        self._errors_before = os.fstat(self._errors.fileno()).st_size
+        try:
+            self._link.send(job)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ChildDiedError(self._cause_of_death()) from error
 
     def receive(self, timeout_s: float) -> ChildMessage:
         """Return the next message.
@@ -88,9 +107,58 @@ class ChildProcess:
         code = self._process.wait()
         if code < 0:
             return f"it was killed by signal {-code} ({signal.strsignal(-code)})"
-        self._errors.seek(0)
+        self._errors.seek(self._errors_before)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return f"it ended with code {code}" + (f" ({lines[-1]})" if lines else "")
+
+
+class ChildPool:
+    """Children that have ended a job in good order and wait for the next: to start one takes a third of a second.
+
+    May be used by several threads.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[ChildProcess] = []
+        self._lock = threading.Lock()
+
+    def take(self, job: Job) -> ChildProcess:
+        """Give the job to an idle child, or to a new one."""
+        while True:
+            with self._lock:
+                child = self._idle.pop() if self._idle else None
+            if child is None:
+                break
+            try:
+                child.begin(job)
+            except ChildDiedError:
+                child.close()
+            else:
+                return child
+        return started(job)
+
+    def put(self, child: ChildProcess) -> None:
+        """Take back a child that has ended its job in good order."""
+        with self._lock:
+            if child.jobs < _MOST_JOBS and len(self._idle) < _MOST_IDLE:
+                self._idle.append(child)
+                return
+        child.close()
+
+    def close(self) -> None:
+        """Kill all idle children."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.close()
+
+
+def started(job: Job) -> ChildProcess:
+    """Start a child with a job."""
+    child = ChildProcess()
+    with suppress(ChildDiedError):  # `receive` will say how
+        child.begin(job)
+    return child
 
 
 def _environment() -> dict[str, str]:
@@ -102,9 +170,10 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def _stop(process: "subprocess.Popen[bytes]", link: Connection, errors: IO[bytes]) -> None:
+def _stop(process: "subprocess.Popen[bytes]", link: Connection, errors: IO[bytes], memory: int) -> None:
     link.close()
     process.kill()
     with suppress(subprocess.TimeoutExpired):  # the kernel keeps one that waits for a dead network disk
         process.wait(_LONGEST_FUNERAL_S)
     errors.close()
+    os.close(memory)

@@ -129,6 +129,21 @@ def probe(path: Path, *, decoder: str) -> Probe:
         return Probe(info, stream.time_base, _claimed_end_s(container, stream), remarks)
 
 
+def header_frames(path: Path) -> tuple[int | None, float]:
+    """Read from a file's header how many frames its main stream has, or should have, and how many a second.
+
+    Raises:
+        JmposeError: If the file is missing, unreadable or no video.
+    """
+    with open_container(path) as container:
+        stream = main_stream(container, path)
+        fps = float(stream.average_rate or stream.guessed_rate or _FPS_OF_LAST_RESORT)
+        if stream.frames:
+            return int(stream.frames), fps
+        end_s = _claimed_end_s(container, stream)
+        return None if end_s is None else round(end_s * fps), fps
+
+
 def _claimed_end_s(container: Any, stream: Any) -> float | None:
     """Return the time at which a stream's pictures end by its header, None where it says nothing."""
     begin_s = float((stream.start_time or 0) * stream.time_base)

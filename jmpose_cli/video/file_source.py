@@ -1,7 +1,5 @@
 """The frames of a video file, decoded in a child process."""
 
-import os
-import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.structures import FrameBatch
-from jmpose_cli.video.child_process import ChildDiedError, ChildProcess, ChildStalledError
+from jmpose_cli.video.child_process import ChildDiedError, ChildPool, ChildProcess, ChildStalledError, started
 from jmpose_cli.video.info import Selection, VideoInfo
 from jmpose_cli.video.messages import (
     ChildMessage,
@@ -22,9 +20,10 @@ from jmpose_cli.video.messages import (
     FrameReady,
     Job,
     Opened,
+    Passed,
     Position,
 )
-from jmpose_cli.video.ring import FrameRing, create_memory
+from jmpose_cli.video.ring import FrameRing
 
 MOST_BATCH_BYTES = 32 * 2**20
 
@@ -44,6 +43,8 @@ class VideoFileSource:
         decoders: What decodes; each takes over where the one before it cannot go on.
         selection: The frames wanted.
         batch: Most frames in a batch.
+        deliver_from: Frames with smaller numbers are read and not given out.
+        children: Where a child comes from and goes to; None starts one and kills it.
         stall_timeout_s: Longest wait for a sign of life of the decoder.
 
     Raises:
@@ -53,7 +54,15 @@ class VideoFileSource:
     info: VideoInfo
 
     def __init__(
-        self, path: Path, *, decoders: tuple[DecoderName, ...], selection: Selection, batch: int, stall_timeout_s: float
+        self,
+        path: Path,
+        *,
+        decoders: tuple[DecoderName, ...],
+        selection: Selection,
+        batch: int,
+        stall_timeout_s: float,
+        deliver_from: int = 0,
+        children: ChildPool | None = None,
     ) -> None:
         self.notes: list[str] = []
         self._path = path
@@ -61,8 +70,9 @@ class VideoFileSource:
         self._selection = selection
         self._batch = batch
         self._stall_timeout_s = stall_timeout_s
-        self._memory = create_memory()
-        self._close_memory = weakref.finalize(self, os.close, self._memory)
+        self._deliver_from = deliver_from
+        self._children = children
+        self._is_at_rest = self._is_gone = False
         self._last: Position | None = None
         self._waiting: Position | None = None
         self._ring: FrameRing | None = None
@@ -86,8 +96,16 @@ class VideoFileSource:
         """Stop the child and release the shared memory."""
         self._waiting = None
         self._ring = None  # unmaps the memory
-        self._child.close()
-        self._close_memory()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Give the child back when it has ended its job, kill it otherwise."""
+        if self._is_at_rest and self._children is not None:
+            self._is_at_rest = False
+            self._children.put(self._child)
+        elif not self._is_gone:
+            self._child.close()
+        self._is_gone = True
 
     def __iter__(self) -> Iterator[FrameBatch]:
         if self._was_iterated:
@@ -126,9 +144,11 @@ class VideoFileSource:
             selection=self._selection,
             after=self._last,
             whole_groups=bool(others),
+            deliver_from=self._deliver_from,
             stall_timeout_s=self._stall_timeout_s,
         )
-        return ChildProcess(job, ring_descriptor=self._memory)
+        self._is_at_rest = self._is_gone = False
+        return self._children.take(job) if self._children is not None else started(job)
 
     def _next_frame(self) -> Position | None:
         """Wait for the next frame in the ring; None at the end."""
@@ -138,9 +158,12 @@ class VideoFileSource:
                 self._received += 1
                 self._last = message.at
                 return message.at
-            if isinstance(message, Opened):
+            if isinstance(message, Passed):
+                self._last = message.at
+            elif isinstance(message, Opened):
                 self._use(message.info)
             elif isinstance(message, Finished):
+                self._is_at_rest = True
                 self._conclude(message)
                 return None
             elif isinstance(message, Failed) and not self._change_decoder(message):
@@ -159,15 +182,17 @@ class VideoFileSource:
             self.info = info
         else:
             self.info = replace(self.info, decoder=f"{self.info.decoder}, then {info.decoder}")
-        self._ring = FrameRing(self._memory, height=self.info.height, width=self.info.width)
+        self._ring = FrameRing(self._child.memory, height=self.info.height, width=self.info.width)
 
     def _change_decoder(self, failed: Failed) -> bool:
         """Let the next decoder take over; return False when there is none and the frames so far are the result."""
         if failed.cause == "file":
+            self._is_at_rest = True
             raise JmposeError(failed.message, hint=failed.hint)
         name = _NAMES[self._decoder]
         index = 0 if self._last is None else self._last.index + 1
-        self._child.close()
+        self._is_at_rest = failed.cause == "decoder"
+        self._let_go()
         if self._decoders:
             successor = _NAMES[self._decoders[0]]
             self.notes.append(f"{successor} takes over from {name} at frame {index}: {failed.message}")

@@ -92,6 +92,7 @@ class ImageFolderSource:
         selection: The frames wanted.
         batch: Most frames in a batch.
         image_fps: Frames per second; image number n is shown at n / image_fps seconds.
+        deliver_from: Images with smaller numbers are not given out.
         images: The images in their order, when they are not simply those of the folder.
 
     Raises:
@@ -106,6 +107,7 @@ class ImageFolderSource:
         selection: Selection,
         batch: int,
         image_fps: float,
+        deliver_from: int = 0,
         images: Sequence[Path] | None = None,
     ) -> None:
         if not (np.isfinite(image_fps) and image_fps > 0):
@@ -134,6 +136,7 @@ class ImageFolderSource:
             decoder="images",
             duration_s=len(images) / image_fps,
         )
+        self._frames = [frame for frame in self._frames if frame[0] >= deliver_from]
         self._batch = frames_a_batch(self.info, batch)
         self._was_iterated = False
 

@@ -39,6 +39,7 @@ class Job:
         after: Continue behind this frame; None starts with the file's first.
         whole_groups: Give up, instead of reading the same frames again and again, when key frames are too far
             apart for decord to be both fast and bounded in memory.
+        deliver_from: Frames with smaller numbers are read and not sent.
         stall_timeout_s: The child ends itself when it makes no step for so many seconds.
     """
 
@@ -47,6 +48,7 @@ class Job:
     selection: Selection
     after: Position | None
     whole_groups: bool
+    deliver_from: int
     stall_timeout_s: float
 
 
@@ -65,6 +67,13 @@ class Alive:
 @dataclass(frozen=True)
 class FrameReady:
     """Child to parent: the next slot of the ring holds this frame."""
+
+    at: Position
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Child to parent: this frame of the selection was read and is not sent."""
 
     at: Position
 
@@ -100,4 +109,4 @@ class Failed:
     hint: str = ""
 
 
-ChildMessage = Opened | Alive | FrameReady | Finished | Failed
+ChildMessage = Opened | Alive | FrameReady | Passed | Finished | Failed

@@ -8,12 +8,13 @@ from typing import Literal, Protocol, Self
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.structures import FrameBatch
+from jmpose_cli.video.child_process import ChildPool
 from jmpose_cli.video.file_source import VideoFileSource
 from jmpose_cli.video.image_folder import ImageFolderSource
 from jmpose_cli.video.info import Selection, VideoInfo
 from jmpose_cli.video.messages import DecoderName
 
-__all__ = ["FrameSource", "VideoInfo", "open_video"]
+__all__ = ["ChildPool", "FrameSource", "VideoInfo", "open_video"]
 
 DEFAULT_IMAGE_FPS = 25.0
 
@@ -51,6 +52,8 @@ def open_video(
     batch: int = 16,
     stall_timeout_s: float = 20.0,
     image_fps: float = DEFAULT_IMAGE_FPS,
+    deliver_from: int = 0,
+    children: ChildPool | None = None,
 ) -> FrameSource:
     """Open a video file, or a folder of images as a video.
 
@@ -66,6 +69,10 @@ def open_video(
         batch: Most frames in a batch; batches of large frames are smaller, at most 32 MiB.
         stall_timeout_s: A decoder without any progress for so many seconds is stopped.
         image_fps: Frames per second of an image folder.
+        deliver_from: Frames of a file with smaller numbers are read and not given out; all else is as if they were.
+            There is no seek: a decoder that starts in the middle may see damage, missing timestamps and pictures
+            that lean on earlier ones otherwise than one that came all the way. Beyond the last frame, none comes.
+        children: Decoding processes that are used again; None starts one for this video alone.
 
     Returns:
         The frames; `index` counts from 0 at the start of the file whatever the range, `time_s` rises strictly.
@@ -78,10 +85,16 @@ def open_video(
     if batch < 1:
         raise JmposeError(f"a batch of {batch} frames is not possible", hint="use 1 or more")
     if os.path.isdir(path):  # unlike Path.is_dir, False also where the parent folder may not be searched
-        return ImageFolderSource(path, selection=selection, batch=batch, image_fps=image_fps)
+        return ImageFolderSource(path, selection=selection, batch=batch, image_fps=image_fps, deliver_from=deliver_from)
     plan: dict[str, tuple[DecoderName, ...]] = {"auto": ("decord", "pyav"), "decord": ("decord",), "pyav": ("pyav",)}
     if decoder not in plan:
         raise JmposeError(f"there is no decoder {decoder!r}", hint="use auto, decord or pyav")
     return VideoFileSource(
-        path, decoders=plan[decoder], selection=selection, batch=batch, stall_timeout_s=stall_timeout_s
+        path,
+        decoders=plan[decoder],
+        selection=selection,
+        batch=batch,
+        stall_timeout_s=stall_timeout_s,
+        deliver_from=deliver_from,
+        children=children,
     )

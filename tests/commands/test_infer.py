@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import app
 from tests.conftest import ROOT
+from tests.video_assets import make_video
 
 CLIP = ROOT / "examples" / "street.mp4"
 TRUTH = ROOT / "examples" / "street.posetrack18.json"
@@ -18,7 +19,7 @@ TRUTH = ROOT / "examples" / "street.posetrack18.json"
 
 def infer(*arguments: object) -> int:
     """Run in this process; a JmposeError comes through as it is."""
-    result = CliRunner().invoke(app, ["infer", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["infer", *map(str, arguments), "--workers", "0"])
     if isinstance(result.exception, JmposeError):
         raise result.exception
     return result.exit_code
@@ -72,8 +73,11 @@ def test_the_record_says_what_ran(short_run):
     record = read(short_run, "run.json")
     assert record["device"] == "cpu" and record["precision"] == "fp32"
     assert all(len(w["sha256"]) == 64 for w in record["weights"].values())
-    assert {"decode", "detect", "track", "pose", "write", "draw", "encode"} <= set(record["stage_s"])
     assert record["config"]["decode"]["frames"] == [0, 12]
+    summary = json.loads((short_run.parent / "summary.json").read_text())
+    stages = summary["videos"]["street"]["stage_s"]
+    assert {"decode", "detect", "track", "pose", "write", "draw", "encode"} <= set(stages)
+    assert (summary["done"], summary["failed"], summary["frames"]) == (1, 0, 12)
 
 
 @pytest.mark.parametrize("options", [("--batch", 1), ("--batch", 5), ("--batch", 64)])
@@ -130,24 +134,72 @@ def test_overwriting_leaves_nothing_of_the_run_before(tmp_path):
     assert {p.name for p in (tmp_path / "street").iterdir()} == {"keypoints.coco.json", "run.json"}
 
 
-def test_an_unexpected_failure_stops_one_video_only(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("no such kernel"), "street: unexpected RuntimeError: no such kernel"),
+        (RuntimeError("CUDA out of memory. Tried to"), "street: out of memory: CUDA out of memory. Tried to"),
+        (MemoryError(), "street: out of memory"),
+    ],
+)
+def test_an_unexpected_failure_stops_one_video_only(tmp_path, monkeypatch, error, message):
     from jmpose_cli.pose.estimator import PoseEstimator
 
-    def broken(*_: object) -> None:
-        raise RuntimeError("out of memory")
+    estimate = PoseEstimator.estimate
+
+    def broken(self, windows):
+        if windows[0].key.pixels.shape[0] > 200:
+            raise error
+        return estimate(self, windows)
 
     monkeypatch.setattr(PoseEstimator, "estimate", broken)
-    words = ["infer", str(CLIP), "--out", str(tmp_path), "--frames", "0:3", "--no-overlay"]
+    make_video(tmp_path / "small.mp4", frames=3)
+    words = ["infer", str(CLIP), str(tmp_path / "small.mp4"), "--out", str(tmp_path / "o"), "--frames", "0:3"]
+    result = CliRunner().invoke(app, [*words, "--no-overlay", "--workers", "0"])
+    assert result.exit_code == 1 and message in result.stderr and "1 of 2 inputs failed" in result.stderr
+    assert not (tmp_path / "o" / "street").exists() and (tmp_path / "o" / "small" / "run.json").is_file()
+    (failure,) = json.loads((tmp_path / "o" / "failures.json").read_text())
+    assert failure["name"] == "street" and failure["reason"] in message
+
+
+def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """All result files with their time of change."""
+    return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
+
+
+def test_what_is_done_is_not_done_again(short_run, capfd):
+    before = tree(short_run)
+    options = ["--frames", "0:12", "--format", "coco,posetrack18,csv"]
+    assert infer(CLIP, "--out", short_run.parent, *options) == 0
+    assert tree(short_run) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--frames", "0:3"], "other settings: decode.frames was 0,2, is 0,3"),
+        (["--frames", "0:2", "--smooth"], "other settings: pose.smooth was false, is true"),
+        (["--frames", "0:2", "--overwrite"], "--overwrite"),
+    ],
+)
+def test_what_differs_is_done_again_and_the_reason_is_said(tmp_path, options, reason):
+    assert infer(CLIP, "--out", tmp_path, "--frames", "0:2", "--no-overlay", "--quiet") == 0
+    words = ["infer", str(CLIP), "--out", str(tmp_path), "--no-overlay", "--workers", "0", *options]
     result = CliRunner().invoke(app, words)
-    assert result.exit_code == 1 and "street: unexpected RuntimeError: out of memory" in result.stderr
-    assert not (tmp_path / "street").exists()
+    assert result.exit_code == 0 and f"street is done again: {reason}" in result.stderr
 
 
-def test_existing_results_stay_without_overwrite(short_run):
-    before = (short_run / "run.json").read_bytes()
-    with pytest.raises(JmposeError, match="results exist already for street") as caught:
-        infer(CLIP, "--out", short_run.parent, "--quiet")
-    assert "--overwrite" in caught.value.hint and (short_run / "run.json").read_bytes() == before
+def test_edited_results_are_not_replaced_unasked(tmp_path):
+    assert infer(CLIP, "--out", tmp_path, "--frames", "0:2", "--no-overlay", "--quiet") == 0
+    edited = tmp_path / "street" / "keypoints.coco.json"
+    edited.write_text(edited.read_text().replace('"score":', '"score" :', 1))
+    before = edited.read_text()
+    words = ["infer", str(CLIP), "--out", str(tmp_path), "--no-overlay", "--workers", "0", "--frames", "0:3"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1 and "keypoints.coco.json was changed after jmpose wrote it" in result.stderr
+    assert edited.read_text() == before
+    assert infer(CLIP, "--out", tmp_path, "--frames", "0:3", "--no-overlay", "--quiet", "--overwrite") == 0
+    assert len(read(tmp_path / "street", "keypoints.coco.json")["images"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -165,6 +217,8 @@ def test_existing_results_stay_without_overwrite(short_run):
         ([CLIP, "--frames", "x"], "A:B"),
         ([CLIP, "--format", "xml"], "xml"),
         ([CLIP, "--out", "/proc/nowhere"], "/proc/nowhere"),
+        ([CLIP, "--shard", "0/4"], "--shard 0/4: not a part"),
+        ([CLIP, "--devices", "cpu,cpu"], "--devices cpu,cpu: not a list"),
         ([CLIP, ROOT / "out.mp4", "--boxes", TRUTH], r"out\.mp4: no such file"),
     ],
 )

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from jmpose_cli.errors import JmposeError
+from jmpose_cli.errors import JmposeError, OutputError
+from jmpose_cli.record_file import RecordFile
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import open_video
 from jmpose_cli.video.writer import OverlayWriter
@@ -178,7 +179,7 @@ def test_an_exception_leaves_neither_file_nor_partial(tmp_path):
     (tmp_path / "o.mp4").write_bytes(b"the old one")
     with pytest.raises(KeyError), OverlayWriter(tmp_path / "o.mp4", info=info_of()) as writer:
         writer.write(draw_number(0, width=96, height=64), 0.0)
-        assert (tmp_path / "o.mp4.partial").exists()
+        assert (tmp_path / "o.mp4.packets.partial").exists()
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
     assert (tmp_path / "o.mp4").read_bytes() == b"the old one"
@@ -251,21 +252,40 @@ def test_full_disk(tiny_disk, frames):
     assert list(tiny_disk.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["mux", "close"])
+@pytest.mark.parametrize("stage", ["append", "_multiplex"])
 def test_failing_disk_at_each_stage(tmp_path, monkeypatch, stage):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RecordFile if stage == "append" else OverlayWriter, stage, fail)
     with (
-        pytest.raises(JmposeError, match="the disk is full"),
+        pytest.raises(OutputError, match="the disk is full"),
         OverlayWriter(tmp_path / "o.mp4", info=info_of()) as writer,
     ):
-        output = writer._output
-
-        class Failing:
-            def __getattr__(self, name):
-                if name == stage:
-                    monkeypatch.setattr(writer, "_output", output)
-                    raise OSError(errno.ENOSPC, "No space left on device")
-                return getattr(output, name)
-
-        monkeypatch.setattr(writer, "_output", Failing())
         writer.write(draw_number(0, width=96, height=64), 0.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def write_part(path, packets, frames, *, stop_at=None):
+    """Write numbered frames behind those that are there; with `stop_at`, end as a killed process would."""
+    with OverlayWriter(path, info=info_of(fps=10.0), packets=packets) as writer:
+        begin = writer.frames
+        for number in range(begin, frames):
+            if number == stop_at:
+                raise KeyboardInterrupt
+            writer.write(draw_number(number, width=96, height=64), 3 + number / 10)
+    return begin
+
+
+def test_a_stopped_overlay_goes_on_to_the_same_bytes(tmp_path):
+    write_part(tmp_path / "whole.mp4", None, 95)
+    packets, path = tmp_path / "packets", tmp_path / "o.mp4"
+    for stop_at in (7, 50, 50, 79):
+        with pytest.raises(KeyboardInterrupt):
+            write_part(path, packets, 95, stop_at=stop_at)
+        with packets.open("ab") as file:  # a record that was torn
+            file.write(packets.read_bytes()[:100] or b"JM")
+    assert write_part(path, packets, 95) == 60  # segments have 20 frames
+    assert path.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert write_part(path, packets, 95) == 95  # killed behind the last frame
+    assert path.read_bytes() == (tmp_path / "whole.mp4").read_bytes()

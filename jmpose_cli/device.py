@@ -1,9 +1,15 @@
 """Where the networks run: asked for and there, or an error."""
 
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from jmpose_cli.errors import JmposeError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -12,11 +18,16 @@ class Device:
 
     Attributes:
         name: torch's name, such as `cuda:0`.
-        description: For people, such as `cuda:0 (NVIDIA H100)`.
+        kind: What it is, without its number, such as `cuda (NVIDIA H100)`.
     """
 
     name: str
-    description: str
+    kind: str
+
+    @property
+    def description(self) -> str:
+        """For people, such as `cuda:0 (NVIDIA H100)`."""
+        return self.kind.replace("cuda", self.name, 1)
 
 
 def choose_device(asked: str, *, precision: str) -> Device:
@@ -47,16 +58,34 @@ def choose_device(asked: str, *, precision: str) -> Device:
         name = f"cuda:{int(number or 0)}"
     if kind == "cpu" and precision == "fp16":
         raise JmposeError("--precision fp16: the CPU has no half precision", hint="use fp32 or bf16")
-    return Device(name, f"{name} ({torch.cuda.get_device_name(name)})" if kind == "cuda" else name)
+    return Device(name, f"cuda ({torch.cuda.get_device_name(name)})" if kind == "cuda" else name)
 
 
-def share_cores(stages: int) -> None:
-    """Divide torch's CPU threads among stages that run at the same time.
+class CallThreads:
+    """Runs calls of a network side by side on the CPU, each on one thread.
 
-    Two networks that each take all cores wait for one another at every layer: 2 threads each on 2 busy
-    cores were several times slower than 1 each.
+    Threads inside a call split sums in other places, and the result differs in its last digits with their number.
+    Calls side by side give every call the same result on any number of cores, and small networks finish sooner.
+    Torch's own threads are set to one for the whole process.
+
+    Args:
+        threads: Calls at a time.
     """
-    import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores // stages)))
+    def __init__(self, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="call") if threads > 1 else None
+
+    def map(self, call: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Give the results in the order of the items."""
+        if self._pool is None:
+            return [call(item) for item in items]
+        return list(self._pool.map(call, items))
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,89 @@
+"""What happened to which video: an append-only file of checksummed lines in the folder of the results.
+
+Several processes may append to one journal. A line is a CRC-32 in eight hexadecimal digits, a space, and a JSON object;
+a line that is torn or damaged is passed over.
+"""
+
+import fcntl
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from jmpose_cli.formats.base import explain_os_errors
+
+Entry = dict[str, Any]
+Event = Literal["run", "begin", "done", "failed", "stopped"]
+
+
+class Journal:
+    """A journal that is open for appending; entries of other processes are seen by `news`.
+
+    Args:
+        path: The file; its folder must exist.
+
+    Raises:
+        JmposeError: The file cannot be opened or written (also from `add`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read_to = 0
+        with explain_os_errors(path):
+            self._file = path.open("ab", buffering=0)
+
+    def add(self, event: Event, **facts: Any) -> None:
+        """Append an entry, and bring it to the disk."""
+        text = orjson.dumps({"event": event, **facts})
+        line = b"%08x %s\n" % (zlib.crc32(text), text)
+        with explain_os_errors(self.path):
+            with suppress(OSError):  # a file system without locks; one line is one write there too
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                end = os.fstat(self._file.fileno()).st_size
+                if end and not self._ends_with_newline(end):
+                    line = b"\n" + line  # behind one that was torn
+                try:
+                    if self._file.write(line) != len(line):
+                        raise OSError(28, "No space left on device")
+                except OSError:
+                    os.ftruncate(self._file.fileno(), end)
+                    raise
+                os.fsync(self._file.fileno())
+            finally:
+                with suppress(OSError):
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _ends_with_newline(self, end: int) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(end - 1)
+            return file.read(1) == b"\n"
+
+    def news(self) -> Iterator[Entry]:
+        """Yield the entries that were not yielded before, in order; own ones too."""
+        with explain_os_errors(self.path), self.path.open("rb") as file:
+            file.seek(self._read_to)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # somebody may be writing it just now
+                self._read_to += len(line)
+                entry = _checked(line)
+                if entry is not None:
+                    yield entry
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _checked(line: bytes) -> Entry | None:
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    with suppress(ValueError, orjson.JSONDecodeError):
+        if int(checksum, 16) == zlib.crc32(text):
+            entry = orjson.loads(text)
+            return entry if isinstance(entry, dict) and "event" in entry else None
+    return None

@@ -1,0 +1,125 @@
+"""How many frames videos have by their headers, read in a process apart: a poisoned file must not take the run along.
+
+`python -m jmpose_cli.jobs.probing` reads one path a line from standard input and answers with a JSON object a line.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+
+import orjson
+
+from jmpose_cli.jobs.crew import environment
+
+PROBE_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.jobs.probing")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a header says.
+
+    Attributes:
+        frames: Number of frames; None where it is not said.
+        fps: Average frame rate.
+        error: Why the video cannot be read; empty when it can.
+        hint: What to do about it.
+    """
+
+    frames: int | None = None
+    fps: float = 25.0
+    error: str = ""
+    hint: str = ""
+
+
+def probe_videos(paths: Sequence[Path], *, processes: int, timeout_s: float = 20.0) -> list[Found]:
+    """Probe videos; one that hangs or crashes the prober is left to the workers, which will say what is wrong.
+
+    Args:
+        paths: The video files.
+        processes: How many to probe at a time.
+        timeout_s: Longest time for one.
+    """
+    found: list[Found] = [Found()] * len(paths)
+    todo: Queue[int] = Queue()
+    for number in range(len(paths)):
+        todo.put(number)
+
+    def work() -> None:
+        child = None
+        try:
+            while True:
+                try:
+                    number = todo.get_nowait()
+                except Empty:
+                    return
+                child = child or _start()
+                answer = _ask(child, paths[number], timeout_s)
+                if answer is None:
+                    child.kill()
+                    child.wait()
+                    child = None
+                else:
+                    found[number] = answer
+        finally:
+            if child is not None:
+                child.kill()
+                child.wait()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(processes, len(paths)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        PROBE_COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=environment(),
+    )
+
+
+def _ask(child: "subprocess.Popen[bytes]", path: Path, timeout_s: float) -> Found | None:
+    """Give the answer to one path; None when there is none."""
+    assert child.stdin is not None and child.stdout is not None
+    watchdog = threading.Timer(timeout_s, child.kill)
+    watchdog.start()
+    try:
+        child.stdin.write(os.fsencode(os.path.abspath(path)).replace(b"\n", b"\0") + b"\n")
+        child.stdin.flush()
+        return Found(**orjson.loads(child.stdout.readline()))
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    finally:
+        watchdog.cancel()
+
+
+def main() -> None:
+    """Answer paths until there are no more."""
+    from jmpose_cli.errors import JmposeError
+    from jmpose_cli.video.container import header_frames
+
+    for line in sys.stdin.buffer:
+        path = Path(os.fsdecode(line.rstrip(b"\n").replace(b"\0", b"\n")))
+        try:
+            answer = Found(*header_frames(path))
+        except JmposeError as error:
+            answer = Found(error=error.message, hint=error.hint)
+        with suppress(BrokenPipeError):
+            sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+            sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The networks of a run: chosen, checked and loaded once a process."""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from jmpose_cli import __version__
+from jmpose_cli.config import InferConfig
+from jmpose_cli.device import usable_cores
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.known_weights import Choice, choose_detector, choose_model
+
+if TYPE_CHECKING:
+    from jmpose_cli.device import Device
+    from jmpose_cli.jobs.stages import Tools
+    from jmpose_cli.people.detect import PersonDetector
+    from jmpose_cli.pose.estimator import PoseEstimator
+
+
+def check_settings(config: InferConfig, *, videos: int) -> None:
+    """Find what is wrong with the settings before anything slow happens.
+
+    Raises:
+        JmposeError: An unknown model, a missing or unreadable boxes file, or one for several videos.
+    """
+    choose_model(config.pose.model)
+    if config.people.boxes is None:
+        choose_detector(config.people.detector, on_gpu=False)
+        return
+    if videos > 1:
+        raise JmposeError(
+            f"--boxes {config.people.boxes} with {videos} videos", hint="a boxes file belongs to one video"
+        )
+    from jmpose_cli.people.boxes_file import read_boxes
+
+    read_boxes(config.people.boxes)
+
+
+def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", dict[str, str]]:
+    """Check the device, choose and load the weights.
+
+    Args:
+        config: The settings.
+        workers_here: Processes that share this machine's cores.
+
+    Returns:
+        The tools, and what was taken, for the header: device, model, people.
+
+    Raises:
+        JmposeError: The device is absent, or weights cannot be read.
+    """
+    from jmpose_cli.device import choose_device
+    from jmpose_cli.jobs.stages import Tools
+
+    device = choose_device(config.device, precision=config.precision)
+    threads = config.run.threads or max(1, usable_cores() // workers_here)
+    info: dict[str, Any] = {
+        "tool": "jmpose",
+        "version": __version__,
+        "device": device.kind,
+        "precision": config.precision,
+        "weights": {},
+    }
+    header = {"device": f"{device.description}, {config.precision}"}
+    detector, boxes = None, None
+    if config.people.boxes is not None:
+        from jmpose_cli.people.boxes_file import read_boxes
+
+        boxes = read_boxes(config.people.boxes)
+        digest = hashlib.sha256(config.people.boxes.read_bytes()).hexdigest()
+        info["weights"]["boxes"] = {"name": config.people.boxes.name, "sha256": digest}
+        header["people"] = f"boxes from {config.people.boxes}"
+        estimator, header["model"] = load_estimator(config, device, threads=threads)
+    else:
+        # The two networks run at the same time.
+        estimator, header["model"] = load_estimator(config, device, threads=max(1, threads // 2))
+        detector, header["people"] = load_detector(config, device, threads=max(1, threads // 2))
+        info["weights"]["detector"] = {"name": detector.name, "sha256": detector.sha256}
+    info["weights"]["model"] = {"name": estimator.name, "sha256": estimator.sha256}
+    return Tools(detector, boxes, estimator, info), header
+
+
+def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tuple["PoseEstimator", str]:
+    """Load the pose network; say what it is."""
+    from jmpose_cli.pose.estimator import PoseEstimator
+
+    choice = choose_model(config.pose.model)
+    estimator = PoseEstimator.load(
+        choice.path,
+        device=device.name,
+        precision=config.precision,
+        batch=config.pose.batch,
+        flip_test=config.pose.flip_test,
+        threads=threads,
+    )
+    return estimator, _described(estimator.name, choice)
+
+
+def load_detector(config: InferConfig, device: "Device", *, threads: int) -> tuple["PersonDetector", str]:
+    """Load the detector; say what it is."""
+    from jmpose_cli.people.detect import YoloDetector
+
+    choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu")
+    detector = YoloDetector(
+        choice.path,
+        device=device.name,
+        min_score=config.people.keep_box_score,
+        input_size=config.people.input_size,
+        threads=threads,
+    )
+    return detector, _described(detector.name, choice)
+
+
+def _described(name: str, choice: Choice) -> str:
+    return f"{name} ({choice.reason})" if choice.reason else f"{name} ({choice.path})"

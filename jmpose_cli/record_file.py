@@ -1,0 +1,145 @@
+"""Files of checksummed records: what was appended and reached the disk is read back, a torn end is dropped."""
+
+import fcntl
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import orjson
+
+from jmpose_cli.errors import JmposeError
+
+_HEAD = struct.Struct("<4sIQ")  # mark, CRC-32 of the payload, its length
+_MARK = b"JMR1"
+_LONGEST_WAIT_S = 15.0
+_WAIT_STEP_S = 0.1
+
+Arrays = dict[str, np.ndarray]
+
+
+class RecordFile:
+    """An append-only file of records, each a JSON object with named arrays; a context manager.
+
+    Opening drops what follows the last whole record, so a process that is killed at any moment loses at most what it
+    had not appended. The file is locked while it is open: two processes never append to one.
+
+    Args:
+        path: The file; its folder must exist.
+
+    Raises:
+        JmposeError: Another process holds the file for longer than a dying one would.
+        OSError: The file cannot be opened; from `append` and `commit`, the disk is full or fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115
+        try:
+            _lock(self._file, path)
+            self._end = _valid_length(self._file)
+            self._file.truncate(self._end)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], Arrays]]:
+        """Yield the records in order; those appended meanwhile come too."""
+        with open(self.path, "rb") as reader:
+            for payload in _payloads(reader):
+                yield _unpack(payload)
+
+    def append(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        """Append one record; after a failure the file is as before."""
+        payload = _pack(values, arrays or {})
+        record = memoryview(_HEAD.pack(_MARK, zlib.crc32(payload), len(payload)) + payload)
+        try:
+            written = 0
+            while written < len(record):  # a raw write may take a part only
+                written += self._file.write(record[written:])
+        except BaseException:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(record)
+
+    def commit(self) -> None:
+        """Bring everything appended to the disk."""
+        os.fsync(self._file.fileno())
+
+    def clear(self) -> None:
+        """Drop all records."""
+        self._end = 0
+        self._file.truncate(0)
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        self._file.close()
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Lock against other processes; one that was just killed may hold it for a moment yet."""
+    until = time.monotonic() + _LONGEST_WAIT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise JmposeError(
+                    f"{path}: another process is writing it", hint="wait for the other jmpose, or stop it"
+                ) from None
+            time.sleep(_WAIT_STEP_S)
+        except OSError:
+            return  # a file system without locks; the claims keep other runs away
+
+
+def _payloads(reader: BinaryIO) -> Iterator[bytes]:
+    """Yield payloads up to the first that is not whole."""
+    while True:
+        head = reader.read(_HEAD.size)
+        if len(head) < _HEAD.size:
+            return
+        mark, checksum, length = _HEAD.unpack(head)
+        if mark != _MARK or length > os.fstat(reader.fileno()).st_size:
+            return
+        payload = reader.read(length)
+        if len(payload) < length or zlib.crc32(payload) != checksum:
+            return
+        yield payload
+
+
+def _valid_length(file: BinaryIO) -> int:
+    file.seek(0)
+    return sum(_HEAD.size + len(payload) for payload in _payloads(file))
+
+
+def _pack(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    layout = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
+    head = orjson.dumps({"values": dict(values), "layout": layout})
+    return b"".join((struct.pack("<I", len(head)), head, *(array.tobytes() for array in arrays.values())))
+
+
+def _unpack(payload: bytes) -> tuple[dict[str, Any], Arrays]:
+    (length,) = struct.unpack_from("<I", payload)
+    at = 4 + length
+    head = orjson.loads(payload[4:at])
+    arrays: Arrays = {}
+    for name, kind, shape in head["layout"]:
+        dtype = np.dtype(kind)
+        count = int(np.prod(shape, dtype=np.int64))
+        arrays[name] = np.frombuffer(payload, dtype, count, at).reshape(shape).copy()
+        at += dtype.itemsize * count
+    return head["values"], arrays

@@ -1,0 +1,262 @@
+"""Many videos as users run them: killed, stopped, broken, shared; the results must not show it."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jmpose_cli.jobs.inputs import STATE_FOLDER
+from jmpose_cli.jobs.plan import work_key
+from tests.jobs import batch_assets as assets
+from tests.jobs.batch_assets import SMALL, entries, kill, results, run, start
+
+FULL = "JMPOSE_FULL_TESTS" in os.environ
+GOOD, KILLS = (190, 20) if FULL else (30, 5)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> Path:
+    """A folder of four good videos, one of them longer."""
+    folder = tmp_path_factory.mktemp("few")
+    assets.good_videos(folder, 3)
+    assets.street_video(folder / "long.mp4", first=0, frames=24)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(few, tmp_path_factory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("undisturbed")
+    shown = run(few, "--out", out, *SMALL)
+    assert shown.returncode == 0, shown.stderr
+    found = results(out)
+    assert len(found) == 4 * 4 and len(found["long/posetrack18.json"]) > 20_000
+    return found
+
+
+@pytest.mark.timeout(1800 if FULL else 400)
+def test_killed_again_and_again_the_results_are_the_same(tmp_path):
+    """JMPOSE_FULL_TESTS=1 takes 200 videos and 20 kills."""
+    videos = tmp_path / "videos"
+    good = assets.good_videos(videos, GOOD)
+    broken = assets.broken_videos(videos)
+    assert len(broken) == 10
+    shown = run(videos, "--out", tmp_path / "calm", *SMALL, "--workers", 2)
+    assert shown.returncode == 1, shown.stderr
+    calm = results(tmp_path / "calm")
+    assert assets.failures(tmp_path / "calm") == set(broken) and len(calm) == 4 * len(good)
+
+    out, moments = tmp_path / "out", random.Random(5)
+    committed: dict[str, int] = {}
+    mean_s = len(good) * 0.8 / KILLS
+    for number in range(KILLS):
+        process = start(videos, "--out", out, *SMALL, "--workers", 2)
+        assets.wait_for_work(out, process, runs=number)
+        time.sleep(moments.random() * mean_s)
+        while number == 0 and process.poll() is None and not assets.committed_frames(out, good):
+            time.sleep(0.01)  # one of the kills is to be in the middle of a video
+        kill(process)
+        committed |= assets.committed_frames(out, good)
+    last = run(videos, "--out", out, *SMALL, "--workers", 2, "--log-json")
+    assert last.returncode == 1, last.stderr
+
+    assert results(out) == calm
+    assert assets.failures(out) == set(broken)
+    reasons = [failure["reason"] for failure in json.loads((out / "failures.json").read_text())]
+    assert all(reasons) and len({reason.split(" ", 1)[1] for reason in reasons}) >= 8
+    done: dict[str, dict] = {}
+    for entry in entries(out):
+        if entry["event"] == "begin":
+            assert entry["name"] not in done, "begun again after it was committed"
+        elif entry["event"] == "done":
+            done[entry["name"]] = entry
+    assert set(done) == set(good)
+    for name, frames in committed.items():
+        assert done[name]["resumed"] >= frames, f"{name}: frames that were committed were done again"
+    assert not list((out / STATE_FOLDER / "work").iterdir())
+    assert sum(entry["resumed"] > 0 for entry in done.values()) >= 1
+    events = [json.loads(line)["event"] for line in last.stdout.splitlines()]
+    assert events[0] == "header" and "plan" in events and events[-1] == "end"
+    print(f"{len(good)} good, {len(broken)} broken, {KILLS} kills, resumed inside: {len(committed)}")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--workers", 2),
+        ("--workers", 4, "--batch", 3),
+        ("--workers", 0, "--batch", 64, "--set", "run.chunk_frames=1000", "--set", "run.threads=4"),
+        ("--ray", "local", "--workers", 2),
+    ],
+    ids=["2 workers", "4 workers", "no process", "ray"],
+)
+def test_the_same_results_however_the_work_is_shared(few, undisturbed, tmp_path, options):
+    if "--ray" in options:
+        pytest.importorskip("ray", reason="needs jmpose[ray]")
+    shown = run(few, "--out", tmp_path, *SMALL, *options)
+    assert shown.returncode == 0, shown.stderr
+    assert results(tmp_path) == undisturbed
+
+
+@pytest.mark.timeout(400)
+def test_a_ray_actor_that_is_killed_is_replaced(few, undisturbed, tmp_path):
+    pytest.importorskip("ray", reason="needs jmpose[ray]")
+    process = start(few, "--out", tmp_path, *SMALL, "--ray", "local", "--workers", 1)
+    (actor,) = wait_for_process(process, "ray::", "_Host", out=tmp_path, name="long")
+    actor.kill()
+    _, shown = process.communicate(timeout=300)
+    assert process.returncode == 0, shown
+    assert "its worker is gone" in shown and results(tmp_path) == undisturbed
+    (done,) = [e for e in entries(tmp_path) if e["event"] == "done" and e["name"] == "long"]
+    assert 0 < done["resumed"] < 24
+
+
+def wait_for_process(
+    process: "subprocess.Popen[str]", *words: str, out: Path, name: str, timeout_s: float = 120
+) -> list[psutil.Process]:
+    """Wait until a video has committed frames; return the run's descendants whose command has all the words."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and process.poll() is None:
+        if assets.committed_frames(out, [name]).get(name, 0):
+            found = [
+                child
+                for child in psutil.Process(process.pid).children(recursive=True)
+                if all(word in " ".join(child.cmdline()) for word in words)
+            ]
+            if found:
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"no process with {words} in time; {process.poll()}")
+
+
+def test_a_worker_that_dies_takes_its_video_only(few, undisturbed, tmp_path):
+    process = start(few, "--out", tmp_path, *SMALL)
+    (worker,) = wait_for_process(process, "jmpose_cli.jobs.worker", out=tmp_path, name="long")
+    worker.kill()
+    _, shown = process.communicate(timeout=120)
+    assert process.returncode == 1 and "long: the worker process died: it was killed by signal 9" in shown
+    found = results(tmp_path)
+    assert not any(name.startswith("long/") for name in found)
+    assert found == {name: data for name, data in undisturbed.items() if not name.startswith("long/")}
+    again = run(few, "--out", tmp_path, *SMALL)
+    assert again.returncode == 1 and "failed before" in again.stderr and results(tmp_path) == found
+    retried = run(few, "--out", tmp_path, *SMALL, "--retry-failed")
+    assert retried.returncode == 0 and "long: goes on behind frame" in retried.stderr
+    assert results(tmp_path) == undisturbed
+    assert assets.failures(tmp_path) == set()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_commits_and_says_how_to_go_on(few, undisturbed, tmp_path, number, code):
+    process = start(few, "--out", tmp_path, *SMALL)
+    wait_for_process(process, "jmpose_cli.jobs.worker", out=tmp_path, name="long")
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == code and "the same command goes on where this run was" in shown
+    (stopped,) = [entry for entry in entries(tmp_path) if entry["event"] == "stopped"]
+    assert stopped["frames"] == assets.committed_frames(tmp_path, ["long"])["long"] > 0
+    assert not any(".partial" in name for name in results(tmp_path))
+    assert run(few, "--out", tmp_path, *SMALL).returncode == 0 and results(tmp_path) == undisturbed
+
+
+def test_a_second_signal_ends_at_once(few, tmp_path):
+    process = start(few, "--out", tmp_path, *SMALL)
+    (worker,) = wait_for_process(process, "jmpose_cli.jobs.worker", out=tmp_path, name="long")
+    worker.suspend()  # it cannot answer
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130 and not worker.is_running()
+
+
+def test_two_runs_share_a_folder(few, undisturbed, tmp_path):
+    both = [start(few, "--out", tmp_path, *SMALL) for _ in range(2)]
+    shown = [process.communicate(timeout=200)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], shown
+    begun = [entry["name"] for entry in entries(tmp_path) if entry["event"] == "begin"]
+    assert sorted(begun) == ["day1/v001", "day2/v002", "long", "v000"]
+    assert results(tmp_path) == undisturbed
+
+
+def test_the_parts_of_a_job_array_make_the_whole(few, undisturbed, tmp_path):
+    for part in ("1/2", "2/2"):
+        assert run(few, "--out", tmp_path, *SMALL, "--shard", part).returncode == 0
+    begun = [entry["name"] for entry in entries(tmp_path) if entry["event"] == "begin"]
+    assert len(begun) == len(set(begun)) == 4 and results(tmp_path) == undisturbed
+
+
+def test_an_input_deleted_in_mid_run_fails_alone(few, tmp_path):
+    videos = tmp_path / "videos"
+    for name in ("a", "b"):
+        assets.street_video(videos / f"{name}.mp4", first=0, frames=20)
+    process = start(videos, "--out", tmp_path / "out", *SMALL)
+    wait_for_process(process, "jmpose_cli.jobs.worker", out=tmp_path / "out", name="a")
+    (videos / "b.mp4").unlink()
+    _, shown = process.communicate(timeout=100)
+    assert process.returncode == 1 and "b.mp4: no such file" in shown
+    assert {name.split("/")[0] for name in results(tmp_path / "out")} == {"a"}
+
+
+def test_a_clock_that_jumps_changes_nothing(few, undisturbed, tmp_path, monkeypatch):
+    import random as chance
+
+    moments = chance.Random(0)
+    monkeypatch.setattr(time, "time", lambda: moments.uniform(-1e9, 4e9))
+    from tests.commands.test_infer import infer
+
+    assert infer(few, "--out", tmp_path, "--quiet", *SMALL) == 0
+    assert results(tmp_path) == undisturbed
+    assert infer(few, "--out", tmp_path, "--quiet", *SMALL) == 0
+    assert len([entry for entry in entries(tmp_path) if entry["event"] == "begin"]) == 4
+
+
+def test_a_disk_that_gets_full_stops_the_run_and_spoils_nothing(few, undisturbed, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], check=False, capture_output=True)
+    if made.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        shown = run(few, "--out", disk, *SMALL)
+        assert shown.returncode == 1 and "the same command goes on where this run was" in shown.stderr
+        found = results(disk)
+        assert all(undisturbed[name] == data for name, data in found.items())
+        assert len(found) < len(undisturbed) and not any(name.endswith(".partial") for name in found)
+        subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
+        assert run(few, "--out", disk, *SMALL).returncode == 0
+        assert results(disk) == undisturbed
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_read_only_folder_is_one_clear_error(few, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", disk], check=False, capture_output=True)
+    if made.returncode:
+        pytest.skip("needs the right to mount a disk")
+    try:
+        shown = run(few, "--out", disk / "out", *SMALL)
+        assert shown.returncode == 2 and "Read-only file system" in shown.stderr and "Traceback" not in shown.stderr
+        assert "choose another folder with --out" in shown.stderr
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_worker_that_hangs_is_stopped(few, tmp_path):
+    process = start(few / "long.mp4", "--out", tmp_path, *SMALL, "--set", "run.hang_timeout_s=2")
+    (worker,) = wait_for_process(process, "jmpose_cli.jobs.worker", out=tmp_path, name="long")
+    worker.suspend()
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 1 and "made no progress for 2 s and is stopped" in shown
+    (failure,) = json.loads((tmp_path / "failures.json").read_text())
+    assert failure["name"] == "long" and "the worker process died" in failure["reason"]
+    assert (tmp_path / STATE_FOLDER / "work" / work_key("long")).is_dir()  # --retry-failed goes on
