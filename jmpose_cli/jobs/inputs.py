@@ -252,12 +252,16 @@ def _named(found: list[_Found]) -> list[Clip]:
             for i in group:
                 short[i] = names[i]
     for group in _equal(short):
-        parents = [os.path.abspath(found[i].path) for i in group]
-        common = Path(os.path.commonpath(parents))
-        for i, path in zip(group, parents, strict=True):
-            full = _relative(Path(path), common)
-            keeps = found[i].is_folder or short[i].endswith(found[i].path.suffix)
-            short[i] = full if keeps else _without_suffix(full)
+        paths = [os.path.abspath(found[i].path) for i in group]
+        if len({os.path.dirname(path) for path in paths}) == len(group):
+            common = Path(os.path.commonpath(paths))
+            for i, path in zip(group, paths, strict=True):
+                full = _relative(Path(path), common)
+                keeps = found[i].is_folder or short[i].endswith(found[i].path.suffix)
+                short[i] = full if keeps else _without_suffix(full)
+    for group in _equal(short):  # clip.mp4 beside CLIP.MP4
+        for number, i in enumerate(group[1:], 2):
+            short[i] += f"~{number}"
     return [Clip(one.path, name, one.url, one.problem) for one, name in zip(found, short, strict=True)]
 
 

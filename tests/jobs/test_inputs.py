@@ -1,9 +1,12 @@
+import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.jobs.inputs import find_clips
+from jmpose_cli.jobs.inputs import Clip, find_clips, input_hash, input_stamp
 from jmpose_cli.known_weights import choose_detector, choose_model
 
 
@@ -13,19 +16,44 @@ def touch(path: Path) -> Path:
     return path
 
 
-def names(*inputs: Path) -> list[str]:
-    return [clip.name for clip in find_clips(inputs)]
+def tree(folder: Path, *names: str) -> Path:
+    for name in names:
+        touch(folder / name)
+    return folder
+
+
+def names(*inputs: object, out: Path = Path("/nowhere/out")) -> list[str]:
+    return [clip.name for clip in find_clips([str(one) for one in inputs], out=out)]
 
 
 def test_files_keep_their_order_and_repeats_count_once(tmp_path):
     b, a = touch(tmp_path / "b.mp4"), touch(tmp_path / "a.mov")
-    assert names(b, a, b) == ["b", "a"]
+    assert names(b, a, b, tmp_path) == ["b", "a"]
 
 
-def test_a_folder_stands_for_its_videos(tmp_path):
-    for name in ("b.mp4", "a.MKV", "notes.txt", ".hidden.txt"):
-        touch(tmp_path / name)
-    assert names(tmp_path) == ["a", "b"]
+TREES = {
+    "suffixes": (["b.mp4", "a.MKV", "notes.txt", ".hidden.mp4"], ["a", "b"]),
+    "natural order": (["v10.mp4", "v9.mp4", "V2.mp4"], ["V2", "v9", "v10"]),
+    "mirrored": (["x.mp4", "cam2/x.mp4", "cam1/deep/x.mp4", ".git/x.mp4"], ["x", "cam1/deep/x", "cam2/x"]),
+    "images": (["seq/1.jpg", "seq/2.jpg", "seq/inner/v.mp4"], ["seq", "seq/inner/v"]),
+    "thumbnails": (["a/v.mp4", "a/v.jpg"], ["a/v"]),
+    "equal stems": (["a.mp4", "a.mov", "b.mp4"], ["a.mov", "a.mp4", "b"]),
+    "equal but for case": (["a.mp4", "sub/Clip.mp4", "sub/clip.MP4"], ["a", "sub/Clip.mp4", "sub/clip.MP4~2"]),
+    "a folder beside its video": (["a.mp4", "a/b.mp4"], ["a", "a/b"]),
+    "results of a run": (["v.mp4", "out/.jmpose/journal.jsonl", "out/v/overlay.mp4"], ["v"]),
+    "dots": (["match.final.mp4"], ["match.final"]),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_folder_is_searched_through(tmp_path, name):
+    files, expected = TREES[name]
+    assert names(tree(tmp_path / "in", *files)) == expected
+
+
+def test_the_output_folder_is_no_input(tmp_path):
+    tree(tmp_path, "v.mp4", "out/v/overlay.mp4")
+    assert names(tmp_path, out=tmp_path / "out") == ["v"]
 
 
 def test_a_folder_of_images_is_one_video(tmp_path):
@@ -33,22 +61,121 @@ def test_a_folder_of_images_is_one_video(tmp_path):
     assert names(tmp_path / "000342_mpii_test") == ["000342_mpii_test"]
 
 
-def test_equal_stems_are_told_apart_by_their_endings(tmp_path):
-    touch(tmp_path / "a.mp4"), touch(tmp_path / "a.mov")
-    assert names(tmp_path) == ["a", "a.mp4"]
+def test_links_that_go_round_end(tmp_path):
+    tree(tmp_path, "a/v.mp4")
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    assert names(tmp_path) == ["a/v"]
+
+
+def test_equal_names_of_different_inputs_are_told_apart_by_their_folders(tmp_path):
+    tree(tmp_path, "cam1/x.mp4", "cam2/x.mp4", "cam2/y.mp4", "late/cam1/x.mp4")
+    assert names(tmp_path / "cam1", tmp_path / "cam2") == ["cam1/x", "cam2/x", "y"]
+    assert names(tmp_path / "cam1/x.mp4", tmp_path / "late/cam1/x.mp4") == ["cam1/x", "late/cam1/x"]
+
+
+def test_patterns(tmp_path, monkeypatch):
+    tree(tmp_path, "more/a/1.mp4", "more/2.mp4", "more/a/3.txt", "[x].mp4", "seq1/0.png", "more/r/.jmpose/x")
+    touch(tmp_path / "more/r/1/overlay.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert names("more/**/*.mp4") == ["2", "a/1"]
+    assert names("seq*") == ["seq1"] and names("more/a/?.mp4") == ["1"]
+    assert names("[x].mp4") == ["[x]"]  # a name that exists is no pattern
+
+
+def test_lists(tmp_path):
+    tree(tmp_path, "in/a.mp4", "in/b c.mp4", "in/more/d.mp4", "elsewhere/e.mp4")
+    lines = ["# mine", "", "a.mp4", '"b c.mp4"', "more", "*/d.mp4", str(tmp_path / "elsewhere/e.mp4"), "gone.mp4"]
+    (tmp_path / "in" / "list.txt").write_text("\ufeff" + "\r\n".join(lines), "utf-8")
+    clips = find_clips([tmp_path / "in/list.txt"], out=tmp_path / "out")
+    assert [clip.name for clip in clips] == ["in/a", "in/b c", "in/more/d", "elsewhere/e", "in/gone"]
+    assert [bool(clip.problem) for clip in clips] == [False] * 4 + [True]
+    assert "list.txt, line 8" in clips[-1].problem and "no such file" in clips[-1].problem
+
+
+def test_addresses(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("day/a.mp4", "day/b.mov", "day/notes.txt"):
+            archive.writestr(name, name)
+    inside = f"zip://day/a.mp4::file://{tmp_path}/x.zip"
+    (clip,) = find_clips([inside], out=tmp_path)
+    assert (clip.name, clip.url) == ("a", inside) and input_stamp(clip)["size"] == len("day/a.mp4")
+    assert names(f"zip://day/*.mp4::file://{tmp_path}/x.zip") == ["a"]
+    assert names(f"zip://day::file://{tmp_path}/x.zip") == ["a", "b"]
+    touch(tmp_path / "v.mp4")
+    (clip,) = find_clips([f"file://{tmp_path}/v.mp4"], out=tmp_path)
+    assert clip == Clip(Path(tmp_path / "v.mp4"), "v")
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda p: [p / "none.mp4"], "none.mp4: no such file"),
-        (lambda p: [touch(p / "x" / "notes.txt").parent], "a folder without videos or images"),
-        (lambda p: [touch(p / d / "a.mp4") for d in ("1", "2", "3")], "both write to the folder 'a.mp4'"),
+        (lambda p: [tree(p / "x", "notes.md")], "a folder without videos or images"),
+        (lambda p: [f"{p}/*.mp4"], "matches no video"),
+        (lambda p: [_text(p / "l.txt", "# nothing")], "a list without entries"),
+        (lambda p: [_text(p / "l.txt", "other.lst")], "line 1 names a list"),
+        (lambda p: [_text(p / "l.txt", b"\xff\xfe\x00video")], "not a readable list"),
+        (lambda p: ["nope://bucket/a.mp4"], "nope://bucket/a.mp4: cannot be read"),
+        (lambda p: [tree(p / "x", "a.mp4", "a/run.json.mp4")], "would lie where those of a do"),
     ],
 )
 def test_bad_inputs(tmp_path, make, message):
     with pytest.raises(JmposeError, match=message):
-        find_clips(make(tmp_path))
+        find_clips(make(tmp_path), out=tmp_path / "out")
+
+
+def _text(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_a_misspelt_name_shows_the_nearest(tmp_path):
+    touch(tmp_path / "match_final.mp4")
+    with pytest.raises(JmposeError) as caught:
+        find_clips([tmp_path / "match_finale.mp4"], out=tmp_path)
+    assert caught.value.hint == "there is match_final.mp4"
+
+
+_parts = st.sampled_from(["a", "A", "b.c", "x y", "seq", "ö"])
+_paths = st.lists(st.tuples(st.lists(_parts, max_size=3), _parts, st.sampled_from([".mp4", ".MOV", ".mp4.mp4"])))
+
+
+@given(first=_paths, second=_paths)
+def test_names_are_unique_and_stay_inside(tmp_path_factory, first, second):
+    root = tmp_path_factory.mktemp("tree")
+    roots = []
+    for number, paths in enumerate((first, second)):
+        for folders, stem, suffix in paths:
+            touch(root.joinpath(f"in{number}", *folders, stem + suffix))
+            roots.append(root / f"in{number}")
+    if not roots:
+        return
+    clips = find_clips(sorted(set(roots)), out=root / "out")
+    assert len({clip.name.casefold() for clip in clips}) == len(clips) == len({clip.path for clip in clips})
+    for clip in clips:
+        assert ".." not in clip.name.split("/") and not clip.name.startswith(("/", ".")) and clip.name
+
+
+def test_ten_thousand_videos(tmp_path):
+    for number in range(10_000):
+        path = tmp_path / f"{number % 100}" / f"{number}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = names(tmp_path)
+    assert len(set(found)) == 10_000 and found[:3] == ["0/0", "0/100", "0/200"]
+
+
+def test_stamps_and_hashes_follow_the_content(tmp_path):
+    import os
+
+    video, folder = Clip(_text(tmp_path / "a.mp4", "one"), "a"), Clip(tree(tmp_path / "s", "1.jpg", "2.jpg"), "s")
+    for clip, change in ((video, tmp_path / "a.mp4"), (folder, tmp_path / "s" / "2.jpg")):
+        stamp, digest = input_stamp(clip), input_hash(clip)
+        assert (input_stamp(clip), input_hash(clip)) == (stamp, digest)
+        os.utime(change, ns=(1, 1))
+        assert input_stamp(clip) != stamp and input_hash(clip) == digest
+        change.write_bytes(b"two")
+        assert input_hash(clip) != digest
 
 
 def test_auto_takes_a_yolo_from_the_cache_before_the_shipped_detector(tmp_path, monkeypatch):
