@@ -55,11 +55,10 @@ def main() -> None:
     print(f"{'video':24} {columns}  busy seconds a stage")
     for video in args.videos:
         code, seconds, peak, last = run(video, args.out, options)
-        record = args.out / video.stem / "run.json"
         if code:
             print(f"{video.stem[:24]:24} exit {code} after {seconds:.1f} s: {last}")
             continue
-        found = json.loads(record.read_text())
+        found = json.loads((args.out / "summary.json").read_text())["videos"][video.stem]
         stages = " ".join(f"{stage} {busy:.1f}" for stage, busy in found["stage_s"].items())
         counts = f"{found['frames']:6} {found['people']:6} {found['tracks']:6}"
         rate = found["frames"] / found["wall_s"]

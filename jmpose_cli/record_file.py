@@ -17,7 +17,7 @@ from jmpose_cli.errors import JmposeError
 
 _HEAD = struct.Struct("<4sIQ")  # mark, CRC-32 of the payload, its length
 _MARK = b"JMR1"
-_LONGEST_WAIT_S = 15.0
+_LONGEST_WAIT_S = 120.0  # a network file system may keep the lock of a lost machine for 90 s
 _WAIT_STEP_S = 0.1
 
 Arrays = dict[str, np.ndarray]

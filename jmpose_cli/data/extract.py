@@ -29,8 +29,8 @@ def annotated_videos(
     """Read a folder that `jmpose infer` wrote and somebody corrected.
 
     Args:
-        folder: Holds `<name>/keypoints.coco.json` for each video; or the folder of one video.
-        videos: Holds the videos, by the names that the annotations give.
+        folder: Holds `<name>/keypoints.coco.json` for each video, at any depth; or the folder of one video.
+        videos: Holds the videos, by the names that the annotations give, in the same folders or all in one.
         cache: The needed frames are kept here as JPEG; a second call finds them.
         keypoints: The model's joints.
         reach: Largest offset of a support frame, in frames at `reference_fps`.
@@ -40,14 +40,18 @@ def annotated_videos(
         JmposeError: No annotations, a missing video, or annotations that name none.
     """
     alone = folder / ANNOTATIONS
-    files = [alone] if alone.is_file() else sorted(folder.glob(f"*/{ANNOTATIONS}"))
+    files = [alone] if alone.is_file() else sorted(folder.rglob(ANNOTATIONS))
     if not files:
         raise JmposeError(f"{folder}: no <video>/{ANNOTATIONS}", hint="name a folder that `jmpose infer` wrote")
-    return [_windows(file, videos, cache, keypoints, reach, reference_fps) for file in files]
+    names = [file.parent.relative_to(folder) if file != alone else Path(file.resolve().parent.name) for file in files]
+    return [
+        _windows(file, name, videos, cache, keypoints, reach, reference_fps)
+        for file, name in zip(files, names, strict=True)
+    ]
 
 
 def _windows(
-    file: Path, videos: Path, cache: Path, keypoints: KeypointSet, reach: int, reference_fps: float
+    file: Path, name: Path, videos: Path, cache: Path, keypoints: KeypointSet, reach: int, reference_fps: float
 ) -> FrameWindows:
     records = read_poses(file, kind="coco")
     frame_of = _frame_numbers(records)
@@ -55,7 +59,9 @@ def _windows(
     step = 1 if fps is None else max(1, round(fps / reference_fps))
     if source is None:
         raise JmposeError(f"{file}: without info.video.source", hint="the file must name the video it is about")
-    video = videos / source
+    video = videos / name.parent / source
+    if not video.exists():
+        video = videos / source
     if not video.exists():
         raise JmposeError(f"{file}: {video} is not there", hint="name the folder of the videos with `videos:`")
     annotated = {frame_of[row] for row in set(records.image_row.tolist())}
@@ -68,8 +74,9 @@ def _windows(
             f"{file}: people in frame {absent[0]}, which {video} does not have ({len(absent)} such frames)",
             hint="the annotations are those of another video, or the video is cut off",
         )
-    name = file.resolve().parent.name
-    return FrameWindows(name, records, pictures=pictures, frame_of=frame_of, keypoints=keypoints, frame_step=step)
+    return FrameWindows(
+        name.as_posix(), records, pictures=pictures, frame_of=frame_of, keypoints=keypoints, frame_step=step
+    )
 
 
 def _about_video(file: Path, field: str, kind: type[Value]) -> Value | None:

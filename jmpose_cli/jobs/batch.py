@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.formats.base import PartialFile, explain_os_errors
@@ -44,6 +42,7 @@ from jmpose_cli.jobs.probing import probe_videos
 from jmpose_cli.jobs.run_report import Failure, RunReport
 from jmpose_cli.jobs.task import ClipTask, remove_work
 from jmpose_cli.signals import StopRequest
+from jmpose_cli.text import to_json
 
 LISTEN_S = 0.25
 _MOST_PROBERS = 4
@@ -283,7 +282,7 @@ class Batch:
 
     def _done_meanwhile(self, one: Planned) -> bool:
         """Whether another process has finished a video since the plan was made."""
-        self._history.take_in(self._journal.news())
+        self._history.take_in(self._journal.news(), without=self._run)
         if self._history.last.get(one.clip.name) is one.entry:
             return False
         return plan_clip(one.clip, self._history, out=self._out, settings=self._settings).state in ("done", "failed")
@@ -473,7 +472,7 @@ def write_summary(out: Path, journal: Path, failures: Sequence[Failure]) -> None
     ):
         file = PartialFile(out / name)
         try:
-            file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+            file.write(to_json(content, indent=True) + b"\n")
             file.commit()
         except BaseException:
             file.discard()

@@ -59,7 +59,7 @@ class Claims:
             (folder / "holders").mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = open(self._holder(self._token), "w+b", buffering=0)  # noqa: SIM115
             with suppress(OSError):
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file, fcntl.LOCK_EX)
             self._beat(0)
             for left in (folder / "holders").iterdir():
                 if left.name != self._token:
@@ -170,7 +170,7 @@ class Claims:
 def _lock_state(file: BinaryIO) -> Literal["locked", "free", "unknown"]:
     """Tell whether somebody else holds a lock on a file; unknown where the file system has no locks."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return "locked"
     except OSError:

@@ -27,6 +27,7 @@ from jmpose_cli.jobs.stages import QUEUE_FRAMES, ChangedVideoError, Result, Tool
 from jmpose_cli.jobs.task import ClipSummary, ClipTask, StoppedError, Watcher
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.structures import Bytes, FramePoses
+from jmpose_cli.text import printable, to_json
 from jmpose_cli.video.drawing import DrawStyle, draw_people
 from jmpose_cli.video.image_folder import list_images
 from jmpose_cli.video.info import VideoInfo
@@ -103,9 +104,9 @@ class _Clip:
 
     def process(self) -> ClipSummary:
         started, count = time.perf_counter(), _Count()
-        digest = ThreadPoolExecutor(1, thread_name_prefix="hash")
-        hashed = None if self._task.url else digest.submit(input_hash, Clip(self._task.path, self._task.name))
-        digest.shutdown(wait=False)
+        hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        digest = hashing.submit(_digest, self._task)
+        hashing.shutdown(wait=False)
         store, config = self._store, self._config
         needed_from = self._needed_from()
         with ExitStack() as stack:
@@ -132,7 +133,7 @@ class _Clip:
             wall_s=time.perf_counter() - started,
             stage_s=self._clock.seconds,
             notes=notes,
-            input_sha256="" if hashed is None else hashed.result(),
+            input_sha256=digest.result(),
             files={},
         )
         _write_run(summary, self._task, config, self._tools, store.ending["video"])
@@ -227,9 +228,9 @@ class _Clip:
 
     def _writers(self, source: FrameSource) -> Iterator[PoseWriter]:
         info, path = source.info, self._task.path
-        names = tuple(image.name for image in list_images(path)) if path.is_dir() else ()
+        names = tuple(printable(image.name) for image in list_images(path)) if path.is_dir() else ()
         name = Path(self._task.name).name
-        meta = VideoMeta(name, info.width, info.height, info.fps, path.name, names)
+        meta = VideoMeta(name, info.width, info.height, info.fps, printable(path.name), names)
         config, tools = self._config, self._tools
         for form in config.output.formats:
             yield open_writer(
@@ -243,6 +244,16 @@ class _Clip:
             audio_from=self._task.path if source.info.has_audio else None,
             packets=self._packets,
         )
+
+
+def _digest(task: ClipTask) -> str:
+    """Hash the input; empty for a copy, and for one that is gone by now."""
+    if task.url:
+        return ""
+    try:
+        return input_hash(Clip(task.path, task.name))
+    except OSError:
+        return ""
 
 
 def _described(info: VideoInfo) -> dict[str, Any]:
@@ -288,7 +299,7 @@ def _write_run(summary: ClipSummary, task: ClipTask, config: InferConfig, tools:
         "notes": summary.notes,
     }
     target = PartialFile(task.folder / RUN_FILE)
-    target.write(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+    target.write(to_json(record, indent=True) + b"\n")
     target.commit()
 
 

@@ -1,5 +1,6 @@
 """`jmpose eval` on existing files: find what belongs together, read, score."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet
+from jmpose_cli.jobs.inputs import STATE_FOLDER
 from jmpose_cli.metrics.boxes import evaluate_boxes
 from jmpose_cli.metrics.coco import evaluate_oks, notes_on
 from jmpose_cli.metrics.hota import HotaRule
@@ -111,14 +113,27 @@ def _files(path: Path) -> dict[str, Path]:
         entries = sorted(path.iterdir())
     except OSError as error:
         raise JmposeError(f"{path}: cannot be read ({error.strerror})") from error
+    inferred = _inferred(path)
     files = {entry.stem: entry for entry in entries if entry.suffix in (".json", ".txt") and entry.is_file()}
-    inferred = {entry.name: entry / INFER_FILE for entry in entries if (entry / INFER_FILE).is_file()}
+    if (path / STATE_FOLDER).is_dir():
+        files = {}  # what a run wrote about itself
     if not files and not inferred:
         raise JmposeError(
             f"{path}: a folder without annotation files",
             hint="one .json (or MOT .txt) a video is wanted, or the folders that `jmpose infer` writes",
         )
     return files or inferred
+
+
+def _inferred(path: Path) -> dict[str, Path]:
+    """Files that `jmpose infer` wrote, by the names of the videos, or by their folders where names are equal."""
+    found = sorted(path.rglob(INFER_FILE))
+    names = Counter(file.parent.name for file in found)
+    return {
+        file.parent.name if names[file.parent.name] == 1 else file.parent.relative_to(path).as_posix(): file
+        for file in found
+        if file.parent != path
+    }
 
 
 def _partners(

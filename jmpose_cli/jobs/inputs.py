@@ -1,7 +1,7 @@
 """What the user named: videos, folders, patterns, lists and URLs, and where the results of each go."""
 
 import difflib
-import glob
+import fnmatch
 import hashlib
 import os
 from collections import defaultdict
@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.text import printable
 from jmpose_cli.video.image_folder import IMAGE_SUFFIXES, natural_key
 
 VIDEO_SUFFIXES = frozenset(
@@ -23,6 +25,7 @@ RESULT_FILES = ("keypoints.coco.json", "posetrack18.json", "keypoints.csv", "ove
 
 _WILDCARDS = frozenset("*?[")
 _BLOCK_BYTES = 1 << 20
+_ENDINGS = f"videos end in {' '.join(sorted(VIDEO_SUFFIXES)[:8])} ..."
 _URL_MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified")  # as the storages name them
 
 
@@ -64,7 +67,7 @@ def find_clips(inputs: Sequence[str | Path], *, out: Path) -> list[Clip]:
 
     Names mirror the tree: relative to the folder, to the part of a pattern before its first wildcard, or to the common
     folder of a list. Videos whose names would be equal but for their endings keep these; equal names from different
-    inputs are told apart by the folders above.
+    inputs are told apart by the folders above; what is left (`clip.MP4` beside `Clip.mp4`) by `~2`.
 
     Raises:
         JmposeError: A path that does not exist, an input that holds no video, or names that cannot be told apart.
@@ -91,8 +94,10 @@ def _expand(given: str, out: Path, *, base: Path | None = None, folder: Path | N
     if "://" in given:
         yield from _in_url(given, base)
         return
+    if "\0" in given:
+        raise JmposeError(f"{given!r}: no path holds a NUL", hint="check the list; it must be plain text")
     path = Path(given) if folder is None else folder / given
-    if path.is_dir():
+    if os.path.isdir(path):
         yield from _in_folder(path, base, out)
     elif os.path.lexists(path):
         is_list = path.suffix.lower() in LIST_SUFFIXES
@@ -119,7 +124,7 @@ def _in_folder(folder: Path, base: Path | None, out: Path) -> Iterator[_Found]:
     if not found:
         raise JmposeError(
             f"{folder}: a folder without videos or images",
-            hint=f"videos end in {' '.join(sorted(VIDEO_SUFFIXES)[:8])} ...; folders of results are left out",
+            hint=f"{_ENDINGS}; folders of results are left out",
         )
     if len(found) == 1 and found[0].path == folder:
         found = [replace(found[0], base=base or folder.absolute().parent)]
@@ -141,34 +146,59 @@ def _searched(folder: Path, base: Path, out: Path, seen: set[Path]) -> Iterator[
     if any(entry.name == STATE_FOLDER for entry in entries):
         return
     entries.sort(key=lambda entry: (natural_key(entry.name), entry.name))
-    folders = [entry for entry in entries if entry.is_dir()]
-    names = [entry.name for entry in entries if not entry.is_dir()]
+    folders = [entry.name for entry in entries if os.path.isdir(entry.path)]
+    names = [entry.name for entry in entries if not os.path.isdir(entry.path)]
     videos = [name for name in names if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]
     if not videos and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in names):
         yield _Found(folder, base, True)
     for name in videos:
         yield _Found(folder / name, base)
-    for entry in folders:
-        yield from _searched(folder / entry.name, base, out, seen)
+    for name in folders:
+        yield from _searched(folder / name, base, out, seen)
 
 
 def _matching(pattern: str, base: Path | None, out: Path) -> Iterator[_Found]:
     """Find what a pattern matches: videos, folders of images, and what is in other folders."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
-    base = base or Path(*parts[:fixed])
-    matches = sorted(glob.iglob(pattern, recursive=True), key=lambda match: (natural_key(match), match))
+    top = Path(*parts[:fixed])
+    matches = sorted(set(_glob(top, parts[fixed:], frozenset())), key=lambda path: (natural_key(str(path)), path))
     found: list[_Found] = []
     seen: set[Path] = set()
-    for match in matches:
-        path = Path(match)
-        if path.is_dir():
-            found.extend(_searched(path, base, out, seen))
+    for path in matches:
+        if os.path.isdir(path):
+            found.extend(_searched(path, base or top, out, seen))
         elif path.suffix.lower() in VIDEO_SUFFIXES and not _is_result(path):
-            found.append(_Found(path, base))
+            found.append(_Found(path, base or top))
     if not found:
         raise JmposeError(f"{pattern}: matches no video", hint="quote the pattern; ** stands for any depth of folders")
     yield from found
+
+
+def _glob(folder: Path, parts: tuple[str, ...], above: frozenset[str]) -> Iterator[Path]:
+    """Yield what matches a pattern below a folder; unlike in `glob`, `**` follows no link to a folder `above`."""
+    part, rest = parts[0], parts[1:]
+    try:
+        names = [name for name in os.listdir(folder) if part.startswith(".") or not name.startswith(".")]
+    except OSError:
+        return
+    if part == "**":
+        real = os.path.realpath(folder)
+        if real in above:
+            return
+        yield from _glob(folder, rest, above) if rest else [folder]
+        for name in names:
+            if rest and os.path.isdir(folder / name):
+                yield from _glob(folder / name, parts, above | {real})
+        return
+    if not _WILDCARDS & set(part):
+        names = [part] * os.path.lexists(folder / part)
+    for name in names:
+        if fnmatch.fnmatchcase(name, part) or name == part:
+            if not rest:
+                yield folder / name
+            elif os.path.isdir(folder / name):
+                yield from _glob(folder / name, rest, above)
 
 
 def _is_result(path: Path) -> bool:
@@ -189,7 +219,7 @@ def _in_list(path: Path, out: Path) -> Iterator[_Found]:
             text = text[1:-1]
         if not text or text.startswith("#"):
             continue
-        entry = path.parent / text
+        entry = path.parent / text.replace("\0", "\ufffd")
         if Path(text).suffix.lower() in LIST_SUFFIXES and "://" not in text:
             raise JmposeError(f"{path}: line {number} names a list", hint="a list cannot hold another one")
         try:
@@ -208,6 +238,10 @@ def _in_url(url: str, base: Path | None) -> Iterator[_Found]:
 
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
+        if url.startswith(("http://", "https://")):
+            # Servers have no folders, and what stands behind ? belongs to the address.
+            yield _Found(Path(urlsplit(url).path), base or Path(urlsplit(url).path).parent, url=url)
+            return
         if _WILDCARDS & set(path):
             parts = PurePosixPath(path).parts
             fixed = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
@@ -219,11 +253,13 @@ def _in_url(url: str, base: Path | None) -> Iterator[_Found]:
             return
         else:
             raise JmposeError(f"{url}: nothing is there", hint="check the address")
+        paths = [one for one in paths if PurePosixPath(one).suffix.lower() in VIDEO_SUFFIXES]
+        if not paths:
+            raise JmposeError(f"{url}: no video is there", hint=_ENDINGS)
         chain = url.partition("::")[2]
         for one in paths:
-            if PurePosixPath(one).suffix.lower() in VIDEO_SUFFIXES:
-                address = filesystem.unstrip_protocol(one) if not chain else f"{url.split('://')[0]}://{one}::{chain}"
-                yield _Found(Path(one), Path(top), url=address)
+            address = filesystem.unstrip_protocol(one) if not chain else f"{url.split('://')[0]}://{one}::{chain}"
+            yield _Found(Path(one), Path(top), url=address)
     except JmposeError:
         raise
     except ImportError as error:
@@ -244,7 +280,7 @@ def _without_repeats(found: Iterable[_Found]) -> list[_Found]:
 
 def _named(found: list[_Found]) -> list[Clip]:
     """Name videos by their place in the tree."""
-    names = [_relative(one.path, one.base) for one in found]
+    names = [printable(_relative(one.path, one.base)) for one in found]
     short = [name if one.is_folder else _without_suffix(name) for one, name in zip(found, names, strict=True)]
     for group in _equal(short):
         folders = {str(found[i].path.parent) for i in group}
@@ -256,7 +292,7 @@ def _named(found: list[_Found]) -> list[Clip]:
         if len({os.path.dirname(path) for path in paths}) == len(group):
             common = Path(os.path.commonpath(paths))
             for i, path in zip(group, paths, strict=True):
-                full = _relative(Path(path), common)
+                full = printable(_relative(Path(path), common))
                 keeps = found[i].is_folder or short[i].endswith(found[i].path.suffix)
                 short[i] = full if keeps else _without_suffix(full)
     for group in _equal(short):  # clip.mp4 beside CLIP.MP4
@@ -315,11 +351,9 @@ def input_stamp(clip: Clip) -> dict[str, Any]:
             info = filesystem.info(path)
         except Exception as error:  # each protocol has errors of its own
             raise JmposeError(f"{clip.url}: cannot be read ({error})", hint="check the address") from error
-        marks = {
-            key: str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified", "last_modified") if key in info
-        }
+        marks = {key: str(info[key]) for key in _URL_MARKS if key in info}
         return {"size": info.get("size"), **marks}
-    if not clip.path.is_dir():
+    if not os.path.isdir(clip.path):
         facts = os.stat(clip.path)
         return {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
     digest = hashlib.sha256()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import orjson
 
 from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.text import to_json
 
 Entry = dict[str, Any]
 Event = Literal["run", "begin", "done", "failed", "stopped"]
@@ -38,7 +39,7 @@ class Journal:
 
     def add(self, event: Event, **facts: Any) -> None:
         """Append an entry, and bring it to the disk."""
-        text = orjson.dumps({"event": event, **facts})
+        text = to_json({"event": event, **facts})
         line = b"%08x %s\n" % (zlib.crc32(text), text)
         with explain_os_errors(self.path):
             with suppress(OSError):  # a file system without locks; one line is one write there too

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
 from jmpose_cli.config import DecodeConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.inputs import RESULT_FILES, Clip, input_hash, input_stamp
@@ -61,9 +63,11 @@ class History:
         self.begun: set[str] = set()  # videos that were begun, whatever came of it
         self._files: dict[str, dict[str, list[Any]]] = {}  # of the last results of each video
 
-    def take_in(self, entries: Iterable[Entry]) -> None:
-        """Read further entries."""
+    def take_in(self, entries: Iterable[Entry], *, without: str = "") -> None:
+        """Read further entries, without those of one run."""
         for entry in entries:
+            if entry.get("run") == without:
+                continue
             if entry["event"] == "run":
                 self._settings[entry["run"]] = Settings(entry["config"], entry["weights"])
             elif entry["event"] == "begin":
@@ -92,7 +96,8 @@ class History:
             old, new = (s.weights.get(part) or {} for s in (before, settings))
             if old.get("sha256") != new.get("sha256"):
                 return f"other weights: {part} was {old.get('name', 'none')}, is {new.get('name', 'none')}"
-        old_flat, new_flat = _flat(before.config), _flat(settings.config)
+        now = orjson.loads(orjson.dumps(settings.config))  # as the journal gives it back
+        old_flat, new_flat = _flat(before.config), _flat(now)
         for key in sorted({*old_flat, *new_flat}):
             if old_flat.get(key) != new_flat.get(key):
                 return f"other settings: {key} was {_shown(old_flat.get(key))}, is {_shown(new_flat.get(key))}"
@@ -107,7 +112,9 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def plan_clip(
@@ -131,15 +138,18 @@ def plan_clip(
         retry_failed: Do those again that failed.
         verify_hash: Compare the input's content instead of its size and time of change.
     """
-    one = _decide(
-        clip,
-        history,
-        out=out,
-        settings=settings,
-        overwrite=overwrite,
-        retry_failed=retry_failed,
-        verify_hash=verify_hash,
-    )
+    try:
+        one = _decide(
+            clip,
+            history,
+            out=out,
+            settings=settings,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            verify_hash=verify_hash,
+        )
+    except OSError as error:
+        one = Planned(clip, "unreadable", f"{clip.path}: cannot be read ({error.strerror})")
     return replace(one, entry=history.last.get(clip.name))
 
 
@@ -219,8 +229,8 @@ def _is_other(path: Path, facts: list[Any]) -> bool:
 
 def work_key(name: str) -> str:
     """Name a video's claim and work folder: readable, of bounded length, and unique."""
-    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[-60:]
-    return f"{plain.lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[-48:]
+    return f"{plain.lstrip('.')}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
 
 
 def of_shard(clips: list[Clip], shard: tuple[int, int] | None) -> list[Clip]:
@@ -252,13 +262,9 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 
 def frames_in_range(claimed: int | None, fps: float, decode: DecodeConfig) -> int | None:
     """Estimate how many of a video's frames the settings take; None where that is not known."""
-    if decode.time is not None:
-        begin, end = decode.time
-        if end is None:
-            return None
-        claimed = min(claimed or 1 << 60, round((end - (begin or 0)) * fps))
-    if decode.frames is not None:
-        begin_frame, end_frame = decode.frames
-        stop = min(x for x in (claimed, end_frame, 1 << 60) if x is not None)
-        claimed = max(stop - (begin_frame or 0), 0) if stop < 1 << 60 else None
-    return claimed
+    first, last = decode.frames or (None, None)
+    begin_s, end_s = decode.time or (None, None)
+    start = max(first or 0, round((begin_s or 0) * fps))
+    stops = [claimed, last, None if end_s is None else round(end_s * fps)]
+    known = [stop for stop in stops if stop is not None]
+    return max(min(known) - start, 0) if known else None

@@ -62,7 +62,7 @@ class Reporter:
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, emoji=False)
         if not self._console.is_terminal:
             self._console.width = LOG_WIDTH
         self._quiet, self.verbose = quiet, verbose
@@ -70,20 +70,20 @@ class Reporter:
     def header(self, lines: dict[str, str]) -> None:
         """Print what the run uses, one line a thing."""
         for name, text in {} if self._quiet else lines.items():
-            self._console.print(f"[bold]{name:>10}[/bold]  ", end="")
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(f"{name:>10}  ", end="", style="bold")
+            self._console.print(text, highlight=False)
 
     def note(self, text: str) -> None:
         """Print something the user should know that is no error."""
         if not self._quiet:
-            self._console.print(f"note: {text}", style="yellow", highlight=False, markup=False)
+            self._console.print(f"note: {text}", style="yellow", highlight=False)
 
     def failure(self, name: str, error: JmposeError) -> None:
         """Print why one input failed."""
         message = error.message if name in error.message else f"{name}: {error.message}"
-        self._console.print(f"error: {message}", style="red", highlight=False, markup=False)
+        self._console.print(f"error: {message}", style="red", highlight=False)
         if error.hint:
-            self._console.print(f"hint: {error.hint}", highlight=False, markup=False)
+            self._console.print(f"hint: {error.hint}", highlight=False)
 
     @contextmanager
     def progress(self, name: str, total: int | None) -> Iterator[FrameProgress]:
@@ -91,7 +91,12 @@ class Reporter:
         if self._quiet or not self._console.is_terminal:
             yield FrameProgress(None if self._quiet else self._console, name, total, None)
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, _Remaining(), console=self._console) as bar:
             frames = FrameProgress(self._console, name, total, bar)
             yield frames

@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -20,6 +19,7 @@ from rich.table import Table
 from jmpose_cli.jobs.plan import Planned
 from jmpose_cli.jobs.report import LINE_EVERY_S, LOG_WIDTH, stages_text
 from jmpose_cli.jobs.task import ClipSummary
+from jmpose_cli.text import to_json
 
 _MOST_LISTED = 10
 _LOG_EVERY_S = 5.0
@@ -56,7 +56,7 @@ class RunReport:
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, log_json: bool = False) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, emoji=False)
         if not self._console.is_terminal:
             self._console.width = LOG_WIDTH
         self._quiet, self._verbose, self._log = quiet or log_json, verbose, log_json
@@ -74,7 +74,7 @@ class RunReport:
     def __enter__(self) -> "RunReport":
         self._started_s = self._shown_s = time.monotonic()
         if not self._quiet and self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"))
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[counts]}"))
             self._bar = Progress(*columns, console=self._console)
             self._bar.start()
             self._all = self._bar.add_task("all", total=self._frames_total or None, counts="")
@@ -88,21 +88,21 @@ class RunReport:
     def event(self, kind: str, **facts: Any) -> None:
         """Write one JSON line, if asked for."""
         if self._log:
-            sys.stdout.write(orjson.dumps({"event": kind, "time": round(time.time(), 3), **facts}).decode() + "\n")
+            sys.stdout.write(to_json({"event": kind, "time": round(time.time(), 3), **facts}).decode() + "\n")
             sys.stdout.flush()
 
     def header(self, lines: dict[str, str]) -> None:
         """Print what the run uses, one line a thing."""
         self.event("header", **lines)
         for name, text in {} if self._quiet else lines.items():
-            self._console.print(f"[bold]{name:>10}[/bold]  ", end="")
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(f"{name:>10}  ", end="", style="bold")
+            self._console.print(text, highlight=False)
 
     def note(self, text: str) -> None:
         """Print something the user should know that is no error."""
         self.event("note", text=text)
         if not self._quiet:
-            self._console.print(f"note: {text}", style="yellow", highlight=False, markup=False)
+            self._console.print(f"note: {text}", style="yellow", highlight=False)
 
     def plan(self, planned: Sequence[Planned]) -> None:
         """Say what will be done, what is done already, and what cannot be."""
@@ -120,7 +120,8 @@ class RunReport:
             return
         if len(planned) > 1 or counts["done"]:
             frames = f"{sum(known)}{'' if self._frames_total is not None else ' or more'} frames"
-            parts = [f"{counts['todo']} videos to do, {frames}" if counts["todo"] else "nothing to do"]
+            todo = f"{counts['todo']} video{'s' * (counts['todo'] != 1)}"
+            parts = [f"{todo} to do, {frames}" if counts["todo"] else "nothing to do"]
             parts += [f"{counts['done']} done already"] * bool(counts["done"])
             parts += [f"{counts['unreadable']} cannot be read"] * bool(counts["unreadable"])
             parts += [f"{counts['failed']} failed before"] * bool(counts["failed"])
@@ -137,6 +138,10 @@ class RunReport:
         self.event("begin", worker=seat, name=name, frames=total, resumed=done)
         if done and not self._quiet:
             self._print(f"{name}: goes on behind frame {done}")
+        for other in [number for number, at in self._seats.items() if at.name == name]:
+            self._frames_done -= self._seats[other].done
+            self._frames_before -= self._seats[other].done
+            self._drop(other)
         self._frames_done += done
         self._frames_before += done
         self._drop(seat)
@@ -186,9 +191,9 @@ class RunReport:
     def error(self, message: str, hint: str, *, name: str = "") -> None:
         """Print why something failed."""
         text = message if not name or Path(name).name in message else f"{name}: {message}"
-        self._console.print(f"error: {text}", style="red", highlight=False, markup=False)
+        self._console.print(f"error: {text}", style="red", highlight=False)
         if hint:
-            self._console.print(f"hint: {hint}", highlight=False, markup=False)
+            self._console.print(f"hint: {hint}", highlight=False)
 
     def table(self, failures: Sequence[Failure], left: Sequence[Failure], *, out: Path) -> None:
         """Print the tables at the end: failures of this run, and videos that were left as they were."""
@@ -208,7 +213,7 @@ class RunReport:
             self._console.print(table, highlight=False, style="red")
             text = f"{len(problems)} of {len(problems) + done} inputs failed; all are in {out / 'failures.json'}"
             self._console.print(text, style="red", highlight=False)
-        self._console.print(f"results in {out}", highlight=False, markup=False)
+        self._console.print(f"results in {out}", highlight=False)
 
     def _done_table(self, wall_s: float) -> Table:
         """List the last videos done, and the sums over all."""
@@ -227,7 +232,7 @@ class RunReport:
         return table
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False)
 
     def _drop(self, seat: int) -> None:
         at = self._seats.pop(seat, None)
@@ -260,9 +265,9 @@ class RunReport:
         rate = self._rate(now)
         text = f"{self._videos_done} of {self._videos} videos, {self._frames_done}"
         if self._frames_total and self._frames_done <= self._frames_total:
+            text = f"{text} of {self._frames_total} frames, {rate:.1f}/s"
             left_s = (self._frames_total - self._frames_done) / max(rate, 1e-3)
-            left = timedelta(seconds=round(left_s))
-            return f"{text} of {self._frames_total} frames, {rate:.1f}/s, {left} left"
+            return f"{text}, {timedelta(seconds=round(left_s))} left" if rate > 0 else text
         return f"{text} frames, {rate:.1f}/s"
 
 

@@ -3,16 +3,21 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from jmpose_cli.jobs.inputs import STATE_FOLDER
 from jmpose_cli.jobs.plan import work_key
+from jmpose_cli.main import app
+from tests.commands.test_infer import infer
 from tests.jobs import batch_assets as assets
 from tests.jobs.batch_assets import SMALL, entries, kill, results, run, start
 
@@ -206,12 +211,8 @@ def test_an_input_deleted_in_mid_run_fails_alone(few, tmp_path):
 
 
 def test_a_clock_that_jumps_changes_nothing(few, undisturbed, tmp_path, monkeypatch):
-    import random as chance
-
-    moments = chance.Random(0)
+    moments = random.Random(0)
     monkeypatch.setattr(time, "time", lambda: moments.uniform(-1e9, 4e9))
-    from tests.commands.test_infer import infer
-
     assert infer(few, "--out", tmp_path, "--quiet", *SMALL) == 0
     assert results(tmp_path) == undisturbed
     assert infer(few, "--out", tmp_path, "--quiet", *SMALL) == 0
@@ -260,3 +261,31 @@ def test_a_worker_that_hangs_is_stopped(few, tmp_path):
     (failure,) = json.loads((tmp_path / "failures.json").read_text())
     assert failure["name"] == "long" and "the worker process died" in failure["reason"]
     assert (tmp_path / STATE_FOLDER / "work" / work_key("long")).is_dir()  # --retry-failed goes on
+
+
+def test_addresses_are_fetched(few, undisturbed, tmp_path):
+    with zipfile.ZipFile(tmp_path / "videos.zip", "w") as archive:
+        archive.write(few / "v000.mp4", "day/v000.mp4")
+    inside = f"zip://day/v000.mp4::file://{tmp_path}/videos.zip"
+    out = tmp_path / "out"
+    assert infer(inside, "--out", out, "--quiet", *SMALL) == 0
+    found = results(out)
+    same = {name: data for name, data in undisturbed.items() if name.startswith("v000/") and "run.json" not in name}
+    assert {name: data for name, data in found.items() if "run.json" not in name} == same
+    assert json.loads(found["v000/run.json"])["input"] == inside
+    assert not list((out / STATE_FOLDER / "work").iterdir())
+    assert infer(inside, "--out", out, "--quiet", *SMALL) == 0
+    assert [entry["event"] for entry in entries(out)].count("begin") == 1
+
+
+def test_a_tree_of_results_can_be_evaluated(few, tmp_path):
+    assert infer(few, "--out", tmp_path / "out", "--quiet", "--no-overlay", *SMALL) == 0
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    for name in ("v000", "day1/v001", "day2/v002", "long"):
+        shutil.copy(tmp_path / "out" / name / "posetrack18.json", truth / f"{Path(name).name}.json")
+    words = ["eval", "--gt", str(truth), "--pred", str(tmp_path / "out"), "--out", str(tmp_path / "scores")]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0, shown.output
+    scores = json.loads((tmp_path / "scores" / "eval.json").read_text())
+    assert sorted(scores["videos"]) == ["long", "v000", "v001", "v002"]

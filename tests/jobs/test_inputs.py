@@ -1,3 +1,7 @@
+import functools
+import http.server
+import os
+import threading
 import zipfile
 from pathlib import Path
 
@@ -82,14 +86,36 @@ def test_patterns(tmp_path, monkeypatch):
     assert names("[x].mp4") == ["[x]"]  # a name that exists is no pattern
 
 
+def test_patterns_end_where_links_go_round(tmp_path, monkeypatch):
+    tree(tmp_path, "a/v.mp4", "a/b/w.mp4", ".hidden/x.mp4")
+    (tmp_path / "a/b/again").symlink_to(tmp_path)
+    (tmp_path / "a/also").symlink_to(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    assert names("a/**/*.mp4") == ["b/w", "v"]
+    (tmp_path / "self.mp4").symlink_to(tmp_path / "self.mp4")
+    assert names("**/w.mp4") == ["a/b/w"] and names("**") == names(".") == ["self", "a/v", "a/b/w"]
+    assert names("**/b/**/*.mp4") == ["a/b/w"] and names(".h*/*.mp4") == [".hidden/x"]
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    """Linux has such file names: old archives, cards of cameras."""
+    for name in (b"caf\xe9.mp4", b"caf\xe8.mp4"):
+        touch(tmp_path / os.fsdecode(name))
+    clips = find_clips([tmp_path], out=tmp_path / "out")
+    assert [clip.name for clip in clips] == ["caf\ufffd.mp4", "caf\ufffd.mp4~2"]
+    assert all(clip.path.exists() for clip in clips)
+
+
 def test_lists(tmp_path):
     tree(tmp_path, "in/a.mp4", "in/b c.mp4", "in/more/d.mp4", "elsewhere/e.mp4")
-    lines = ["# mine", "", "a.mp4", '"b c.mp4"', "more", "*/d.mp4", str(tmp_path / "elsewhere/e.mp4"), "gone.mp4"]
+    lines = ["# mine", "", "a.mp4", '"b c.mp4"', "more", "*/d.mp4", str(tmp_path / "elsewhere/e.mp4")]
+    lines += ["gone.mp4", "a\0.mp4"]
     (tmp_path / "in" / "list.txt").write_text("\ufeff" + "\r\n".join(lines), "utf-8")
     clips = find_clips([tmp_path / "in/list.txt"], out=tmp_path / "out")
-    assert [clip.name for clip in clips] == ["in/a", "in/b c", "in/more/d", "elsewhere/e", "in/gone"]
-    assert [bool(clip.problem) for clip in clips] == [False] * 4 + [True]
-    assert "list.txt, line 8" in clips[-1].problem and "no such file" in clips[-1].problem
+    assert [clip.name for clip in clips] == ["in/a", "in/b c", "in/more/d", "elsewhere/e", "in/gone", "in/a\ufffd"]
+    assert [bool(clip.problem) for clip in clips] == [False] * 4 + [True] * 2
+    assert "list.txt, line 8" in clips[4].problem and "no such file" in clips[4].problem
+    assert "no path holds a NUL" in clips[5].problem
 
 
 def test_addresses(tmp_path):
@@ -101,9 +127,26 @@ def test_addresses(tmp_path):
     assert (clip.name, clip.url) == ("a", inside) and input_stamp(clip)["size"] == len("day/a.mp4")
     assert names(f"zip://day/*.mp4::file://{tmp_path}/x.zip") == ["a"]
     assert names(f"zip://day::file://{tmp_path}/x.zip") == ["a", "b"]
+    with pytest.raises(JmposeError, match="no video is there"):
+        names(f"zip://day/*.txt::file://{tmp_path}/x.zip")
     touch(tmp_path / "v.mp4")
     (clip,) = find_clips([f"file://{tmp_path}/v.mp4"], out=tmp_path)
     assert clip == Clip(Path(tmp_path / "v.mp4"), "v")
+
+
+def test_an_address_on_the_web(tmp_path):
+    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
+    folder = tmp_path / "web"
+    _text(touch(folder / "day" / "a.mp4"), "video")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        good, gone = find_clips([f"{address}/day/a.mp4?token=1", f"{address}/b.mp4"], out=tmp_path)
+        assert (good.name, gone.name) == ("a", "b") and input_stamp(good)["size"] == 5
+        with pytest.raises(JmposeError, match="cannot be read"):
+            input_stamp(gone)
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -166,8 +209,6 @@ def test_ten_thousand_videos(tmp_path):
 
 
 def test_stamps_and_hashes_follow_the_content(tmp_path):
-    import os
-
     video, folder = Clip(_text(tmp_path / "a.mp4", "one"), "a"), Clip(tree(tmp_path / "s", "1.jpg", "2.jpg"), "s")
     for clip, change in ((video, tmp_path / "a.mp4"), (folder, tmp_path / "s" / "2.jpg")):
         stamp, digest = input_stamp(clip), input_hash(clip)

@@ -14,9 +14,12 @@ from jmpose_cli.video.source import ChildPool, open_video
 from tests.video.test_child_process import faulty_child_command
 from tests.video_assets import make_video, read_numbers
 
+BEFORE: set[int] = set()  # processes of tests that ran earlier, such as a resource tracker
+
 
 @pytest.fixture
 def pool():
+    BEFORE.update(child.pid for child in psutil.Process().children())
     made = ChildPool()
     yield made
     made.close()
@@ -24,7 +27,7 @@ def pool():
 
 
 def children() -> list[int]:
-    return [child.pid for child in psutil.Process().children()]
+    return [child.pid for child in psutil.Process().children() if child.pid not in BEFORE]
 
 
 def numbers(path: Path, pool: ChildPool, **options) -> list[int]:
