@@ -189,6 +189,8 @@ class LocalCrew:
 
     def start(self, seat: int) -> None:
         """See `Crew`."""
+        if seat in self._workers:
+            self._workers.pop(seat)[1].close()
         self._started += 1
         worker = self._kind(self._started, self._said)
         self._workers[seat] = (self._started, worker)

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -61,13 +61,11 @@ def serve(inbox: Inbox, send: Send) -> None:
     except JmposeError as error:
         send(NotReady(error.message, error.hint))
         return
-    send(Ready(header, tools.info["weights"]))
-    while True:
-        message = inbox.get()
-        if message is None:
-            return
-        if isinstance(message, Process):
-            _process(message.task, first.config, tools, inbox, send)
+    with closing(tools.children):
+        send(Ready(header, tools.info["weights"]))
+        while (message := inbox.get()) is not None:
+            if isinstance(message, Process):
+                _process(message.task, first.config, tools, inbox, send)
 
 
 def _process(task: "ClipTask", config: "InferConfig", tools: "Tools", inbox: Inbox, send: Send) -> None:

@@ -14,17 +14,21 @@ from pathlib import Path
 
 import av
 import numpy as np
+from click.testing import Result
+from typer.testing import CliRunner
 
+from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.inputs import STATE_FOLDER
 from jmpose_cli.jobs.journal import Journal
 from jmpose_cli.jobs.plan import work_key
+from jmpose_cli.main import app
 from jmpose_cli.record_file import RecordFile
 from tests.conftest import ROOT
 from tests.video_assets import make_video
 
 EXAMPLE = ROOT / "examples" / "street.mp4"
 FRAMES = 7
-SMALL = ("--set", "people.input_size=320", "--set", "run.chunk_frames=2")
+SMALL = ("--set", "people.input_size=320", "--set", "run.chunk_frames=2", "--set", "people.max_people=2")
 
 
 @cache
@@ -98,6 +102,15 @@ def command(*arguments: object) -> list[str]:
 
 def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def run_here(*arguments: object) -> Result:
+    """Run in this process, which has loaded the libraries already, without a worker process unless told so."""
+    words = [str(one) for one in arguments]
+    result = CliRunner().invoke(app, ["infer", *words, *([] if "--workers" in words else ["--workers", "0"])])
+    if isinstance(result.exception, JmposeError):
+        raise result.exception
+    return result
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":
