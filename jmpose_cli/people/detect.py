@@ -70,7 +70,7 @@ class YoloDetector:
     ) -> None:
         import torch
 
-        load = _load_shipped if weights.suffix == ".safetensors" else _load_checkpoint
+        load = _load_fused if weights.suffix == ".safetensors" else _load_checkpoint
         model, made_for = load(weights)
         people = [number for number, name in model.names.items() if name == "person"]
         if not people:
@@ -187,8 +187,18 @@ def _unreadable(weights: Path, error: Exception) -> JmposeError:
     )
 
 
-def _load_shipped(weights: Path) -> tuple[Any, int]:
-    """Load what `save_detector` wrote."""
+def _load_fused(weights: Path) -> tuple[Any, int]:
+    """Load what `save_detector` wrote, for inference."""
+    model, size = load_shipped(weights)
+    return model.eval().fuse(verbose=False), size
+
+
+def load_shipped(weights: Path) -> tuple[Any, int]:
+    """Load what `save_detector` wrote; give the network, not fused, and the longer side of its input in pixels.
+
+    Raises:
+        JmposeError: A file is missing or damaged, or is no detector.
+    """
     _ultralytics()
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -205,7 +215,7 @@ def _load_shipped(weights: Path) -> tuple[Any, int]:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreadable(weights, error) from error
     model.names = {int(number): name for number, name in description["names"].items()}
-    return model.eval().fuse(verbose=False), int(description["imgsz"])
+    return model, int(description["imgsz"])
 
 
 def _wide(tensor: "torch.Tensor") -> "torch.Tensor":

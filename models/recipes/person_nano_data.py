@@ -4,18 +4,32 @@
 
 Pictures: `person_boxes` (all people boxed) and `coco_persons/train`, where only people with keypoints
 are listed: the others get pseudo-boxes from the YOLO11n teacher (score >= 0.35, IoU < 0.5 with a
-listed box), so that the detector is not punished for finding them. Validation is `person_boxes/val`.
+listed box), so that the detector is not punished for finding them. Every third picture of Leeds Sports Pose extended and
+frames of the training videos have the teacher's boxes alone. Validation is `person_boxes/val`.
 """
 
 import argparse
 import json
+import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
+
+from jmpose_cli.video.source import open_video
+
+os.environ.setdefault("YOLO_AUTOINSTALL", "False")
+
+from ultralytics import YOLO  # noqa: E402
 
 PSEUDO_SCORE = 0.35
 PSEUDO_IOU = 0.5
+VIDEOS = ("pose2sim_two_people", "intel_one_by_one", "crowd_from_above")  # the others are for benchmarks
+FRAMES_A_VIDEO = 120
+LONGEST_SIDE = 640  # of a stored frame, pixels
+TEACHER_SIZE = 1280  # for frames, whose people are small
 
 
 def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -40,11 +54,8 @@ def _write_labels(path: Path, boxes_xyxy: np.ndarray, width: int, height: int) -
     path.write_text("\n".join(rows) + "\n" if rows else "")
 
 
-def add_coco(data: Path, out: Path) -> int:
+def add_coco(data: Path, teacher: YOLO, out: Path) -> int:
     """Add COCO train pictures with listed and pseudo boxes; return the number of pseudo boxes."""
-    from ultralytics import YOLO
-
-    teacher = YOLO(data / "teachers" / "yolo11n_dequant.pt")
     coco = json.loads((data / "coco_persons" / "train.json").read_text())
     listed: dict[int, list[list[float]]] = {}
     for annotation in coco["annotations"]:
@@ -64,6 +75,37 @@ def add_coco(data: Path, out: Path) -> int:
     return pseudo
 
 
+def add_taught(pictures: Iterable[tuple[str, np.ndarray]], teacher: YOLO, out: Path, *, teacher_size: int) -> int:
+    """Add pictures (name, BGR) with the teacher's boxes; give how many."""
+    count = 0
+    for name, picture in pictures:
+        found = teacher.predict(picture, classes=[0], conf=PSEUDO_SCORE, imgsz=teacher_size, verbose=False)[0]
+        height, width = picture.shape[:2]
+        shrunk = min(1.0, LONGEST_SIDE / max(height, width))
+        small = cv2.resize(picture, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(out / "images/train" / f"{name}.jpg"), small, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _write_labels(out / "labels/train" / f"{name}.txt", found.boxes.xyxy.cpu().numpy().astype(float), width, height)
+        count += 1
+    return count
+
+
+def lsp_pictures(data: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every third picture of Leeds Sports Pose extended."""
+    for file in sorted((data / "lspet/images").iterdir())[::3]:
+        yield f"lsp_{file.stem}", cv2.imread(str(file))
+
+
+def video_frames(data: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield frames of the training videos, evenly spaced."""
+    for video in VIDEOS:
+        with open_video(data / "videos" / f"{video}.mp4") as source:
+            every = max(1, (source.info.frames_claimed or FRAMES_A_VIDEO) // FRAMES_A_VIDEO)
+            for batch in source:
+                for index, frame in zip(batch.index.tolist(), batch.frames, strict=True):
+                    if index % every == 0:
+                        yield f"{video}_{index:06d}", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+
+
 def main() -> None:
     """Write the data set and its YAML."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,12 +119,15 @@ def main() -> None:
             for file in (args.data / "person_boxes" / part / split).iterdir():
                 if file.suffix in {".jpg", ".txt"}:
                     shutil.copyfile(file, target / file.name)
-    pseudo = add_coco(args.data, args.out)
+    teacher = YOLO(args.data / "teachers" / "yolo11n_dequant.pt")
+    pseudo = add_coco(args.data, teacher, args.out)
+    taught = add_taught(lsp_pictures(args.data), teacher, args.out, teacher_size=448)
+    taught += add_taught(video_frames(args.data), teacher, args.out, teacher_size=TEACHER_SIZE)
     (args.out / "data.yaml").write_text(
         f"path: {args.out.resolve()}\ntrain: images/train\nval: images/val\nnames:\n  0: person\n"
     )
     count = len(list((args.out / "images/train").iterdir()))
-    print(f"{count} training pictures, {pseudo} pseudo boxes, in {args.out}")
+    print(f"{count} training pictures, {taught} of them taught; {pseudo} pseudo boxes among COCO's; in {args.out}")
 
 
 if __name__ == "__main__":
