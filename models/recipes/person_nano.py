@@ -1,7 +1,7 @@
 """Train the shipped person detector `person-nano` (YOLO26n, one class).
 
 `python models/recipes/person_nano.py --init person-nano` goes on from the shipped weights: for a CPU.
-`python models/recipes/person_nano.py --device 0 --epochs 300 --imgsz 416 --batch 64` starts from random ones: for a GPU.
+`python models/recipes/person_nano.py --device 0 --epochs 300 --imgsz 416 --batch 64` starts anew: for a GPU.
 
 Resume a stopped run with `--resume`; another `--epochs` then bends the rest of the schedule to end there.
 On the CPU the network runs in channels-last bf16 (3x faster than NCHW fp32 where the processor has bf16).

@@ -4,8 +4,8 @@
 
 Pictures: `person_boxes` (all people boxed) and `coco_persons/train`, where only people with keypoints
 are listed: the others get pseudo-boxes from the YOLO11n teacher (score >= 0.35, IoU < 0.5 with a
-listed box), so that the detector is not punished for finding them. Every third picture of Leeds Sports Pose extended and
-frames of the training videos have the teacher's boxes alone. Validation is `person_boxes/val`.
+listed box), so that the detector is not punished for finding them. Every third picture of Leeds Sports Pose
+extended and frames of the training videos have the teacher's boxes alone. Validation is `person_boxes/val`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from jmpose_cli.video.source import open_video
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "False")
 
-from ultralytics import YOLO  # noqa: E402
+from ultralytics import YOLO
 
 PSEUDO_SCORE = 0.35
 PSEUDO_IOU = 0.5
