@@ -17,7 +17,7 @@ class Choice:
     """A weights file and why it was taken.
 
     Attributes:
-        path: The weights file.
+        path: The weights file, or a detector's folder.
         reason: Sentence for the header; empty when the user named the file.
     """
 
@@ -42,15 +42,16 @@ def choose_model(name: str, *, option: str = "--model") -> Choice:
 
 
 def choose_detector(name: str, *, on_gpu: bool) -> Choice:
-    """Resolve `--detector`: `auto`, a shipped name, a `.safetensors` or an ultralytics `.pt` file.
+    """Resolve `--detector`: `auto`, a shipped name, a `.safetensors` or an ultralytics `.pt` file, or a folder.
 
-    `auto` takes the best YOLO that this machine already has; it never downloads.
+    A folder holds an RT-DETR, RT-DETRv2 or D-FINE as transformers saves it. `auto` takes the best YOLO that this
+    machine already has; it never downloads.
 
     Raises:
-        JmposeError: The name is neither shipped nor a file.
+        JmposeError: The name is neither shipped nor a file nor a folder.
     """
     if name != "auto":
-        return _named("--detector", name, kind="person detector", suffixes=(".safetensors", ".pt"))
+        return _named("--detector", name, kind="person detector", suffixes=(".safetensors", ".pt"), folders=True)
     folders = [cache_folder(), Path.cwd(), Path.cwd() / "weights"]
     for family in YOLO_FAMILIES:
         for scale in YOLO_SCALES_GPU if on_gpu else YOLO_SCALES_CPU:
@@ -64,16 +65,19 @@ def choose_detector(name: str, *, on_gpu: bool) -> Choice:
     )
 
 
-def _named(option: str, name: str, *, kind: str, suffixes: tuple[str, ...]) -> Choice:
+def _named(option: str, name: str, *, kind: str, suffixes: tuple[str, ...], folders: bool = False) -> Choice:
     shipped = SHIPPED / f"{name}.safetensors"
     if shipped.is_file() and shipped.with_suffix(".json").is_file() and _is_kind(shipped, kind):
         return Choice(shipped)
     path = Path(name)
-    if path.is_file() and path.suffix in suffixes:
+    if (path.is_file() and path.suffix in suffixes) or (folders and path.is_dir()):
         return Choice(path)
     names = ", ".join(p.stem for p in sorted(SHIPPED.glob("*.safetensors")) if _is_kind(p, kind))
     what = "is not a weights file" if path.is_file() else "is neither a shipped name nor a file"
-    raise JmposeError(f"{option} {name}: {what}", hint=f"shipped: {names}, auto; files end in {' or '.join(suffixes)}")
+    hint = f"shipped: {names}, auto; files end in {' or '.join(suffixes)}"
+    if folders:
+        hint += "; folders have config.json and model.safetensors of RT-DETR or D-FINE"
+    raise JmposeError(f"{option} {name}: {what}", hint=hint)
 
 
 def _is_kind(weights: Path, kind: str) -> bool:

@@ -21,6 +21,7 @@ class Precision(StrEnum):
     """Arithmetic of the networks."""
 
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
     fp16 = "fp16"
 
@@ -54,7 +55,8 @@ def infer(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="Person detector: person-nano (shipped), a YOLO .pt file, or auto: the best found here.",
+            help="Person detector: person-nano (shipped), a YOLO .pt file, a folder with an RT-DETR or D-FINE, "
+            "or auto: the best found here.",
             rich_help_panel=_PEOPLE,
         ),
     ] = None,
@@ -86,6 +88,18 @@ def infer(
         int | None,
         typer.Option(help="Person windows gathered for the network (16); no effect on results.", rich_help_panel=_POSE),
     ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="torch.compile: a slow start, then faster.", rich_help_panel=_POSE),
+    ] = None,
+    channels_last: Annotated[
+        bool | None,
+        typer.Option(
+            "--channels-last/--no-channels-last",
+            help="Memory order of the backbone (channels last).",
+            rich_help_panel=_POSE,
+        ),
+    ] = None,
     flip_test: Annotated[
         bool | None,
         typer.Option("--flip-test/--no-flip-test", help="Average with the mirrored picture.", rich_help_panel=_POSE),
@@ -101,6 +115,15 @@ def infer(
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="LIST", help="Any of coco,posetrack18,csv.", rich_help_panel=_OUT),
+    ] = None,
+    keypoints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SET",
+            help="Joints of files and overlay (the model's own): coco17, coco17_head, posetrack15, posetrack18, "
+            "wholebody23, halpe26, lsp14, mpii16.",
+            rich_help_panel=_OUT,
+        ),
     ] = None,
     overlay: Annotated[
         bool | None, typer.Option("--overlay/--no-overlay", help="Write overlay.mp4.", rich_help_panel=_OUT)
@@ -155,7 +178,11 @@ def infer(
         ),
     ] = None,
     precision: Annotated[
-        Precision | None, typer.Option(help="Arithmetic of the pose network (fp32).", rich_help_panel=_RUN)
+        Precision | None,
+        typer.Option(
+            help="Arithmetic of the pose network (fp32); tf32: CUDA, the detector too; fp16: GPUs.",
+            rich_help_panel=_RUN,
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file of settings; options win over it.", rich_help_panel=_RUN)
@@ -199,9 +226,12 @@ def infer(
             "people.max_people": max_people,
             "pose.model": model,
             "pose.batch": batch,
+            "pose.compile": compile,
+            "pose.channels_last": channels_last,
             "pose.flip_test": flip_test,
             "pose.smooth": smooth,
             "output.formats": format.split(",") if format else None,
+            "output.keypoints": keypoints,
             "output.overlay": overlay,
             "output.black_background": black_background,
             "output.blur_faces": blur_faces,

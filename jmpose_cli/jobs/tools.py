@@ -98,9 +98,11 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
 def load_detector(config: InferConfig, device: "Device", *, threads: int) -> tuple["PersonDetector", str]:
     """Load the detector; say what it is."""
     from jmpose_cli.people.detect import YoloDetector
+    from jmpose_cli.people.detect_transformers import TransformersDetector
 
     choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu")
-    detector = YoloDetector(
+    kind = TransformersDetector if choice.path.is_dir() else YoloDetector
+    detector: PersonDetector = kind(
         choice.path,
         device=device.name,
         min_score=config.people.keep_box_score,
