@@ -85,41 +85,49 @@ class Shown:
     present: Bools
 
 
-def spoil(clip: Clip, foreign: Bytes, levels: Sequence[int] = LEVELS) -> Iterator[tuple[Condition, Shown]]:
+def spoil(
+    clip: Clip, foreign: Bytes, *, kinds: Sequence[str] = KINDS, levels: Sequence[int] = LEVELS
+) -> Iterator[tuple[Condition, Shown]]:
     """Yield a clip in every condition.
 
     Args:
         clip: The clip.
         foreign: `[h, w, 3]` picture that occluders are cut from.
+        kinds: Kinds wanted.
         levels: Strengths wanted.
     """
-    moments = [linear_light(frame) for frame in in_between(clip.frames)] if clip.fps >= STEADY_FPS else []
-    height = float(np.median(clip.boxes_xyxy_px[:, 3] - clip.boxes_xyxy_px[:, 1]))
-    for level in levels:
-        at = level - 1
-        rng = _generator(clip, "photons", level)
-        shutter_s = SHUTTER_S[at]
-        blurred = motion_blur(moments, shutter_s * clip.fps) if moments else blur_along_box(clip, shutter_s)
-        whole = {
-            "motion_blur": blurred,
-            "defocus": np.stack([defocus(frame, DISC_RADIUS[at] * height) for frame in clip.frames]),
-            "low_light": np.stack([low_light(rng, frame, photons=PHOTONS[at]) for frame in clip.frames]),
-            "compression": compress(clip.frames, crf=CRF[at], fps=clip.fps),
-        }
-        for kind in KINDS:
+    has_flow = clip.fps >= STEADY_FPS and "motion_blur" in kinds
+    moments = [linear_light(frame) for frame in in_between(clip.frames)] if has_flow else []
+    for kind in kinds:
+        for level in levels:
+            whole = _spoil_all(clip, kind, level, moments)
             for regime in REGIMES:
-                rng = _generator(clip, f"{kind} {regime}", level)
-                yield Condition(kind, level, regime), _show(rng, clip, kind, at, regime, whole.get(kind), foreign)
+                yield Condition(kind, level, regime), _show(clip, kind, level, regime, whole, foreign)
+
+
+def _spoil_all(clip: Clip, kind: str, level: int, moments: Sequence[np.ndarray]) -> Bytes | None:
+    """Spoil all frames alike; None for kinds that ask when."""
+    at = level - 1
+    if kind == "motion_blur":
+        return motion_blur(moments, SHUTTER_S[at] * clip.fps) if moments else blur_along_box(clip, SHUTTER_S[at])
+    if kind == "defocus":
+        height = float(np.median(clip.boxes_xyxy_px[:, 3] - clip.boxes_xyxy_px[:, 1]))
+        return np.stack([defocus(frame, DISC_RADIUS[at] * height) for frame in clip.frames])
+    if kind == "low_light":
+        rng = _generator(clip, "photons", level)
+        return np.stack([low_light(rng, frame, photons=PHOTONS[at]) for frame in clip.frames])
+    if kind == "compression":
+        return compress(clip.frames, crf=CRF[at], fps=clip.fps)
+    return None
 
 
 def _generator(clip: Clip, purpose: str, level: int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(clip.name.encode()), zlib.crc32(purpose.encode()), level])
 
 
-def _show(
-    rng: np.random.Generator, clip: Clip, kind: str, at: int, regime: str, whole: Bytes | None, foreign: Bytes
-) -> Shown:
+def _show(clip: Clip, kind: str, level: int, regime: str, whole: Bytes | None, foreign: Bytes) -> Shown:
     """Spoil a clip in one condition; `whole` has all frames spoilt, for kinds that do not ask when."""
+    rng, at = _generator(clip, f"{kind} {regime}", level), level - 1
     everywhere = np.ones(len(clip), bool)
     if kind == "lost_frames" and regime == "throughout":
         return Shown(clip.frames, everywhere, rng.random(len(clip)) >= MISSING[at])

@@ -187,7 +187,9 @@ def is_steady(xy: np.ndarray, size_px: np.ndarray) -> Bools:
     return steady
 
 
-def estimate_clip(estimator: PoseEstimator, clip: Clip, frames: Bytes, present: Bools) -> dict[str, np.ndarray]:
+def estimate_clip(
+    estimator: PoseEstimator, clip: Clip, frames: Bytes, *, present: Bools, wanted: Bools | None = None
+) -> dict[str, np.ndarray]:
     """Run the tool's windows and network on a clip.
 
     Args:
@@ -195,12 +197,13 @@ def estimate_clip(estimator: PoseEstimator, clip: Clip, frames: Bytes, present: 
         clip: Gives boxes and times.
         frames: `[n, H, W, 3]` what is shown instead of the clip's own frames.
         present: `[n]` bool, False for frames that the video lacks.
+        wanted: `[n]` bool, frames to answer for; None takes all, and smooths, which needs all.
 
     Returns:
         COCO joints `[n, 17, 2]` of the initial heatmaps (`single`) and of the final ones (`temporal`), and both with
-        zero-phase smoothing (`smooth single`, `smooth temporal`); NaN where a frame is missing.
+        zero-phase smoothing (`smooth single`, `smooth temporal`); NaN where a frame is missing or not wanted.
     """
-    preprocess, at = estimator.preprocess, np.flatnonzero(present)
+    preprocess = estimator.preprocess
     spacing = Spacing.for_video(
         preprocess.window_offsets,
         fps=clip.fps,
@@ -208,20 +211,24 @@ def estimate_clip(estimator: PoseEstimator, clip: Clip, frames: Bytes, present: 
         max_gap_s=preprocess.max_support_gap_s,
     )
     maker, windows = WindowMaker(spacing), []
-    for n in at.tolist():
+    for n in np.flatnonzero(present).tolist():
         one = np.ones(1, np.int64)
         box = clip.boxes_xyxy_px[n : n + 1]
         person = TrackedFrame(n, n / clip.fps, box, one.astype(np.float32), track_ids=one, observed=one.astype(bool))
         windows += maker.push(SeenFrame(frames[n], person))
     windows += maker.finish()
-    found = {}
+    at = np.flatnonzero(present if wanted is None else present & wanted)
+    windows = [w for w in windows if w.key.people.index in at]
+    unknown = np.full((len(clip), len(COCO17), 2), np.nan, np.float32)
+    found = {name: unknown.copy() for name in ("single", "temporal", "smooth single", "smooth temporal")}
+    if not windows:
+        return found
     for name, poses in zip(("temporal", "single"), estimator.estimate_both(windows), strict=True):
         xy, scores = (np.concatenate([getattr(p, field) for p in poses]) for field in ("xy_image", "scores"))
         xy, scores = map_keypoints(xy, scores, estimator.keypoints, COCO17)
-        smooth = smooth_track(at / clip.fps, xy, scores, cutoff_hz=SMOOTH_HZ)
-        for output, joints in ((name, xy), (f"smooth {name}", smooth)):
-            found[output] = np.full((len(clip), *xy.shape[1:]), np.nan, np.float32)
-            found[output][at] = joints
+        found[name][at] = xy
+        if wanted is None:
+            found[f"smooth {name}"][at] = smooth_track(at / clip.fps, xy, scores, cutoff_hz=SMOOTH_HZ)
     return found
 
 
@@ -242,6 +249,18 @@ def commit() -> str:
 def command() -> str:
     """The command line of this run."""
     return shlex.join(["python", *sys.argv])
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Lines of a Markdown table; numbers get one decimal, those not known are left out."""
+    lines = [list(header), ["---"] * len(header), *([_cell(value) for value in row] for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.1f}"
+    return str(value)
 
 
 def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ strengths, in bursts and throughout (`degradation.py`). Five answers are scored 
 - `teacher`: PP-TinyPose, averaged with its mirrored answer, on the spoilt frames;
 - `single`: the model's initial heatmaps, which see one frame;
 - `temporal`: its final heatmaps, which see the window;
-- `smooth single`, `smooth temporal`: both behind the zero-phase filter of `jmpose infer --smooth`.
+- `smooth single`, `smooth temporal`: both behind the zero-phase filter of `jmpose infer --smooth`; at the middle
+  strength only, as it needs an answer in every frame.
 
 PCK@0.1 is the share of joints within a tenth of the box size, the root of the box area, of the labels of the sharp
 frame. In bursts the spoilt frames are scored, else every second frame. An overall figure is the mean over the six ways.
@@ -40,11 +41,12 @@ from jmpose_cli.known_weights import choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES, Difference
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.structures import Bytes, Ids
-from real_video import TEST, TRAINING, Clip, Teacher, ask_about_clip, command, commit, estimate_clip, load_clips
+from real_video import TEST, TRAINING, Clip, Teacher, ask_about_clip, command, commit, estimate_clip, load_clips, table
 
 OUTPUTS = ("teacher", "single", "temporal", "smooth single", "smooth temporal")
 CLEAN = Condition("clean", 0, "throughout")
 MIDDLE = 2
+SMOOTHED = (0, MIDDLE)  # levels
 NEAR = 0.1  # of the box size
 LENGTH = 24  # frames of a clip
 CLIPS, RENDERED_CLIPS = 5, 1  # a video, a rendered scene
@@ -87,7 +89,7 @@ class Scorer:
         """Score a clip as it is and in every condition; `foreign` is the picture that occluders are cut from."""
         everywhere = np.ones(len(clip), bool)
         scores = {CLEAN: self._tally(clip, CLEAN, Shown(clip.frames, everywhere, everywhere))}
-        for condition, shown in spoil(clip, foreign, levels):
+        for condition, shown in spoil(clip, foreign, levels=levels):
             scores[condition] = self._tally(clip, condition, shown)
         return scores
 
@@ -95,7 +97,8 @@ class Scorer:
         scored = clip.scored & shown.hit & shown.present
         if condition.regime == "throughout" and len(clip) >= LENGTH:
             scored &= np.arange(len(clip)) % 2 == 0
-        found = estimate_clip(self._estimator, clip, shown.frames, shown.present)
+        wanted = None if condition.level in SMOOTHED else scored
+        found = estimate_clip(self._estimator, clip, shown.frames, present=shown.present, wanted=wanted)
         found["teacher"] = ask_about_clip(self._teacher, clip, shown.frames, scored)
         known = clip.known & scored[:, None]
         right = [is_near(found[output], clip) & known for output in OUTPUTS]
@@ -203,13 +206,6 @@ def with_interval(difference: Difference) -> str:
     return f"{difference.value:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}]"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Lines of a Markdown table; numbers get one decimal."""
-    lines = [list(header), ["---"] * len(header)]
-    lines += [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
-
-
 def overall(results: Results, level: int) -> list[str]:
     """Clean, and the mean of the six ways at one level."""
     rows = []
@@ -268,8 +264,8 @@ def report(real: Results, rendered: Results | None, levels: Sequence[int], about
         f"weights sha256 {about['sha256']}.",
         "",
         "PCK@0.1 in per cent: joints within a tenth of the box size (the root of the box area) of the soft labels, "
-        "which are the best teacher's on the sharp frames. Same boxes for all. How it is spoilt, scored and split is told "
-        "in `robustness.py`, `degradation.py` and `real_video.py`.",
+        "which are the best teacher's on the sharp frames. Same boxes for all. How it is spoilt, scored and split is "
+        "told in `robustness.py`, `degradation.py` and `real_video.py`.",
         "",
         f"- Test: {', '.join(real.names())}; {len(real.videos)} clips of {len(set(real.tracks))} tracks.",
         f"- Never here, for training only: {', '.join(TRAINING)}.",
@@ -309,7 +305,8 @@ def figures(results: Results) -> list[dict[str, object]]:
             parts = {}
             for part in PARTS:
                 known, right = only.counts(condition, part)
-                parts[part] = {"known": int(known.sum()), "right": right.sum(0).tolist()}
+                by_output = zip(OUTPUTS, right.sum(0).tolist(), only.pck([condition]).tolist(), strict=True)
+                parts[part] = {"known": int(known.sum()), **{name: n for name, n, pck in by_output if pck == pck}}
             rows.append({"video": video, **vars(condition), "joints": parts})
     return rows
 
@@ -348,7 +345,8 @@ def draw_panel(panel: Bytes, title: str, levels: Sequence[int], curves: np.ndarr
     for tick, name in enumerate(("clean", "1", "2", "3")):
         write(panel, name, (place(tick, 0)[0] - (14 if tick == 0 else 4), PANEL_HEIGHT - EDGE + 18))
     for output, colour in enumerate(COLOURS):
-        points = [place(*point) for point in zip(levels, curves[:, output].tolist(), strict=True)]
+        curve = zip(levels, curves[:, output].tolist(), strict=True)
+        points = [place(level, pck) for level, pck in curve if not np.isnan(pck)]
         cv2.polylines(panel, [np.array(points)], False, colour, 2, cv2.LINE_AA)
 
 
@@ -366,21 +364,20 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/robustness"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread; 1 on a GPU")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="of a video, at most %(default)s")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     model = choose_model(args.model).path
     rendered = 0 if args.quick else RENDERED_CLIPS
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=rendered)
-    levels: Sequence[int] = LEVELS
-    if args.quick:
-        levels, clips = (MIDDLE,), [c for n, c in enumerate(clips) if c.video not in {b.video for b in clips[:n]}]
+    most, levels = (1, (MIDDLE,)) if args.quick else (args.clips, LEVELS)
+    clips = [c for n, c in enumerate(clips) if [b.video for b in clips[:n]].count(c.video) < most]
     started, context = time.perf_counter(), multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.workers, context, set_up, (model, args.data, args.device)) as pool:
-        # Occluders are pieces of another video.
-        foreign = [
-            next(c for c in clips[n:] + clips if c.video != clip.video).frames[0] for n, clip in enumerate(clips)
-        ]
-        jobs = [pool.submit(work, clip, other, levels) for clip, other in zip(clips, foreign, strict=True)]
+        jobs = []
+        for clip in clips:
+            other = next((c for c in clips if c.video != clip.video), clip)  # what occluders are cut from
+            jobs.append(pool.submit(work, clip, other.frames[0], levels))
         scores = []
         for number, (clip, job) in enumerate(zip(clips, jobs, strict=True), 1):
             scores.append(job.result())

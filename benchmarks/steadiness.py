@@ -1,0 +1,315 @@
+"""Jitter of still people, swaps of left and right, and how small a person the detector finds.
+
+`python benchmarks/steadiness.py [--model nano] [--detector person-nano ...] [--out benchmarks/steadiness.md]`
+
+On clips of people in videos that no training sees (see `real_video.py`), all of about 30 frames a second:
+
+- **Jitter**: the mean acceleration of a joint, |x(t-1) - 2 x(t) + x(t+1)| in thousandths of the box size (the root of
+  the box area), over frames where the joint has a label in all three. Only clips of people who hardly move: the median
+  joint of the teacher, behind a 2 Hz filter, covers less than half a box size a second. A perfect answer has some too,
+  as people move; the teacher's is given. Labels that jump are left out (`real_video.py`), which flatters the teacher.
+- **Swaps**: arms (shoulders, elbows, wrists) or legs (hips, knees, ankles) of a frame count as swapped when exchanging
+  left and right at least halves the mean distance to the reference. They are counted when two pairs of joints or more
+  have labels and the reference's left and right are a tenth of the box size apart. The reference is the label ("wrong
+  side"), or the same output one frame before ("change of side", to which the teacher can be held too). Sharp frames,
+  and the spoilt ones of motion blur in bursts at the middle strength (`degradation.py`).
+- **Detector**: share of people found (IoU 0.5, one box a person) by box height, at the score that starts a track and at
+  the score that continues one.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from degradation import spoil
+from detector_accuracy import read_truth
+from jmpose.keypoints import COCO17
+from jmpose.weights import file_sha256
+from jmpose_cli.config import PeopleConfig
+from jmpose_cli.known_weights import choose_detector, choose_model
+from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES
+from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.pose.smooth import smooth_track
+from jmpose_cli.structures import Bools, Bytes
+from real_video import TEST, Clip, Teacher, ask_about_clip, command, commit, estimate_clip, load_clips, table
+
+OUTPUTS = ("teacher", "single", "temporal", "smooth single", "smooth temporal")
+LENGTH, CLIPS, RENDERED_CLIPS = 48, 8, 1
+VIDEOS = tuple(
+    name for name in TEST if name not in ("mmpose_street_5frames", "mmtracking_street")
+)  # 5 and 3 frames a second
+STILL = 0.5  # box sizes a second
+STILL_HZ = 2.0
+APART = 0.1  # of the box size, between left and right of a reference
+HALVED = 0.5
+LIMBS = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
+HEIGHTS_PX = (0, 24, 48, 96, 192, 10_000)
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """Pairs of limbs counted and found swapped."""
+
+    counted: int
+    swapped: int
+
+    def __add__(self, other: "Swaps") -> "Swaps":
+        return Swaps(self.counted + other.counted, self.swapped + other.swapped)
+
+    @property
+    def share(self) -> float:
+        """Per cent; NaN where none was counted."""
+        return 100 * self.swapped / self.counted if self.counted else float("nan")
+
+
+def count_swaps(xy: np.ndarray, reference: np.ndarray, known: Bools, size_px: np.ndarray) -> Swaps:
+    """Count arms and legs whose left and right are exchanged; the rule stands at the top of the file.
+
+    Args:
+        xy: `[n, 17, 2]` COCO joints.
+        reference: `[n, 17, 2]` where they should be.
+        known: `[n, 17]` bool, joints to judge by.
+        size_px: `[n]` box sizes.
+    """
+    total = Swaps(0, 0)
+    for limb in LIMBS:
+        left, right = ([COCO17.joints.index(f"{side}_{joint}") for joint in limb] for side in ("left", "right"))
+        pairs = known[:, left] & known[:, right]
+
+        def apart(one: np.ndarray, other: np.ndarray, pairs: Bools = pairs) -> np.ndarray:
+            return np.where(pairs, np.linalg.norm(one - other, axis=2), 0).sum(1) / np.maximum(pairs.sum(1), 1)
+
+        kept = apart(xy[:, left], reference[:, left]) + apart(xy[:, right], reference[:, right])
+        crossed = apart(xy[:, left], reference[:, right]) + apart(xy[:, right], reference[:, left])
+        clear = apart(reference[:, left], reference[:, right]) >= APART * size_px
+        counted = (pairs.sum(1) >= 2) & clear
+        total += Swaps(int(counted.sum()), int((counted & (crossed <= HALVED * kept)).sum()))
+    return total
+
+
+def acceleration(xy: np.ndarray, known: Bools, size_px: np.ndarray) -> np.ndarray:
+    """Accelerations `[m]` in thousandths of the box size a frame squared, of joints known in three frames running."""
+    three = known[:-2] & known[1:-1] & known[2:]
+    change = np.linalg.norm(xy[:-2] - 2 * xy[1:-1] + xy[2:], axis=2) / size_px[1:-1, None]
+    return 1000 * change[three]
+
+
+def speed(clip: Clip) -> float:
+    """Box sizes a second that the median labelled joint covers, by the teacher, behind a 2 Hz filter."""
+    times = np.arange(len(clip)) / clip.fps
+    path = smooth_track(times, clip.xy, np.ones(clip.known.shape, np.float32), cutoff_hz=STILL_HZ)
+    steps = np.linalg.norm(np.diff(path, axis=0), axis=2) / clip.size_px[1:, None] * clip.fps
+    labelled = clip.known.mean(0) >= 0.5
+    return float(np.median(steps[:, labelled].mean(0))) if labelled.any() else float("inf")
+
+
+@dataclass(frozen=True)
+class ClipFigures:
+    """What one clip gave.
+
+    Attributes:
+        name: Of the clip.
+        video: Its video.
+        track: Video and track id.
+        speed: Box sizes a second.
+        jitter: Accelerations `[m]` by output.
+        swaps: By (`sharp` or `blurred`, `wrong side` or `change of side`, output).
+    """
+
+    name: str
+    video: str
+    track: str
+    speed: float
+    jitter: dict[str, np.ndarray]
+    swaps: dict[tuple[str, str, str], Swaps]
+
+
+def measure(clip: Clip, foreign: Bytes, estimator: PoseEstimator, teacher: Teacher) -> ClipFigures:
+    """Run model and teacher on a clip, sharp and blurred."""
+    everywhere = np.ones(len(clip), bool)
+    shown = {"sharp": (clip.frames, everywhere)}
+    for condition, spoilt in spoil(clip, foreign, kinds=["motion_blur"], levels=[2]):
+        if condition.regime == "bursts":
+            shown["blurred"] = (spoilt.frames, spoilt.hit)
+    known = clip.known & clip.scored[:, None]
+    jitter, swaps = {}, {}
+    for state, (frames, judged) in shown.items():
+        found = estimate_clip(estimator, clip, frames, present=everywhere)
+        found["teacher"] = ask_about_clip(teacher, clip, frames, everywhere)
+        for output in OUTPUTS:
+            here = known & judged[:, None]
+            swaps[state, "wrong side", output] = count_swaps(found[output], clip.xy, here, clip.size_px)
+            before, now = found[output][:-1], found[output][1:]
+            both = here[1:] & known[:-1]
+            swaps[state, "change of side", output] = count_swaps(now, before, both, clip.size_px[1:])
+            if state == "sharp":
+                jitter[output] = acceleration(found[output], known, clip.size_px)
+    return ClipFigures(clip.name, clip.video, f"{clip.video} {clip.track}", speed(clip), jitter, swaps)
+
+
+def reduction(clips: Sequence[ClipFigures], output: str, over: str) -> tuple[float, float, float]:
+    """Change of the mean acceleration from one output to another, per cent, with a 95 % bootstrap over tracks."""
+    tracks = np.unique([clip.track for clip in clips], return_inverse=True)[1]
+    sums = np.array([[clip.jitter[output].sum(), clip.jitter[over].sum()] for clip in clips])
+    number = int(tracks.max()) + 1
+    draws = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), size=REPLICATES)
+    new, old = (draws[:, tracks] @ sums).T
+    low, high = np.quantile(100 * (new / old - 1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(100 * (sums[:, 0].sum() / sums[:, 1].sum() - 1)), float(low), float(high)
+
+
+def jitter_table(clips: Sequence[ClipFigures]) -> list[str]:
+    """Accelerations of still people by output and video."""
+    groups = {"all": list(clips)} | {
+        v: [c for c in clips if c.video == v] for v in dict.fromkeys(c.video for c in clips)
+    }
+    rows = []
+    for name, some in groups.items():
+        values = {output: np.concatenate([clip.jitter[output] for clip in some]) for output in OUTPUTS}
+        counts = [len(some), len(values["single"])]
+        rows.append([name, "mean", *counts, *(float(v.mean()) for v in values.values())])
+        rows.append([name, "median", *counts, *(float(np.median(v)) for v in values.values())])
+    return table(["", "", "clips", "joints", *OUTPUTS], rows)
+
+
+def swap_table(clips: Sequence[ClipFigures]) -> list[str]:
+    """Shares of swapped limbs, per cent."""
+    rows = []
+    for state in ("sharp", "blurred"):
+        for against in ("wrong side", "change of side"):
+            sums = [sum((c.swaps[state, against, output] for c in clips), Swaps(0, 0)) for output in OUTPUTS]
+            shares = [f"{s.share:.1f} ({s.swapped})" for s in sums]
+            if against == "wrong side" and state == "sharp":
+                shares[0] = "-"  # the labels are its own
+            rows.append([state, against, sums[1].counted, *shares])
+    return table(["", "", "limb pairs", *OUTPUTS], rows)
+
+
+def detection_sets(data: Path) -> Iterator[tuple[str, list[Bytes], list[np.ndarray]]]:
+    """Yield name, pictures and boxes `[N, 4]` (corners) of the two validation sets."""
+    pictures, truth = read_truth(data / "person_boxes", "val")
+    yield "person_boxes", pictures, _boxes(truth)
+    truth = json.loads((data / "coco_persons/val.json").read_text())
+    files = [str(data / "coco_persons" / image["file_name"]) for image in truth["images"]]
+    yield "coco_persons", [cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in files], _boxes(truth)
+
+
+def _boxes(truth: dict) -> list[np.ndarray]:
+    """Boxes of every image, corners."""
+    of: dict[int, list[list[float]]] = {image["id"]: [] for image in truth["images"]}
+    for annotation in truth["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        of[annotation["image_id"]].append([x, y, x + w, y + h])
+    return [np.array(boxes, np.float32).reshape(-1, 4) for boxes in of.values()]
+
+
+def is_found(truth: np.ndarray, boxes: np.ndarray) -> Bools:
+    """Say `[N]` which of the boxes `[N, 4]` have a found box `[M, 4]` (best first) of their own, IoU 0.5."""
+    overlap = box_iou(torch.from_numpy(boxes), torch.from_numpy(truth)).numpy()
+    found = np.zeros(len(truth), bool)
+    for row in overlap:
+        free = np.where(found, 0, row)
+        if len(free) and free.max() >= 0.5:
+            found[free.argmax()] = True
+    return found
+
+
+def recall_table(data: Path, names: Sequence[str]) -> list[str]:
+    """Recall by box height, per cent."""
+    people = PeopleConfig()
+    bands = list(pairwise(HEIGHTS_PX))
+    header = [f"{low}-{high} px" if high < HEIGHTS_PX[-1] else f"over {low} px" for low, high in bands]
+    rows = []
+    for kind, pictures, truths in detection_sets(data):
+        heights = np.concatenate([boxes[:, 3] - boxes[:, 1] for boxes in truths])
+        band = np.digitize(heights, HEIGHTS_PX[1:-1])
+        rows.append([kind, "people", "", *(int((band == b).sum()) for b in range(len(bands))), len(band)])
+        for name in names:
+            detector = YoloDetector(
+                choose_detector(name, on_gpu=False).path, device="cpu", min_score=people.keep_box_score
+            )
+            detections = [detector.detect(picture[None])[0] for picture in pictures]
+            for score in (people.min_box_score, people.keep_box_score):
+                pairs = zip(truths, detections, strict=True)
+                found = np.concatenate([is_found(t, d.boxes_xyxy_px[d.scores >= score]) for t, d in pairs])
+                shares = [
+                    f"{100 * found[band == b].mean():.1f}" if (band == b).any() else "-" for b in range(len(bands))
+                ]
+                rows.append([kind, detector.name, f"{score:g}", *shares, float(100 * found.mean())])
+    return table(["", "", "score", *header, "all"], rows)
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--detector", nargs="+", default=["person-nano"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/steadiness.md"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/robustness"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    started = time.perf_counter()
+    torch.set_num_threads(1)
+    model = choose_model(args.model).path
+    settings = {"device": args.device, "precision": "fp32", "batch": 16, "flip_test": False, "threads": args.threads}
+    estimator, teacher = PoseEstimator.load(model, **settings), Teacher(args.data)
+    clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=RENDERED_CLIPS, videos=VIDEOS)
+    measured = []
+    for number, clip in enumerate(clips, 1):
+        measured.append(measure(clip, clip.frames[0], estimator, teacher))
+        print(f"{number} of {len(clips)}: {clip.name}, {measured[-1].speed:.2f} box sizes/s", flush=True)
+    still = [figures for figures in measured if figures.speed < STILL]
+    moved = {pair: reduction(still, *pair) for pair in (("temporal", "single"), ("smooth temporal", "smooth single"))}
+    changes = [
+        f"{new} against {old} {value:+.0f} % [{low:+.0f}, {high:+.0f}]"
+        for (new, old), (value, low, high) in moved.items()
+    ]
+    device = f"{os.cpu_count()}-core CPU" if args.device == "cpu" else torch.cuda.get_device_name(args.device)
+    seconds = round(time.perf_counter() - started)
+    lines = [
+        f"# Steadiness of {args.model}",
+        "",
+        f"`{command()}`, {device}, {date.today()}, commit {commit()}, {seconds} s; "
+        f"weights sha256 {file_sha256(model)[:12]}. How it is measured is told in `steadiness.py`.",
+        "",
+        f"Test videos: {', '.join(VIDEOS)}, and rendered scenes; {len(clips)} clips of {LENGTH} frames.",
+        "",
+        f"## Jitter of {len(still)} clips of people who hardly move",
+        "",
+        f"Acceleration, thousandths of the box size a frame squared. **Mean: {'; '.join(changes)}** (95 % bootstrap "
+        "over tracks).",
+        "",
+        *jitter_table(still),
+        "## Left and right swapped",
+        "",
+        "Per cent of the arms and legs counted, and how many.",
+        "",
+        *swap_table(measured),
+        "## Recall of the detector by box height",
+        "",
+        "Per cent of people found.",
+        "",
+        *recall_table(args.data, args.detector),
+    ]
+    page = "\n".join(lines).rstrip() + "\n"
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(page)
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
