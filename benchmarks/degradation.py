@@ -52,7 +52,7 @@ MISSING = (1 / 3, 1 / 2, 2 / 3)
 SUBFRAMES = 4  # moments a frame, for motion blur
 GAMMA = 2.2
 _LINEAR = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)
-_CODES = np.rint(255 * (np.arange(4096) / 4095) ** (1 / GAMMA)).astype(np.uint8)
+_CODES = np.rint(255 * (np.arange(65536) / 65535) ** (1 / GAMMA)).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ STEADY_FPS = 10
 SMOOTH_HZ = 6.0  # as `jmpose infer --smooth`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Clip:
     """One tracked person in consecutive frames, cut out with all that the network's crops show.
 
