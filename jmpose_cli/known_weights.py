@@ -1,15 +1,21 @@
-"""Which weights a name stands for: a path, what ships in the package, or the best on this machine."""
+"""Which weights a name stands for: what ships, a file or folder, a listed model, one of the Hub, or the best here."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.zoo.catalogue import Kind, Shipped
+from jmpose_cli.zoo.names import is_hub_id, nearest
+from jmpose_cli.zoo.store import SHIPPED as SHIPPED
+from jmpose_cli.zoo.store import Access as Access
+from jmpose_cli.zoo.store import bring, find_entry, known_models, location, unlisted
+from jmpose_cli.zoo.store import cache_folder as cache_folder
 
-SHIPPED = Path(__file__).parent / "weights"
 YOLO_FAMILIES = ("yolo26", "yolo12", "yolo11", "yolov8")
 YOLO_SCALES_CPU = "nsmlx"  # smallest first: a large detector would take seconds a frame
 YOLO_SCALES_GPU = "mlxsn"
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {"pose": (".safetensors",), "detector": (".safetensors", ".pt")}
+_FOLDERS: dict[Kind, str] = {"pose": "of ViTPose", "detector": "of RT-DETR or D-FINE"}
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Choice:
     """A weights file and why it was taken.
 
     Attributes:
-        path: The weights file, or a detector's folder.
+        path: The weights file, or a folder that holds it and its configuration.
         reason: Sentence for the header; empty when the user named the file.
     """
 
@@ -25,33 +31,36 @@ class Choice:
     reason: str = ""
 
 
-def cache_folder() -> Path:
-    """Where downloaded weights are kept: `JMPOSE_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("JMPOSE_CACHE", Path.home() / ".cache" / "jmpose"))
+def choose_model(name: str, *, option: str = "--model", access: Access | None = None) -> Choice:
+    """Resolve `--model`, or another option that names a pose model.
 
+    In this order: `auto`, a shipped name, a `.safetensors` file or a folder, a listed name, an id of the Hub. A listed
+    model that is not at hand is fetched: its name asks for it. `auto` never fetches.
 
-def choose_model(name: str, *, option: str = "--model") -> Choice:
-    """Resolve `--model`, or another option that names one: `auto`, a shipped name or a `.safetensors` file.
+    Args:
+        name: What the user wrote.
+        option: Which option that was, for messages.
+        access: How models may be fetched.
 
     Raises:
-        JmposeError: The name is neither shipped nor a file.
+        JmposeError: The name stands for nothing, or for what cannot be fetched.
     """
     if name == "auto":
-        return Choice(SHIPPED / "nano.safetensors", "shipped; --model PATH takes a larger one")
-    return _named(option, name, kind="pose model", suffixes=(".safetensors",))
+        return Choice(SHIPPED / "nano.safetensors", "shipped; --model takes larger ones, see `jmpose models list`")
+    return _named(option, name, "pose", access or Access())
 
 
-def choose_detector(name: str, *, on_gpu: bool) -> Choice:
-    """Resolve `--detector`: `auto`, a shipped name, a `.safetensors` or an ultralytics `.pt` file, or a folder.
+def choose_detector(name: str, *, on_gpu: bool, access: Access | None = None) -> Choice:
+    """Resolve `--detector` as `choose_model` does; files may also be ultralytics' `.pt`.
 
     A folder holds an RT-DETR, RT-DETRv2 or D-FINE as transformers saves it. `auto` takes the best YOLO that this
-    machine already has; it never downloads.
+    machine already has.
 
     Raises:
-        JmposeError: The name is neither shipped nor a file nor a folder.
+        JmposeError: The name stands for nothing, or for what cannot be fetched.
     """
     if name != "auto":
-        return _named("--detector", name, kind="person detector", suffixes=(".safetensors", ".pt"), folders=True)
+        return _named("--detector", name, "detector", access or Access())
     folders = [cache_folder(), Path.cwd(), Path.cwd() / "weights"]
     for family in YOLO_FAMILIES:
         for scale in YOLO_SCALES_GPU if on_gpu else YOLO_SCALES_CPU:
@@ -59,27 +68,33 @@ def choose_detector(name: str, *, on_gpu: bool) -> Choice:
                 found = folder / f"{family}{scale}.pt"
                 if found.is_file():
                     return Choice(found, f"found in {folder}")
-    return Choice(
-        SHIPPED / "person-nano.safetensors",
-        f"shipped; for better boxes put yolo26n.pt into {folders[0]} or name one with --detector",
-    )
+    return Choice(SHIPPED / "person-nano.safetensors", "shipped; for better boxes: --detector yolo26s or dfine-s")
 
 
-def _named(option: str, name: str, *, kind: str, suffixes: tuple[str, ...], folders: bool = False) -> Choice:
-    shipped = SHIPPED / f"{name}.safetensors"
-    if shipped.is_file() and shipped.with_suffix(".json").is_file() and _is_kind(shipped, kind):
-        return Choice(shipped)
-    path = Path(name)
-    if (path.is_file() and path.suffix in suffixes) or (folders and path.is_dir()):
+def _named(option: str, name: str, kind: Kind, access: Access) -> Choice:
+    entry, path = find_entry(name), Path(name)
+    if entry and isinstance(entry.place, Shipped) and entry.kind == kind:
+        return Choice(location(entry))
+    if path.is_dir() or (path.is_file() and path.suffix in _SUFFIXES[kind]):
         return Choice(path)
-    names = ", ".join(p.stem for p in sorted(SHIPPED.glob("*.safetensors")) if _is_kind(p, kind))
-    what = "is not a weights file" if path.is_file() else "is neither a shipped name nor a file"
-    hint = f"shipped: {names}, auto; files end in {' or '.join(suffixes)}"
-    if folders:
-        hint += "; folders have config.json and model.safetensors of RT-DETR or D-FINE"
-    raise JmposeError(f"{option} {name}: {what}", hint=hint)
+    if path.is_file():
+        raise JmposeError(f"{option} {name}: is not a weights file", hint=_allowed(kind, path))
+    if entry is None and is_hub_id(name):
+        entry = unlisted(name, kind)
+    if entry is None:
+        raise JmposeError(
+            f"{option} {name}: is neither a known name nor a file", hint=f"{nearest(name, kind)}; {_allowed(kind)}"
+        )
+    if entry.kind != kind:
+        what = "a person detector" if kind == "pose" else "a pose model"
+        raise JmposeError(f"{option} {name}: is {what}", hint=_allowed(kind))
+    return Choice(bring(entry, access))
 
 
-def _is_kind(weights: Path, kind: str) -> bool:
-    """Tell shipped detectors, whose names begin with `person`, from pose models."""
-    return weights.stem.startswith("person") == (kind == "person detector")
+def _allowed(kind: Kind, given: Path | None = None) -> str:
+    if kind == "pose" and given is not None and given.suffix == ".pth":
+        return f"convert it first: jmpose models convert {given} FOLDER"
+    shipped = ", ".join(e.name for e in known_models().values() if e.kind == kind and isinstance(e.place, Shipped))
+    files = " or ".join(_SUFFIXES[kind])
+    folders = f"folders have config.json and model.safetensors {_FOLDERS[kind]}"
+    return f"shipped: {shipped}, auto; files end in {files}; {folders}"

@@ -8,6 +8,7 @@ from jmpose_cli import __version__
 from jmpose_cli.commands.convert import convert
 from jmpose_cli.commands.evaluate import evaluate
 from jmpose_cli.commands.infer import infer
+from jmpose_cli.commands.models import models
 from jmpose_cli.commands.train import train
 from jmpose_cli.errors import JmposeError
 
@@ -23,6 +24,7 @@ app.command()(infer)
 app.command("eval")(evaluate)
 app.command()(train)
 app.command()(convert)
+app.add_typer(models)
 
 
 def _print_version(wanted: bool) -> None:

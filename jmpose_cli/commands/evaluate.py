@@ -50,7 +50,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.", rich_help_panel=_RUN)] = "val",
     model: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="Pose model, as for infer.", rich_help_panel=_RUN)
+        str, typer.Option(metavar="NAME|ID|PATH", help="Pose model, as for infer.", rich_help_panel=_RUN)
     ] = "auto",
     boxes: Annotated[
         str,
@@ -61,7 +61,7 @@ def evaluate(
         ),
     ] = "gt,detect",
     detector: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="Person detector, as for infer.", rich_help_panel=_RUN)
+        str, typer.Option(metavar="NAME|ID|PATH", help="Person detector, as for infer.", rich_help_panel=_RUN)
     ] = "auto",
     flip_test: Annotated[
         bool, typer.Option("--flip-test", help="Average with the mirrored picture.", rich_help_panel=_RUN)
@@ -69,6 +69,9 @@ def evaluate(
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
     ] = "auto",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch no models, even when they are named.", rich_help_panel=_RUN)
+    ] = False,
     track_threshold: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +121,7 @@ def evaluate(
         pred=tuple(pred or ()),
         ignore_extra=ignore_extra,
         data=data,
-        run=ModelOptions(split, model, tuple(boxes.split(",")), detector, flip_test, device, overwrite),
+        run=ModelOptions(split, model, tuple(boxes.split(",")), detector, flip_test, device, overwrite, offline),
         track_threshold=track_threshold,
         hota=hota.value,
         box_tracking=box_tracking,

@@ -13,7 +13,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder: weights, scores, checkpoints, TensorBoard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Root of the data; paths in the configuration start there.")] = None,
     init: Annotated[
-        str | None, typer.Option(help="Weights to start from: a shipped name or a .safetensors file.")
+        str | None, typer.Option(help="Weights to start from: a model that infer takes, by name, Hub id or path.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     check: Annotated[

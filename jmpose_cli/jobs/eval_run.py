@@ -21,6 +21,7 @@ class ModelOptions:
         flip_test: Average with the mirrored picture.
         device: As for `jmpose infer`.
         overwrite: Replace predictions of an earlier run.
+        offline: Fetch no models.
     """
 
     split: str
@@ -30,6 +31,7 @@ class ModelOptions:
     flip_test: bool
     device: str
     overwrite: bool
+    offline: bool = False
 
 
 @dataclass(frozen=True)

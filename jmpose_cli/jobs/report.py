@@ -65,17 +65,17 @@ class Reporter:
         self._console = Console(stderr=True, markup=False, emoji=False)
         if not self._console.is_terminal:
             self._console.width = LOG_WIDTH
-        self._quiet, self.verbose = quiet, verbose
+        self.quiet, self.verbose = quiet, verbose
 
     def header(self, lines: dict[str, str]) -> None:
         """Print what the run uses, one line a thing."""
-        for name, text in {} if self._quiet else lines.items():
+        for name, text in {} if self.quiet else lines.items():
             self._console.print(f"{name:>10}  ", end="", style="bold")
             self._console.print(text, highlight=False)
 
     def note(self, text: str) -> None:
         """Print something the user should know that is no error."""
-        if not self._quiet:
+        if not self.quiet:
             self._console.print(f"note: {text}", style="yellow", highlight=False)
 
     def failure(self, name: str, error: JmposeError) -> None:
@@ -88,8 +88,8 @@ class Reporter:
     @contextmanager
     def progress(self, name: str, total: int | None) -> Iterator[FrameProgress]:
         """Show the progress of one video."""
-        if self._quiet or not self._console.is_terminal:
-            yield FrameProgress(None if self._quiet else self._console, name, total, None)
+        if self.quiet or not self._console.is_terminal:
+            yield FrameProgress(None if self.quiet else self._console, name, total, None)
             return
         columns = (
             TextColumn("{task.description}", markup=False),

@@ -71,6 +71,11 @@ class RunReport:
         self._busy: dict[str, float] = {}
         self._started_s = self._shown_s = time.monotonic()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether people are shown nothing but errors."""
+        return self._quiet
+
     def __enter__(self) -> "RunReport":
         self._started_s = self._shown_s = time.monotonic()
         if not self._quiet and self._console.is_terminal:

@@ -1,6 +1,7 @@
 """Everything that a run needs, built and checked before the first step."""
 
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from jmpose.network import JMPose, build_model
 from jmpose.weights import load_model
 from jmpose_cli.data.mixture import Draw, EpochSampler
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.known_weights import choose_model
+from jmpose_cli.known_weights import Access, choose_model
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.training.checkpoint import Checkpoints, Position
 from jmpose_cli.training.config import TrainConfig
@@ -187,7 +188,8 @@ def _model(config: TrainConfig) -> JMPose:
     if config.init is None:
         return model
     try:
-        start = load_model(choose_model(config.init, option="--init").path)
+        access = Access(notify=lambda text: print(f"note: {text}", file=sys.stderr))
+        start = load_model(choose_model(config.init, option="--init", access=access).path)
     except WeightsError as error:
         raise JmposeError(f"init: {error.message}", hint=error.hint) from error
     given, wanted = (start.backbone, model.backbone) if config.init_backbone else (start, model)

@@ -232,8 +232,8 @@ def test_auto_takes_a_yolo_from_the_cache_before_the_shipped_detector(tmp_path, 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nope", "neither a shipped name nor a file"),
-        ("person-nano", "neither"),
+        ("nope", "neither a known name nor a file"),
+        ("person-nano", "is a person detector"),
         ("x.txt", "not a weights file"),
     ],
 )

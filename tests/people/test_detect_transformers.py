@@ -407,6 +407,6 @@ def test_a_folder_is_what_detector_may_name(plain, monkeypatch):
     assert isinstance(detector, TransformersDetector) and header == "tiny (tiny)"
     (found,) = detector.detect(frames(1))
     assert detector.preprocessing.height == 64 and (found.scores >= 0.3).all()
-    with pytest.raises(JmposeError, match="--detector nope: is neither a shipped name nor a file") as caught:
+    with pytest.raises(JmposeError, match="--detector nope: is neither a known name nor a file") as caught:
         choose_detector("nope", on_gpu=False)
     assert "folders have config.json and model.safetensors" in caught.value.hint
