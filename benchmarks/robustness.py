@@ -166,11 +166,12 @@ class Results:
         return np.stack(known), np.stack(right)
 
     def pck(self, conditions: Sequence[Condition], part: str | None = None) -> np.ndarray:
-        """Per cent `[5]` by output, the mean over conditions."""
-        counted = [self.counts(condition, part) for condition in conditions]
-        return mean_pck(
-            np.stack([k for k, _ in counted]), np.stack([r for _, r in counted]), np.ones((1, len(self._clips)))
-        )[0]
+        """Per cent `[5]` by output, the mean over conditions; NaN for what was not smoothed."""
+        once = np.ones((1, len(self._clips)), np.int64)
+        pck = mean_pck(*self._counts(conditions, part), once)[0]
+        if any(condition.level not in SMOOTHED for condition in conditions):
+            pck[[output.startswith("smooth") for output in OUTPUTS]] = np.nan
+        return pck
 
     def gain(self, conditions: Sequence[Condition], units: Sequence[str], *, over: str = "single") -> Difference:
         """Temporal output minus another one, points, with the interval of a bootstrap over `units` (one a clip)."""
