@@ -50,7 +50,10 @@ class Trainee(nn.Module):
         """
         height, width = crops.shape[2] // 4, crops.shape[3] // 4
         sigma = self._preprocess.sigma_at(height)
-        targets = gaussian_targets(xy, present, heatmap_size=(height, width), sigma=sigma)  # [B, T, K, h, w]
+        alignment = self._preprocess.heatmap_alignment
+        targets = gaussian_targets(  # [B, T, K, h, w]
+            xy, present, heatmap_size=(height, width), sigma=sigma, alignment=alignment
+        )
         if not self._temporal:
             heatmaps = self.model.backbone(network_input(crops, self.model)[:, 0])[1]
             loss = heatmap_loss(heatmaps, targets[:, 0], weight[:, 0], sigma=sigma, mean_over_devices=mean_over_devices)

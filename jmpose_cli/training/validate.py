@@ -97,12 +97,14 @@ class Located:
 @torch.inference_mode()
 def locate(model: JMPose, batch: Batch) -> tuple[Located, Tensor, Tensor]:
     """Find the joints of a batch; gives also the final and initial heatmaps `[B, K, h, w]`."""
+    preprocess = model.config.preprocess
     output = model(network_input(batch.crops, model), batch.exists)
     xy, scores = [], []
     for heatmaps in (output.heatmaps, output.initial_key):
-        sigma = model.config.preprocess.sigma_at(heatmaps.shape[-2])
-        places, peaks = decode_dark(heatmaps.float(), sigma=sigma)
-        xy.append(crop_to_image(heatmap_to_crop(places), batch.to_image))
+        size = (heatmaps.shape[-2], heatmaps.shape[-1])
+        places, peaks = decode_dark(heatmaps.float(), sigma=preprocess.sigma_at(size[0]))
+        xy_crop = heatmap_to_crop(places, heatmap_size=size, alignment=preprocess.heatmap_alignment)
+        xy.append(crop_to_image(xy_crop, batch.to_image))
         scores.append(peaks)
     located = Located(batch.samples.cpu().numpy(), torch.stack(xy).cpu().numpy(), torch.stack(scores).cpu().numpy())
     return located, output.heatmaps, output.initial_key

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from jmpose.config import CONFIGS as CONFIGS
     from jmpose.config import STRIDE as STRIDE
     from jmpose.config import BackboneSpec as BackboneSpec
+    from jmpose.config import HeatmapAlignment as HeatmapAlignment
     from jmpose.config import ModelConfig as ModelConfig
     from jmpose.config import Preprocess as Preprocess
+    from jmpose.config import ViTSpec as ViTSpec
     from jmpose.decoding import decode_argmax as decode_argmax
     from jmpose.decoding import decode_dark as decode_dark
     from jmpose.decoding import flip_average as flip_average
@@ -40,13 +42,16 @@ if TYPE_CHECKING:
     from jmpose.targets import crop_to_image as crop_to_image
     from jmpose.targets import gaussian_targets as gaussian_targets
     from jmpose.targets import heatmap_to_crop as heatmap_to_crop
+    from jmpose.vitpose import VitPoseBackbone as VitPoseBackbone
+    from jmpose.vitpose import load_vitpose as load_vitpose
     from jmpose.weights import file_sha256 as file_sha256
     from jmpose.weights import load_model as load_model
     from jmpose.weights import save_model as save_model
+    from jmpose.weights import weights_sha256 as weights_sha256
 
 _EXPORTS = {
     "backbones": ("Backbone", "HRNetBackbone", "PyramidBackbone"),
-    "config": ("CONFIGS", "STRIDE", "BackboneSpec", "ModelConfig", "Preprocess"),
+    "config": ("CONFIGS", "STRIDE", "BackboneSpec", "HeatmapAlignment", "ModelConfig", "Preprocess", "ViTSpec"),
     "decoding": ("decode_argmax", "decode_dark", "flip_average", "predict_heatmaps", "predict_with_initial"),
     "errors": ("ConfigError", "HintedError", "WeightsError"),
     "keypoints": ("KEYPOINT_SETS", "KeypointSet"),
@@ -54,7 +59,8 @@ _EXPORTS = {
     "network": ("FrameFeatures", "JMPose", "JMPoseOutput", "assemble", "build_model"),
     "sampling": ("crop_affine", "normalise", "sample_crops"),
     "targets": ("crop_to_heatmap", "crop_to_image", "gaussian_targets", "heatmap_to_crop"),
-    "weights": ("file_sha256", "load_model", "save_model"),
+    "vitpose": ("VitPoseBackbone", "load_vitpose"),
+    "weights": ("file_sha256", "load_model", "save_model", "weights_sha256"),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jmpose.blocks import conv_block
+
 STRIDE = 4
 
 
@@ -22,18 +24,23 @@ def _timm_features(name: str) -> Any:
 
 
 class Backbone(nn.Module):
-    """Shared per-frame network: stride-4 features and, by a 1x1 head, initial heatmaps.
+    """Shared per-frame network: stride-4 features and, by one convolution, initial heatmaps.
+
+    Args:
+        channels: C.
+        joints: K.
+        kernel: Side of the convolution, odd.
 
     Attributes:
         channels: C, channels of the features.
         joints: K, channels of the heatmaps.
     """
 
-    def __init__(self, *, channels: int, joints: int) -> None:
+    def __init__(self, *, channels: int, joints: int, kernel: int = 1) -> None:
         super().__init__()
         self.channels = channels
         self.joints = joints
-        self.heatmap_head = nn.Conv2d(channels, joints, 1)
+        self.heatmap_head = nn.Conv2d(channels, joints, kernel, padding=kernel // 2)
         # Targets are nearly all zero: small weights start the heatmaps near zero.
         nn.init.normal_(self.heatmap_head.weight, std=0.001)
         assert self.heatmap_head.bias is not None
@@ -69,15 +76,17 @@ class _DepthwiseBlock(nn.Module):
 
 
 class PyramidBackbone(Backbone):
-    """A mobile classification net with a light top-down pyramid to stride 4.
+    """A classification net with a light top-down pyramid to stride 4.
 
     Args:
         timm_name: A timm network that gives features at strides 4, 8, 16 and 32.
         channels: C, width of the pyramid and of its output.
         joints: K.
+        dense: Ordinary 3x3 convolutions in the pyramid instead of wide depthwise ones: more arithmetic, which
+            processors do faster, forwards and even more so backwards.
     """
 
-    def __init__(self, timm_name: str, *, channels: int, joints: int) -> None:
+    def __init__(self, timm_name: str, *, channels: int, joints: int, dense: bool = False) -> None:
         super().__init__(channels=channels, joints=joints)
         self.body = _timm_features(timm_name)
         info = self.body.feature_info
@@ -87,7 +96,9 @@ class PyramidBackbone(Backbone):
         self._levels = tuple(i for i, _ in levels)
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for _, c in levels)
         self.lateral_norm = nn.ModuleList(nn.BatchNorm2d(channels) for _ in levels)
-        self.smooth = nn.ModuleList(_DepthwiseBlock(channels) for _ in levels)
+        self.smooth = nn.ModuleList(
+            conv_block(channels, channels, 3) if dense else _DepthwiseBlock(channels) for _ in levels
+        )
         self.out_norm = nn.BatchNorm2d(channels)
 
     def stage_features(self, images: Tensor) -> list[Tensor]:
@@ -146,7 +157,7 @@ def _transition(layer: nn.Module, branch: int, maps: list[Tensor]) -> Tensor:
 
 
 def _timm_hrnet(name: str) -> Any:
-    """Build a timm HRNet without its classification head."""
+    """Build a timm HRNet as HRNet-pose has it: no classification head, one output resolution."""
     import timm
 
     if not (name.startswith("hrnet_") and timm.is_model(name)):
@@ -155,4 +166,7 @@ def _timm_hrnet(name: str) -> Any:
     for part in ("incre_modules", "downsamp_modules", "final_layer", "global_pool", "head_drop", "classifier"):
         if hasattr(body, part):
             delattr(body, part)
+    # Only the highest resolution leaves the last stage: pose networks have no layers for the others.
+    last = body.stage4[-1]
+    last.fuse_layers = last.fuse_layers[:1]
     return body

@@ -12,6 +12,8 @@ from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 STRIDE = 4
 # Coarsest stride inside any backbone: both input sides must divide by it.
 INPUT_MULTIPLE = 32
+CLASSIC_DECODER_CHANNELS = 256
+HeatmapAlignment = Literal["edges", "corners", "origins"]
 T = TypeVar("T")
 
 
@@ -34,6 +36,9 @@ class Preprocess:
         reference_fps: Frame rate that `window_offsets` is meant for.
         max_support_gap_s: A support frame further than this from the key frame counts as missing.
         box_padding: Factor on the box before it is cut out; more shows more surroundings.
+        heatmap_alignment: What of crop and heatmap lies on each other: their outer `edges`, the centres of their
+            `corners` pixels, as UDP trains (Huang et al., CVPR 2020; ViTPose does), or those of their first pixels
+            only, the `origins`, as HRNet-pose and its relatives train. See `jmpose.targets`.
         mean: RGB mean on a 0..1 scale, subtracted.
         std: RGB standard deviation on a 0..1 scale, divided by.
     """
@@ -46,6 +51,7 @@ class Preprocess:
     reference_fps: float = 30.0
     max_support_gap_s: float = 0.25
     box_padding: float = 1.25
+    heatmap_alignment: HeatmapAlignment = "edges"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
@@ -102,21 +108,77 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
+class ViTSpec:
+    """The transformer and the decoder of a ViTPose; its patches have 16x16 pixels.
+
+    Attributes:
+        width: Channels of a token.
+        layers: Transformer layers.
+        heads: Attention heads, a divisor of `width`.
+        mlp_ratio: Inner width of the MLPs, in token widths.
+        decoder: `classic`, two deconvolutions to stride 4 and a 1x1 layer, or `simple`, bilinear upsampling to
+            stride 4 and a 3x3 layer.
+        qkv_bias: Whether queries, keys and values have a bias.
+        norm_eps: What the layer norms add to the variance.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_ratio: int = 4
+    decoder: Literal["classic", "simple"] = "classic"
+    qkv_bias: bool = True
+    norm_eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads", "mlp_ratio"):
+            _require(getattr(self, name) > 0, f"vit {name} is {getattr(self, name)}", "above 0")
+        _require(self.width % self.heads == 0, f"vit heads is {self.heads}", f"a divisor of width {self.width}")
+        _require(self.norm_eps > 0, f"vit norm_eps is {self.norm_eps}", "above 0")
+
+    @property
+    def channels(self) -> int:
+        """Channels that the decoder's last layer reads."""
+        return CLASSIC_DECODER_CHANNELS if self.decoder == "classic" else self.width
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ViTSpec":
+        """Build from plain values as JSON gives them; ConfigError as `ModelConfig.from_dict`."""
+        return _decode(cls, values, where="vit.")
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """Which per-frame network.
 
     Attributes:
-        kind: `pyramid`, a mobile net with a top-down pyramid, or `hrnet`.
-        timm_name: Name of the body in timm.
-        channels: Channels of the stride-4 features; for `hrnet` it must be what timm's network has.
+        kind: `pyramid`, a classification net with a top-down pyramid, `hrnet` or `vitpose`.
+        timm_name: Name of the body in timm; empty for `vitpose`.
+        channels: Channels of the stride-4 features; for `hrnet` it must be what timm's network has, for `vitpose`
+            what the decoder has.
+        dense: Of a `pyramid`: ordinary convolutions instead of depthwise ones.
+        vit: Of a `vitpose`: its sizes; None otherwise.
     """
 
-    kind: Literal["pyramid", "hrnet"]
+    kind: Literal["pyramid", "hrnet", "vitpose"]
     timm_name: str
     channels: int
+    dense: bool = False
+    vit: ViTSpec | None = None
 
     def __post_init__(self) -> None:
         _require(self.channels > 0, f"backbone channels is {self.channels}", "above 0")
+        if self.kind == "vitpose":
+            _require(self.vit is not None, "a vitpose backbone without vit", "its sizes")
+        _require(self.vit is None or self.kind == "vitpose", f"vit with a {self.kind} backbone", "kind = vitpose")
+        if self.vit is not None:
+            wanted = self.vit.channels
+            _require(
+                self.channels == wanted,
+                f"backbone channels is {self.channels} with a {self.vit.decoder} decoder",
+                f"channels = {wanted}",
+            )
+            _require(not self.timm_name, f"timm_name is {self.timm_name!r} with a vitpose backbone", "an empty one")
 
 
 @dataclass(frozen=True)
@@ -130,6 +192,9 @@ class ModelConfig:
         channels: C of motion flow and joint feature.
         head_channels: Inner width of the detection head.
         motion: False puts the key frame's features in place of the motion flow: time is in the heatmaps only.
+        motion_source: What is subtracted between frames: the backbone's `features`, or those of a small network of
+            its own on `pixels`, with which the temporal part needs only heatmaps from a backbone.
+        pixel_channels: Channels of that small network.
         motion_stages: Backbone stages whose feature differences are used: the last, or all 4 of an HRNet.
         motion_blocks: Residual blocks on each side of the motion flow.
         joint_learner: False makes the joint feature an ordinary 3x3 convolution of the motion flow.
@@ -153,6 +218,8 @@ class ModelConfig:
     channels: int
     head_channels: int
     motion: bool = True
+    motion_source: Literal["features", "pixels"] = "features"
+    pixel_channels: int = 32
     motion_stages: Literal[1, 4] = 1
     motion_blocks: int = 1
     joint_learner: bool = True
@@ -191,6 +258,14 @@ class ModelConfig:
             "4 stages exist in an hrnet only",
         )
         _require(self.motion or self.motion_stages == 1, "motion_stages is 4 without motion", "motion_stages = 1")
+        if self.motion_source == "pixels":
+            _require(self.motion, "motion_source is 'pixels' without motion", "motion = true")
+            _require(self.motion_stages == 1, "motion_source is 'pixels' with 4 stages", "motion_stages = 1")
+            _require(
+                self.pixel_channels >= 2 and self.pixel_channels % 2 == 0,
+                f"pixel_channels is {self.pixel_channels}",
+                "an even number",
+            )
         _require(
             self.io_estimator is None or self.mutual_blocks > 0,
             f"io_estimator is {self.io_estimator!r} without mutual blocks",
@@ -230,12 +305,12 @@ def _decode(cls: type[T], values: Any, *, where: str) -> T:
 
 def _decode_value(hint: Any, value: Any, *, where: str) -> Any:
     """Check `value` against a field's type; lists become tuples, whole floats stay floats."""
-    if is_dataclass(hint):
-        return _decode(hint, value, where=f"{where}.")  # type: ignore[arg-type]
     if get_origin(hint) in (Union, types.UnionType):
         if value is None:
             return None
         (hint,) = (h for h in get_args(hint) if h is not type(None))
+    if is_dataclass(hint):
+        return _decode(hint, value, where=f"{where}.")  # type: ignore[arg-type]
     if get_origin(hint) is Literal:
         allowed = get_args(hint)
         known = any(value == a and type(value) is type(a) for a in allowed)
@@ -250,6 +325,48 @@ def _decode_value(hint: Any, value: Any, *, where: str) -> Any:
     return value
 
 
+def vitpose_config(
+    name: str,
+    vit: ViTSpec,
+    *,
+    input_size: tuple[int, int] = (256, 192),
+    mean: tuple[float, ...] = Preprocess.mean,
+    std: tuple[float, ...] = Preprocess.std,
+) -> ModelConfig:
+    """JM-Pose on a ViTPose: ViTPose's own preprocessing, and a temporal part that is cheap beside it.
+
+    ViTPose enlarges boxes by 1.25 and puts the centres of their corner pixels on those of the crop's (UDP); crops here
+    have their edges on the box's, and show 0.4 to 0.5 % less of the picture. Joints come back by the crop's own
+    affine, and heatmaps are read as UDP writes them.
+
+    Args:
+        name: Name of the configuration.
+        vit: Sizes of the transformer.
+        input_size: (H, W) that its position embeddings are made for.
+        mean: RGB mean on a 0..1 scale.
+        std: RGB standard deviation on a 0..1 scale.
+    """
+    height, width = input_size
+    return ModelConfig(
+        name=name,
+        backbone=BackboneSpec("vitpose", "", vit.channels, vit=vit),
+        preprocess=Preprocess(
+            height,
+            width,
+            "coco17",
+            heatmap_sigma=2.0 * height / 256,
+            window_offsets=(-2, -1, 0, 1, 2),
+            heatmap_alignment="corners",
+            mean=mean,
+            std=std,
+        ),
+        channels=32,
+        head_channels=48,
+        dilation=2,
+        head_context="heatmaps",
+    )
+
+
 CONFIGS = {
     "nano": ModelConfig(
         name="nano",
@@ -260,6 +377,17 @@ CONFIGS = {
         dilation=2,
         head_channels=32,
         head_context="heatmaps",
+    ),
+    "hrnet-w32": ModelConfig(
+        name="hrnet-w32",
+        backbone=BackboneSpec("hrnet", "hrnet_w32", 32),
+        preprocess=Preprocess(256, 192, "coco17", heatmap_sigma=2.0, window_offsets=(-2, -1, 0, 1, 2)),
+        channels=32,
+        head_channels=32,
+        motion_blocks=2,
+        offset_groups=8,
+        dilation=3,
+        head_blocks=2,
     ),
     "hrnet-w48": ModelConfig(
         name="hrnet-w48",
@@ -272,4 +400,9 @@ CONFIGS = {
         dilation=3,
         head_blocks=2,
     ),
+    # Sizes of ViTPose's authors; each is also that of one expert of the ViTPose++ of the same letter.
+    "vitpose-s": vitpose_config("vitpose-s", ViTSpec(width=384, layers=12, heads=12)),
+    "vitpose-b": vitpose_config("vitpose-b", ViTSpec(width=768, layers=12, heads=12)),
+    "vitpose-l": vitpose_config("vitpose-l", ViTSpec(width=1024, layers=24, heads=16)),
+    "vitpose-h": vitpose_config("vitpose-h", ViTSpec(width=1280, layers=32, heads=16)),
 }

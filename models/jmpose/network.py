@@ -214,9 +214,14 @@ def _build_motion_encoder(backbone: Backbone, config: ModelConfig) -> MotionEnco
 
 def _build_backbone(config: ModelConfig) -> Backbone:
     spec, joints = config.backbone, len(config.preprocess.keypoints)
+    if spec.vit is not None:
+        from jmpose.vitpose import VitPoseBackbone  # which needs `assemble`, for whole models from pretrained weights
+
+        size = (config.preprocess.input_height, config.preprocess.input_width)
+        return VitPoseBackbone(spec.vit, input_size=size, joints=joints)
     try:
         if spec.kind == "pyramid":
-            return PyramidBackbone(spec.timm_name, channels=spec.channels, joints=joints)
+            return PyramidBackbone(spec.timm_name, channels=spec.channels, joints=joints, dense=spec.dense)
         backbone = HRNetBackbone(spec.timm_name, joints=joints)
     except ValueError as error:
         raise ConfigError(f"backbone of {config.name}: {error}") from error

@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from jmpose.config import ModelConfig
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.network import JMPose, build_model
+from jmpose.state import check_fit, fill, read_tensors
+from jmpose.vitpose import is_transformers_folder, load_vitpose, vitpose_files
 
 _METADATA_KEY = "jmpose_config"
 _HALF_MAX = torch.finfo(torch.float16).max
@@ -66,25 +68,54 @@ def _stored(name: str, tensor: Tensor, *, half: bool) -> Tensor:
 
 
 def load_model(path: Path, *, device: torch.device | str = "cpu") -> JMPose:
-    """Build the model that a weights file describes and load it, in float32 and eval mode.
+    """Build the model that weights describe and load them, in float32 and eval mode.
 
     Args:
-        path: A `.safetensors` file, or a folder that holds exactly one.
+        path: A `.safetensors` file, a folder that holds exactly one, or a folder with a ViTPose as transformers saves
+            it (see `load_vitpose`).
         device: Where the model goes.
 
     Raises:
         WeightsError: file missing, damaged, without configuration, or with weights that do not fit it.
     """
+    if is_transformers_folder(path):
+        return load_vitpose(path).to(device)
     path = _weights_file(path)
-    stored, state = _read(path)
-    config = _config(path, stored)
+    metadata, state = read_tensors(path)
+    config = _config(path, metadata.get(_METADATA_KEY))
     try:
-        model = build_model(config)
+        model = _build_unfilled(config)
     except ConfigError as error:
         raise WeightsError(f"{path}: {error.message}", error.hint) from error
-    _check_fit(path, config, state, model.state_dict())
-    model.load_state_dict(state)
+    check_fit(
+        state,
+        model.state_dict(),
+        path=path,
+        of=f"configuration {config.name!r}",
+        hint="weights and configuration saved by the same version of jmpose",
+    )
+    fill(model, state)
     return model.to(device).eval()
+
+
+def _build_unfilled(config: ModelConfig) -> JMPose:
+    """Build a model whose weights have no values yet: drawing random ones takes longer than reading those wanted."""
+    with torch.device("meta"):
+        model = build_model(config)
+    if model.state_dict().keys() >= dict(model.named_buffers()).keys():
+        return model
+    return build_model(config)  # tables that are computed and not stored would be lost
+
+
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of the file that `load_model` reads tensors from; of several, that of their digests in order of name."""
+    files = vitpose_files(path) if is_transformers_folder(path) else [_weights_file(path)]
+    if len(files) == 1:
+        return file_sha256(files[0])
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(bytes.fromhex(file_sha256(file)))
+    return digest.hexdigest()
 
 
 def _weights_file(path: Path) -> Path:
@@ -99,18 +130,6 @@ def _weights_file(path: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:
-    """Give the configuration stored in the file, if any, and its tensors."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            return metadata.get(_METADATA_KEY), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path} is damaged or no safetensors file: {error}", "copy or download the file again"
-        ) from error
-
-
 def _config(path: Path, stored: str | None) -> ModelConfig:
     """Decode the configuration in the file, or the JSON beside it; if both exist they must agree."""
     beside = path.with_suffix(".json")
@@ -118,7 +137,10 @@ def _config(path: Path, stored: str | None) -> ModelConfig:
     if beside.is_file():
         configs.append((str(beside), beside.read_text(encoding="utf-8", errors="replace")))
     if not configs:
-        raise WeightsError(f"{path} carries no jmpose configuration", f"weights made by jmpose, or {beside} beside it")
+        hint = f"weights made by jmpose, or {beside} beside it; a ViTPose of transformers needs its config.json"
+        if is_transformers_folder(path.parent):
+            hint = f"for the ViTPose give its folder, {path.parent}"
+        raise WeightsError(f"{path} carries no jmpose configuration", hint)
     decoded = []
     for source, text in configs:
         try:
@@ -133,24 +155,3 @@ def _config(path: Path, stored: str | None) -> ModelConfig:
             f"put back the JSON saved with the weights, or remove {beside.name}",
         )
     return decoded[0]
-
-
-def _check_fit(path: Path, config: ModelConfig, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Compare names and shapes of what is stored with what the model needs."""
-    missing = [name for name in expected if name not in state]
-    unknown = [name for name in state if name not in expected]
-    differing = [
-        f"{name} {list(state[name].shape)} for {list(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    problems = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", differing))
-        if names
-    ]
-    if problems:
-        raise WeightsError(
-            f"{path} does not hold the weights of configuration {config.name!r}: {'; '.join(problems)}",
-            "weights and configuration saved by the same version of jmpose",
-        )

@@ -36,6 +36,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return values
 
 
+VIT = {"width": 8, "layers": 1, "heads": 2}
 BAD = [
     ("mutual_block", 2, "unknown setting mutual_block; the nearest is mutual_blocks"),
     ("preprocess.input_hight", 64, r"unknown setting preprocess.input_hight; the nearest is preprocess.input_height"),
@@ -68,6 +69,20 @@ BAD = [
     ("preprocess.box_padding", 0.5, "box_padding is 0.5"),
     ("preprocess.mean", [0.5], "mean has 1 values"),
     ("preprocess.std", [0.2, 0.2, 0.0], r"std is \[0.2, 0.2, 0.0\]"),
+    ("preprocess.heatmap_alignment", "middle", "heatmap_alignment is 'middle'"),
+    ("backbone.kind", "vitpose", "a vitpose backbone without vit"),
+    ("backbone.vit", VIT, "vit with a pyramid backbone"),
+    (
+        "backbone",
+        {"kind": "vitpose", "timm_name": "", "channels": 9, "vit": VIT},
+        "channels is 9 with a classic decoder",
+    ),
+    ("backbone", {"kind": "vitpose", "timm_name": "x", "channels": 256, "vit": VIT}, "timm_name is 'x' with a vitpose"),
+    ("backbone.vit", {"width": 8, "layers": 1, "heads": 3}, "vit heads is 3"),
+    ("backbone.vit", {"width": 8, "layers": 0, "heads": 2}, "vit layers is 0"),
+    ("backbone.vit", VIT | {"norm_eps": 0.0}, "vit norm_eps is 0.0"),
+    ("backbone.vit", VIT | {"decoder": "deep"}, "backbone.vit.decoder is 'deep'"),
+    ("backbone.vit", VIT | {"layer": 1}, "unknown setting backbone.vit.layer; the nearest is backbone.vit.layers"),
 ]
 
 

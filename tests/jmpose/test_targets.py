@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from jmpose.config import HeatmapAlignment
 from jmpose.targets import crop_to_heatmap, crop_to_image, gaussian_targets, heatmap_to_crop
 
 
@@ -13,10 +14,33 @@ def test_outer_edges_of_crop_and_heatmap_meet(crop: float, heatmap: float) -> No
     assert heatmap_to_crop(crop_to_heatmap(xy))[0, 1].item() == crop
 
 
-def test_mirroring_the_crop_mirrors_the_heatmap_without_a_shift() -> None:
-    x = torch.tensor([[17.25, 3.0]])
-    mirrored = torch.tensor([[191 - 17.25, 3.0]])
-    assert crop_to_heatmap(mirrored)[0, 0].item() == 47 - crop_to_heatmap(x)[0, 0].item()
+@pytest.mark.parametrize(("crop", "heatmap"), [((0.0, 0.0), (0.0, 0.0)), ((191.0, 255.0), (47.0, 63.0))])
+def test_centres_of_the_corner_pixels_meet_as_udp_trains(
+    crop: tuple[float, float], heatmap: tuple[float, float]
+) -> None:
+    xy = crop_to_heatmap(torch.tensor([crop]), heatmap_size=(64, 48), alignment="corners")
+    assert xy[0].tolist() == pytest.approx(heatmap)
+    assert heatmap_to_crop(xy, heatmap_size=(64, 48), alignment="corners")[0].tolist() == pytest.approx(crop)
+    with pytest.raises(ValueError, match="alignment 'corners' needs heatmap_size"):
+        heatmap_to_crop(xy, alignment="corners")
+
+
+@pytest.mark.parametrize(("crop", "heatmap"), [(0.0, 0.0), (4.0, 1.0), (254.0, 63.5), (-2.0, -0.5)])
+def test_origins_of_crop_and_heatmap_meet(crop: float, heatmap: float) -> None:
+    xy = torch.tensor([[crop, crop]])
+    assert crop_to_heatmap(xy, alignment="origins")[0, 0].item() == heatmap
+    assert heatmap_to_crop(torch.tensor([[heatmap, 0]]), alignment="origins")[0, 0].item() == crop
+    shift = heatmap_to_crop(xy) - heatmap_to_crop(xy, alignment="origins")
+    assert shift.tolist() == [[1.5, 1.5]]
+
+
+@pytest.mark.parametrize("alignment", ["edges", "corners"])
+def test_mirroring_the_crop_mirrors_the_heatmap_without_a_shift(alignment: HeatmapAlignment) -> None:
+    x, mirrored = (
+        crop_to_heatmap(torch.tensor([[x, 3.0]]), heatmap_size=(64, 48), alignment=alignment)[0, 0].item()
+        for x in (17.25, 191 - 17.25)
+    )
+    assert mirrored == pytest.approx(47 - x)
 
 
 def test_crop_to_image_applies_each_persons_affine() -> None:
@@ -35,6 +59,13 @@ def test_gaussian_is_centred_between_pixels() -> None:
     assert target[0, 2, 2].item() == target[0, 2, 3].item()
     assert target[0, 4, 5].item() == pytest.approx(math.exp(-(2.5**2 + 2**2) / 4.5))
     assert target[1].abs().max().item() == 0
+
+
+def test_gaussians_stand_where_the_alignment_puts_them() -> None:
+    target = gaussian_targets(
+        torch.tensor([[191.0, 255.0]]), torch.ones(1), heatmap_size=(64, 48), sigma=2.0, alignment="corners"
+    )
+    assert target[0, 63, 47].item() == pytest.approx(1.0)
 
 
 def test_gaussians_of_a_window_keep_their_axes() -> None:

@@ -160,6 +160,26 @@ def test_what_cannot_be_saved(model: JMPose, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tables_that_are_computed_and_not_stored_survive_loading(
+    model: JMPose, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build_with_table(config: ModelConfig) -> JMPose:
+        built = build_model(config)
+        built.register_buffer("table", torch.arange(3), persistent=False)
+        return built
+
+    monkeypatch.setattr("jmpose.weights.build_model", build_with_table)
+    loaded = load_model(saved)
+    assert loaded.get_buffer("table").tolist() == [0, 1, 2]
+    assert torch.equal(loaded(tiny_windows()).heatmaps, model(tiny_windows()).heatmaps)
+
+
+def test_loaded_weights_do_not_hang_on_the_file(model: JMPose, saved: Path) -> None:
+    loaded = load_model(saved)
+    saved.write_bytes(b"")
+    assert torch.equal(loaded(tiny_windows()).heatmaps, model(tiny_windows()).heatmaps)
+
+
 def test_sha256(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")

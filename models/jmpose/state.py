@@ -1,0 +1,63 @@
+"""Tensors from safetensors files, checked and put into a module."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from jmpose.errors import WeightsError
+
+
+def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Give the metadata of a safetensors file and its tensors.
+
+    Raises:
+        WeightsError: The file is damaged or of another format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path} is damaged or no safetensors file: {error}", "copy or download the file again"
+        ) from error
+
+
+def check_fit(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, path: Path, of: str, hint: str = ""
+) -> None:
+    """Compare names and shapes of what is stored with what a module needs.
+
+    Args:
+        state: The stored tensors.
+        expected: The module's `state_dict()`; its values are not looked at.
+        path: Where `state` comes from, for the message.
+        of: Whose weights they should be, for the message.
+        hint: What to do if they do not fit.
+
+    Raises:
+        WeightsError: Tensors are missing, unknown or of another shape; the first of them are named.
+    """
+    missing = [name for name in expected if name not in state]
+    unknown = [name for name in state if name not in expected]
+    differing = [
+        f"{name} {list(state[name].shape)} for {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", differing))
+        if names
+    ]
+    if problems:
+        raise WeightsError(f"{path} does not hold the weights of {of}: {'; '.join(problems)}", hint)
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put tensors that fit into a module that was built on the meta device; floating ones become float32."""
+    # Copies: tensors of a safetensors file may be windows on it, and it may be written anew.
+    own = {n: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for n, t in state.items()}
+    module.load_state_dict(own, assign=True)
