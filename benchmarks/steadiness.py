@@ -46,7 +46,7 @@ from jmpose_cli.structures import Bools, Bytes
 from real_video import TEST, Clip, Teacher, ask_about_clip, command, commit, estimate_clip, load_clips, table
 
 OUTPUTS = ("teacher", "single", "temporal", "smooth single", "smooth temporal")
-LENGTH, CLIPS, RENDERED_CLIPS = 48, 8, 1
+LENGTH, CLIPS, RENDERED_CLIPS = 48, 5, 1
 VIDEOS = tuple(
     name for name in TEST if name not in ("mmpose_street_5frames", "mmtracking_street")
 )  # 5 and 3 frames a second
