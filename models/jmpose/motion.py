@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jmpose.blocks import conv_block, residual_blocks
+from jmpose.blocks import ResidualBlock, conv_block, residual_blocks
 from jmpose.deform import DeformConv, OffsetsAndWeights
 
 
@@ -101,6 +101,31 @@ class FeatureDifference(MotionEncoder):
             for align, sampling, flow in zip(self.align, self.sampling, flows, strict=True)
         ]
         return torch.stack(aligned).sum(0)
+
+
+class PixelFeatures(nn.Module):
+    """Small stride-4 features of a picture of its own, for a motion flow that needs nothing of the backbone.
+
+    Args:
+        channels: C_s.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels // 2),
+            nn.ReLU(),
+            nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            ResidualBlock(channels),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised pictures `[N, 3, H, W]` to `[N, C_s, h, w]`."""
+        features: Tensor = self.body(images)
+        return features
 
 
 class KeyFrameFeature(MotionEncoder):

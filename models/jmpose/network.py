@@ -15,7 +15,7 @@ from jmpose.config import ModelConfig
 from jmpose.errors import ConfigError
 from jmpose.head import DetectionHead
 from jmpose.joint_learner import JointLearner, PlainJointFeature
-from jmpose.motion import FeatureDifference, KeyFrameFeature, MotionEncoder
+from jmpose.motion import FeatureDifference, KeyFrameFeature, MotionEncoder, PixelFeatures
 from jmpose.mutual import MutualBlock
 
 
@@ -24,7 +24,8 @@ class FrameFeatures:
     """What the backbone says about single pictures.
 
     Attributes:
-        stages: The stages that the motion encoder uses, each `[N, C_s, h, w]`; the last one is the output.
+        stages: The features that the motion encoder uses, each `[N, C_s, h, w]`: stages of the backbone, the last one
+            its output, or those of the network on pixels.
         heatmaps: `[N, K, h, w]` initial heatmaps.
     """
 
@@ -70,6 +71,7 @@ class JMPose(nn.Module):
         mutual_blocks: Each maps (flow, joint feature) to their next versions.
         head: Maps the last streams and the initial heatmaps to heatmaps.
         config: What the parts were built from.
+        motion_features: Network on pixels whose features the motion encoder takes; None takes the backbone's.
     """
 
     def __init__(
@@ -80,9 +82,11 @@ class JMPose(nn.Module):
         mutual_blocks: Sequence[nn.Module],
         head: DetectionHead,
         config: ModelConfig,
+        motion_features: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.motion_features = motion_features
         self.motion_encoder = motion_encoder
         self.joint_learner = joint_learner
         self.mutual_blocks = nn.ModuleList(mutual_blocks)
@@ -108,6 +112,8 @@ class JMPose(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.backbone_frozen):
             stages = self.backbone.stage_features(images)
             heatmaps = self.backbone.heatmap_head(stages[-1])
+        if self.motion_features is not None:
+            return FrameFeatures((self.motion_features(images),), heatmaps)
         return FrameFeatures(tuple(stages[-self.config.motion_stages :]), heatmaps)
 
     def forward(self, windows: Tensor, exists: Tensor | None = None) -> JMPoseOutput:
@@ -170,7 +176,9 @@ def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
     window, c = config.preprocess, config.channels
     joints = len(window.keypoints)
     context = window.frames * joints
-    extra = {"none": 0, "heatmaps": context, "heatmaps+features": context + backbone.channels}
+    on_pixels = config.motion_source == "pixels"
+    features = config.pixel_channels if on_pixels else backbone.channels
+    extra = {"none": 0, "heatmaps": context, "heatmaps+features": context + features}
     head = DetectionHead(
         2 * c + extra[config.head_context],
         config.head_channels,
@@ -190,14 +198,16 @@ def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
         else PlainJointFeature(c)
     )
     mutual = [MutualBlock(c, heads=config.heads) for _ in range(config.mutual_blocks)]
-    return JMPose(backbone, _build_motion_encoder(backbone, config), learner, mutual, head, config)
+    motion = _build_motion_encoder(backbone, config)
+    motion_features = PixelFeatures(config.pixel_channels) if on_pixels else None
+    return JMPose(backbone, motion, learner, mutual, head, config, motion_features)
 
 
 def _build_motion_encoder(backbone: Backbone, config: ModelConfig) -> MotionEncoder:
     key, blocks = config.preprocess.key_index, config.motion_blocks
     if not config.motion:
         return KeyFrameFeature(backbone.channels, config.channels, key=key, blocks=blocks)
-    channels: Sequence[int] = (backbone.channels,)
+    channels: Sequence[int] = (config.pixel_channels if config.motion_source == "pixels" else backbone.channels,)
     if config.motion_stages == 4:
         if not isinstance(backbone, HRNetBackbone):
             raise ConfigError(f"motion_stages is 4 with a {type(backbone).__name__}", "4 stages need an HRNet")

@@ -1,0 +1,63 @@
+"""Motion flow from pixels: what the temporal part then takes from the backbone is its heatmaps alone."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from jmpose.errors import ConfigError
+from jmpose.motion import PixelFeatures
+from jmpose.network import assemble
+from tests.jmpose.tiny_model import TinyBackbone, stir, tiny_config, tiny_windows
+
+PIXELS = tiny_config(motion_source="pixels", pixel_channels=8)
+
+
+class OtherFeatures(TinyBackbone):
+    """Gives features that another head would read; the heatmaps stay."""
+
+    def stage_features(self, images: Tensor) -> list[Tensor]:
+        return [3 - 2 * super().stage_features(images)[0]]
+
+
+def test_shape() -> None:
+    assert PixelFeatures(8)(torch.randn(2, 3, 64, 32)).shape == (2, 8, 16, 8)
+
+
+@pytest.mark.parametrize("head_context", ["none", "heatmaps", "heatmaps+features"])
+def test_the_backbones_features_make_no_difference(head_context: str) -> None:
+    config = tiny_config(motion_source="pixels", pixel_channels=8, head_context=head_context)
+    torch.manual_seed(0)
+    model = stir(assemble(TinyBackbone(channels=8, joints=17), config)).eval()
+    other = assemble(OtherFeatures(channels=8, joints=17), config).eval()
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        # The same heatmaps from the changed features.
+        other.backbone.heatmap_head.weight.div_(-2)
+        other.backbone.heatmap_head.bias.sub_(3 * other.backbone.heatmap_head.weight.sum((1, 2, 3)))
+        one, two = model(tiny_windows()), other(tiny_windows())
+    torch.testing.assert_close(one.initial, two.initial)
+    torch.testing.assert_close(one.heatmaps, two.heatmaps)
+    assert not torch.allclose(one.heatmaps, one.initial_key)
+
+
+def test_a_frozen_backbone_leaves_the_pixel_network_to_learn() -> None:
+    torch.manual_seed(0)
+    model = stir(assemble(TinyBackbone(channels=8, joints=17), PIXELS))
+    model.freeze_backbone()
+    model.train()
+    model(tiny_windows()).heatmaps.square().sum().backward()
+    assert model.motion_features is not None
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.motion_features.parameters())
+    assert all(p.grad is None for p in model.backbone.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"motion": False}, "without motion"),
+        ({"pixel_channels": 7}, "pixel_channels is 7"),
+    ],
+)
+def test_impossible_settings(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        tiny_config(motion_source="pixels", **changes)
