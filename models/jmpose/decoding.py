@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from jmpose.config import STRIDE, HeatmapAlignment
 from jmpose.network import JMPose
 
 # Below this a blurred value counts as nothing: keeps the logarithm finite on empty and negative maps.
@@ -90,17 +91,25 @@ def decode_argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     return _highest_pixel(maps).float(), maps.flatten(-2).amax(-1).clamp(0, 1)
 
 
-def flip_average(heatmaps: Tensor, mirrored: Tensor, flip_index: Sequence[int]) -> Tensor:
+def flip_average(
+    heatmaps: Tensor, mirrored: Tensor, flip_index: Sequence[int], *, alignment: HeatmapAlignment = "edges"
+) -> Tensor:
     """Average heatmaps with those of the mirrored picture.
 
-    Mirroring a crop mirrors its heatmap exactly, because their outer edges meet: nothing is shifted.
+    Mirroring a crop mirrors its heatmap exactly where their edges or corners meet. Where only their origins meet, crop
+    pixel x becomes W-1-x and not W-x, and the mirrored map is brought back by 3/4 pixel, linearly.
 
     Args:
         heatmaps: `[..., K, h, w]`.
         mirrored: `[..., K, h, w]` of the picture mirrored left to right.
         flip_index: For each joint, the joint that it is in the mirror (`KeypointSet.flip_index`).
+        alignment: `Preprocess.heatmap_alignment` of the model.
     """
-    return (heatmaps + mirrored.flip(-1)[..., list(flip_index), :, :]) / 2
+    back = mirrored.flip(-1)[..., list(flip_index), :, :]
+    if alignment == "origins":
+        left = torch.cat([back[..., :1], back[..., :-1]], -1)
+        back = torch.lerp(back, left, (STRIDE - 1) / STRIDE)
+    return (heatmaps + back) / 2
 
 
 def predict_heatmaps(
@@ -134,6 +143,7 @@ def predict_with_initial(
         if not flip_test:
             return maps
         mirrored = model(windows.flip(-1), exists)
-        flip_index = model.config.preprocess.keypoints.flip_index
-        final = flip_average(maps[0], mirrored.heatmaps, flip_index)
-        return final, flip_average(maps[1], mirrored.initial_key, flip_index)
+        preprocess = model.config.preprocess
+        flip_index, alignment = preprocess.keypoints.flip_index, preprocess.heatmap_alignment
+        final = flip_average(maps[0], mirrored.heatmaps, flip_index, alignment=alignment)
+        return final, flip_average(maps[1], mirrored.initial_key, flip_index, alignment=alignment)

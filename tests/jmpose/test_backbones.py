@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from jmpose.backbones import Backbone, HRNetBackbone, PyramidBackbone
+from jmpose.config import CONFIGS, BackboneSpec
+from jmpose.network import build_model
+from tests.jmpose.tiny_model import stir, tiny_config, tiny_windows
 
 
 def test_pyramid_gives_stride_four() -> None:
@@ -19,6 +24,25 @@ def test_hrnet_gives_four_stages_at_stride_four() -> None:
         features, heatmaps = backbone(torch.randn(1, 3, 64, 32))
     assert [tuple(s.shape) for s in stages] == [(1, c, 16, 8) for c in backbone.stage_channels]
     assert features.shape == (1, backbone.channels, 16, 8) and heatmaps.shape == (1, 5, 16, 8)
+
+
+@pytest.mark.parametrize(("width", "millions"), [(32, 28.5), (48, 63.6)])
+def test_large_hrnets_have_the_layers_of_a_pose_network_only(width: int, millions: float) -> None:
+    config = replace(CONFIGS[f"hrnet-w{width}"], motion_stages=4)
+    with torch.device("meta"):
+        model = build_model(config)
+        stages = model.encode(torch.empty(1, 3, 128, 96)).stages
+    assert isinstance(model.backbone, HRNetBackbone)
+    assert model.backbone.stage_channels == (256, width, width, width)
+    assert [tuple(s.shape) for s in stages] == [(1, c, 32, 24) for c in model.backbone.stage_channels]
+    # As published (Sun et al., CVPR 2019).
+    assert sum(p.numel() for p in model.backbone.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
+
+
+def test_every_weight_of_an_hrnet_is_used() -> None:
+    backbone = HRNetBackbone("hrnet_w18_small", joints=5)
+    backbone(torch.randn(2, 3, 64, 64))[1].sum().backward()
+    assert [name for name, p in backbone.named_parameters() if p.grad is None] == []
 
 
 def test_untrained_heatmaps_start_near_zero() -> None:
@@ -43,3 +67,16 @@ def test_a_backbone_must_say_how() -> None:
 
     with pytest.raises(NotImplementedError, match="Other must define stage_features"):
         Other(channels=8, joints=5)(torch.zeros(1, 3, 32, 32))
+
+
+def test_all_four_stages_of_an_hrnet_reach_the_motion_flow() -> None:
+    config = tiny_config(backbone=BackboneSpec("hrnet", "hrnet_w18_small", 16), motion_stages=4)
+    torch.manual_seed(0)
+    model = stir(build_model(config)).eval()
+    windows = tiny_windows()
+    assert model.encode(windows[:, 0]).stages[0].shape == (2, 128, 16, 8)
+    with torch.inference_mode():
+        before = model(windows).heatmaps
+        model.backbone.body.layer1[0].bn1.bias += 1
+        assert before.shape == (2, 17, 16, 8) and before.isfinite().all()
+        assert not torch.allclose(model(windows).heatmaps, before)

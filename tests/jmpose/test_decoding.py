@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -105,6 +107,17 @@ def test_flip_average_of_a_mirrored_pose_is_the_pose() -> None:
     mirror_image = torch.stack([7 - centres[:, 0], centres[:, 1]], 1)[list(COCO17.flip_index)]
     mirrored = gaussians(mirror_image, size=(16, 8), sigma=1.0)
     assert torch.allclose(flip_average(maps[None], mirrored[None], COCO17.flip_index)[0], maps, atol=1e-6)
+
+
+def test_flip_average_brings_maps_together_whose_origins_meet_the_crops() -> None:
+    in_crop = torch.tensor([[90.0, 60.0]])  # of a crop with W = 192
+    settings: dict[str, Any] = {"heatmap_size": (64, 48), "sigma": 2.0, "alignment": "origins"}
+    maps = gaussian_targets(in_crop, torch.ones(1), **settings)
+    mirrored = gaussian_targets(torch.tensor([[191 - 90.0, 60.0]]), torch.ones(1), **settings)
+    found, _ = decode_dark(flip_average(maps[None], mirrored[None], [0], alignment="origins"), sigma=2.0)
+    assert (heatmap_to_crop(found[0], alignment="origins") - in_crop).abs().max().item() < 0.05
+    unshifted, _ = decode_dark(flip_average(maps[None], mirrored[None], [0]), sigma=2.0)
+    assert (heatmap_to_crop(unshifted[0], alignment="origins") - in_crop)[0, 0].item() == pytest.approx(-1.5, abs=0.05)
 
 
 def test_flip_test_is_symmetric() -> None:
