@@ -5,7 +5,7 @@ Letters: B windows, T frames, N pictures, K joints, C channels, C_s channels of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -201,6 +201,47 @@ def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
     motion = _build_motion_encoder(backbone, config)
     motion_features = PixelFeatures(config.pixel_channels) if on_pixels else None
     return JMPose(backbone, motion, learner, mutual, head, config, motion_features)
+
+
+def with_temporal_part(model: JMPose, donor: JMPose) -> JMPose:
+    """Put the trained temporal part of one model on the backbone of another.
+
+    Args:
+        model: Gives the backbone, the crops and the name.
+        donor: Gives the rest and the times of the window. Its `motion_source` is `pixels`: all that it has seen of
+            its backbone are heatmaps.
+
+    Returns:
+        A model that shares its parts with both, in eval mode.
+
+    Raises:
+        ConfigError: The donor needs features of its own backbone, or heatmaps of other joints, size or sigma.
+    """
+    theirs, ours = donor.config.preprocess, model.config.preprocess
+    if donor.config.motion_source != "pixels":
+        raise ConfigError(
+            f"the temporal part of {donor.config.name} needs the features of its own backbone",
+            "a model trained with motion_source = 'pixels'",
+        )
+    for name in ("keypoint_set", "heatmap_size", "heatmap_sigma"):
+        if getattr(theirs, name) != getattr(ours, name):
+            raise ConfigError(
+                f"the temporal part of {donor.config.name} is made for {name} {getattr(theirs, name)!r}, "
+                f"{model.config.name} has {getattr(ours, name)!r}"
+            )
+    times = {name: getattr(theirs, name) for name in ("window_offsets", "reference_fps", "max_support_gap_s")}
+    config = replace(
+        donor.config, name=model.config.name, backbone=model.config.backbone, preprocess=replace(ours, **times)
+    )
+    return JMPose(
+        model.backbone,
+        donor.motion_encoder,
+        donor.joint_learner,
+        list(donor.mutual_blocks),
+        donor.head,
+        config,
+        donor.motion_features,
+    ).eval()
 
 
 def _build_motion_encoder(backbone: Backbone, config: ModelConfig) -> MotionEncoder:

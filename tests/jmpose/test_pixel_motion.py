@@ -1,12 +1,14 @@
 """Motion flow from pixels: what the temporal part then takes from the backbone is its heatmaps alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from jmpose.errors import ConfigError
 from jmpose.motion import PixelFeatures
-from jmpose.network import assemble
+from jmpose.network import assemble, with_temporal_part
 from tests.jmpose.tiny_model import TinyBackbone, stir, tiny_config, tiny_windows
 
 PIXELS = tiny_config(motion_source="pixels", pixel_channels=8)
@@ -61,3 +63,34 @@ def test_a_frozen_backbone_leaves_the_pixel_network_to_learn() -> None:
 def test_impossible_settings(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         tiny_config(motion_source="pixels", **changes)
+
+
+def test_a_temporal_part_moves_to_another_backbone() -> None:
+    torch.manual_seed(0)
+    donor = stir(assemble(TinyBackbone(channels=8, joints=17), PIXELS)).eval()
+    wide = tiny_config(name="wide", backbone=replace(PIXELS.backbone, channels=12))
+    model = stir(assemble(TinyBackbone(channels=12, joints=17), wide)).eval()
+    moved, windows = with_temporal_part(model, donor), tiny_windows()
+    with torch.no_grad():
+        output, given = moved(windows), donor.encode(windows.flatten(0, 1))
+        torch.testing.assert_close(output.initial, model(windows).initial)
+        # The donor on the other's heatmaps and its own pixels.
+        frames = replace(given.windows(torch.arange(6).view(2, 3)), heatmaps=output.initial)
+        torch.testing.assert_close(output.heatmaps, donor.fuse(frames).heatmaps)
+    assert moved.config.name == "wide" and moved.config.backbone == wide.backbone
+    assert not torch.allclose(output.heatmaps, output.initial_key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"motion_source": "features"}, "needs the features of its own backbone"),
+        ({"preprocess": replace(PIXELS.preprocess, heatmap_sigma=2.0)}, "heatmap_sigma 2.0, tiny has 1.0"),
+        ({"preprocess": replace(PIXELS.preprocess, input_height=96)}, r"heatmap_size \(24, 8\), tiny has \(16, 8\)"),
+    ],
+)
+def test_a_temporal_part_that_does_not_fit(changes: dict[str, object], said: str) -> None:
+    model = assemble(TinyBackbone(channels=8, joints=17), PIXELS)
+    donor = assemble(TinyBackbone(channels=8, joints=17), replace(PIXELS, **changes))
+    with pytest.raises(ConfigError, match=said):
+        with_temporal_part(model, donor)
