@@ -81,7 +81,7 @@ def test_what_is_not_smoothed_is_not_known(three: list[Clip]) -> None:
 def test_the_page_says_the_gain_and_the_split(three: list[Clip], tmp_path) -> None:
     results = results_of(three, [[9, 5, 6, 5, 6]] * 3)
     about = dict.fromkeys(("model", "command", "machine", "date", "commit", "seconds", "sha256", "plot"), "x")
-    page = report(results, None, (2,), about)
+    page = report(results, None, about)
     assert "bursts +10.0 [+10.0, +10.0]" in page
     assert "3 clips of 3 tracks" in page
     assert "pose2sim_two_people" in page

@@ -70,8 +70,8 @@ def test_speed_counts_box_sizes_a_second(clip: Clip) -> None:
 
 def test_reduction_is_relative_and_weighs_joints() -> None:
     jitter = {"single": np.array([10.0, 10.0]), "temporal": np.array([5.0, 7.0])}
-    figures = ClipFigures("a", "a", "a 1", 0.1, jitter, {})
-    steady = ClipFigures("b", "b", "b 1", 0.1, {"single": np.array([20.0]), "temporal": np.array([20.0])}, {})
+    figures = ClipFigures("a", "a 1", 0.1, jitter, {})
+    steady = ClipFigures("b", "b 1", 0.1, {"single": np.array([20.0]), "temporal": np.array([20.0])}, {})
     value, low, high = reduction([figures, steady], "temporal", "single")
     assert (value, low, high) == pytest.approx((-20, -40, 0))
 
