@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose_cli.errors import JmposeError
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -27,8 +28,16 @@ def _split_range(given: object) -> object:
     return (first.strip() or None, last.strip() or None)
 
 
+def _known_set(given: str | None) -> str | None:
+    if given is not None and given not in KEYPOINT_SETS:
+        raise ValueError(f"allowed: {', '.join(KEYPOINT_SETS)}")
+    return given
+
+
 _FrameRange = Annotated[tuple[int | None, int | None] | None, BeforeValidator(_split_range)]
 _TimeRange = Annotated[tuple[float | None, float | None] | None, BeforeValidator(_split_range)]
+
+_KeypointSetName = Annotated[str | None, AfterValidator(_known_set)]
 
 
 class DecodeConfig(_Section):
@@ -62,6 +71,8 @@ class PoseConfig(_Section):
 
     model: str = "auto"
     batch: int = Field(16, ge=1, description="Person windows gathered for the network; a GPU takes them at once.")
+    channels_last: bool = Field(True, description="Keep the backbone's maps pixel by pixel: mostly faster.")
+    compile: bool = Field(False, description="Compile the network by torch.compile: slow to start, then faster.")
     flip_test: bool = Field(False, description="Average with the mirrored window: better, half as fast.")
     smooth: bool = Field(False, description="Zero-phase low-pass filter along each track.")
     smooth_cutoff_hz: float = Field(6.0, gt=0, description="Lower is smoother; fast motion needs more.")
@@ -71,10 +82,16 @@ class OutputConfig(_Section):
     """What is written."""
 
     formats: tuple[Literal["coco", "posetrack18", "csv"], ...] = ("coco", "posetrack18")
+    keypoints: _KeypointSetName = Field(None, description="Keypoint set of files and overlay; None: the model's own.")
     overlay: bool = True
     black_background: bool = False
     blur_faces: bool = False
     overwrite: bool = False
+
+    @property
+    def keypoint_set(self) -> KeypointSet | None:
+        """The set asked for."""
+        return KEYPOINT_SETS[self.keypoints] if self.keypoints else None
 
 
 _WITHOUT_EFFECT: dict[str, Any] = {
@@ -89,6 +106,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
 class RunConfig(_Section):
     """How the work is done; none of it changes a result."""
 
+    offline: bool = Field(False, description="Fetch no models; HF_HUB_OFFLINE=1 does the same.")
     workers: int | None = Field(None, ge=0, description="Processes; 0: none but the program's own. None: one a device.")
     threads: int | None = Field(None, ge=1, description="CPU threads of all networks together. None: one a core.")
     chunk_frames: int = Field(128, ge=1, description="Most frames between two commits; a crash loses what is behind.")
@@ -100,7 +118,7 @@ class InferConfig(_Section):
     """Everything that `jmpose infer` can be told."""
 
     device: str = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     decode: DecodeConfig = DecodeConfig()
     people: PeopleConfig = PeopleConfig()
     pose: PoseConfig = PoseConfig()
@@ -187,4 +205,5 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> JmposeError:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, list(dotted_keys(model)), n=1, cutoff=0.3)
         return JmposeError(f"unknown setting {key!r}", hint=f"did you mean {near[0]!r}?" if near else "see --help")
-    return JmposeError(f"setting {key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
+    reason = first["msg"].removeprefix("Value error, ")
+    return JmposeError(f"setting {key} = {first['input']!r}: {reason[0].lower()}{reason[1:]}")

@@ -54,9 +54,9 @@ def infer(
     detector: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|PATH",
-            help="Person detector: person-nano (shipped), a YOLO .pt file, a folder with an RT-DETR or D-FINE, "
-            "or auto: the best found here.",
+            metavar="NAME|ID|PATH",
+            help="Person detector: person-nano (shipped), one that `jmpose models list` names, an RT-DETR or D-FINE "
+            "of the Hub or in a folder, a YOLO .pt file, or auto: the best found here.",
             rich_help_panel=_PEOPLE,
         ),
     ] = None,
@@ -79,8 +79,9 @@ def infer(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|PATH",
-            help="Pose model: nano (shipped), a .safetensors file, or auto: the best found here.",
+            metavar="NAME|ID|PATH",
+            help="Pose model: nano (shipped), one that `jmpose models list` names, a ViTPose of the Hub or in a "
+            "folder, a .safetensors file, or auto: nano.",
             rich_help_panel=_POSE,
         ),
     ] = None,
@@ -177,6 +178,10 @@ def infer(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    offline: Annotated[
+        bool | None,
+        typer.Option("--offline", help="Fetch no models, even when they are named.", rich_help_panel=_RUN),
+    ] = None,
     precision: Annotated[
         Precision | None,
         typer.Option(
@@ -237,6 +242,7 @@ def infer(
             "output.blur_faces": blur_faces,
             "output.overwrite": overwrite,
             "run.workers": workers,
+            "run.offline": offline,
         },
     )
     report = RunReport(quiet=quiet, verbose=verbose, log_json=log_json)

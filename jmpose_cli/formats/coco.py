@@ -8,8 +8,8 @@ and `box_observed` (false where the box was interpolated) of every annotation, a
 `keypoints`) when the poses were smoothed.
 
 Visibility: v = 2 where the joint score reaches `VISIBLE_SCORE`, else 1 (COCO's "labelled but not visible").
-So every joint keeps its coordinates and counts in `num_keypoints`, and a viewer can still tell the doubtful
-ones. `area` is the area of the box, as there is no outline of the person.
+So every joint that the model gives keeps its coordinates and counts in `num_keypoints`, and a viewer can still
+tell the doubtful ones. `area` is the area of the box, as there is no outline of the person.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ from jmpose_cli.formats.base import (
     person_category,
     rounded,
 )
-from jmpose_cli.formats.keypoint_mapping import coco_set, map_keypoints
+from jmpose_cli.formats.keypoint_mapping import coco_set, map_keypoints, present_joints
 from jmpose_cli.structures import Float, FramePoses
 
 VISIBLE_SCORE = 0.3
@@ -39,21 +39,30 @@ VISIBLE_SCORE = 0.3
 class CocoWriter(PoseWriter):
     """Writes a COCO keypoint dataset; see `PoseWriter` for how it is used.
 
-    The 17 COCO joints in COCO's order when the model has them all, otherwise the model's own set.
-
     Args:
         path: The file to write; its folder must exist.
         meta: The video.
         keypoints: Keypoint set of the poses that will come.
+        written: Keypoint set of the file; joints that the poses do not give are absent (0, 0, 0). None takes the
+            17 COCO joints in COCO's order when the poses have them all, otherwise their own set.
         info: What goes into the file's `info` beside the video: tool version, model name and the like.
 
     Raises:
         JmposeError: The file cannot be created.
     """
 
-    def __init__(self, path: Path, meta: VideoMeta, keypoints: KeypointSet, *, info: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        meta: VideoMeta,
+        keypoints: KeypointSet,
+        *,
+        info: dict[str, Any],
+        written: KeypointSet | None = None,
+    ) -> None:
         super().__init__(path, meta, keypoints)
-        self._written = coco_set(keypoints)
+        self._written = written or coco_set(keypoints)
+        self._present = present_joints(keypoints, self._written)
         self._info = info
         self._annotation_id = 0
         self._file = DatasetFile(path)
@@ -79,8 +88,8 @@ class CocoWriter(PoseWriter):
         xy, scores = map_keypoints(poses.xy_image, poses.scores, self._keypoints, self._written)
         boxes = boxes_xywh(poses.people.boxes_xyxy_px)
         columns: dict[str, list[Any]] = {
-            "keypoints": _triples(xy, scores),
-            "num_keypoints": [len(self._written)] * len(poses),
+            "keypoints": self._triples(xy, scores),
+            "num_keypoints": [int(self._present.sum())] * len(poses),
             "keypoint_scores": rounded(scores, SCORE_DECIMALS).tolist(),
             "bbox": boxes.tolist(),
             "area": rounded(boxes[:, 2] * boxes[:, 3]).tolist(),
@@ -91,8 +100,11 @@ class CocoWriter(PoseWriter):
         }
         if poses.xy_raw_image is not None:
             raw, _ = map_keypoints(poses.xy_raw_image, poses.scores, self._keypoints, self._written)
-            columns["keypoints_raw"] = _triples(raw, scores)
+            columns["keypoints_raw"] = self._triples(raw, scores)
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _triples(self, xy: Float, scores: Float) -> list[list[float]]:
+        return flat_triples(xy, np.where(self._present, np.where(scores >= VISIBLE_SCORE, 2, 1), 0))
 
     def _finish(self) -> None:
         meta = self._meta
@@ -121,7 +133,3 @@ def image_file_name(meta: VideoMeta, index: int) -> str:
     CVAT matches frames of a video task by the name `frame_<number>`.
     """
     return meta.image_names[index] if meta.image_names else f"{meta.name}/frame_{index:06d}.jpg"
-
-
-def _triples(xy: Float, scores: Float) -> list[list[float]]:
-    return flat_triples(xy, np.where(scores >= VISIBLE_SCORE, 2, 1))

@@ -9,6 +9,7 @@ import numpy as np
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.coco import VISIBLE_SCORE
+from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.structures import Bools
 
@@ -54,16 +55,20 @@ def lost(records: PoseRecords, to: TargetFormat) -> list[str]:
 def in_joints(records: PoseRecords, joints: tuple[str, ...], notes: list[str]) -> PoseRecords:
     """Give the records in another order of joints; those that are not there are absent.
 
-    Head joints that no record has are synthesised from nose and shoulders, see `keypoint_mapping`.
+    Head joints that no record has are synthesised from nose and shoulders, see `keypoint_mapping`. The joints of a set
+    that jmpose knows go by what they mean: LSP's `neck` is `head_bottom`.
 
     Args:
         records: People with any joints.
-        joints: K names.
+        joints: K names of a PoseTrack or COCO set.
         notes: Gets sentences about joints that were lost, made or left empty.
 
     Raises:
         JmposeError: Not one of the joints is among the records'.
     """
+    same = known_set(records.joints)
+    if same is not None:
+        records = replace(records, joints=same.common_names)
     n, k = len(records), len(joints)
     known = [joint for joint in joints if joint in records.joints]
     if not known:

@@ -1,21 +1,64 @@
-"""Poses of one keypoint set expressed in another, by joint name."""
+"""Poses of one keypoint set expressed in another, by what the joints mean."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from jmpose.keypoints import COCO17, KeypointSet
-from jmpose_cli.structures import Float
+from jmpose.keypoints import COCO17, KEYPOINT_SETS, KeypointSet
+from jmpose_cli.structures import Bools, Float
 
-_HEAD = ("head_bottom", "head_top")
-_HEAD_SOURCES = ("left_shoulder", "right_shoulder", "nose")
+
+@dataclass(frozen=True)
+class Derivation:
+    """How a joint follows from others.
+
+    Attributes:
+        text: For people.
+        weights: (joint, weight) by common names; the joint is their weighted sum.
+        scored_by: Joints whose mean score it carries.
+    """
+
+    text: str
+    weights: tuple[tuple[str, float], ...]
+    scored_by: tuple[str, ...]
+
+
+_SHOULDERS, _HIPS = ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")
+_MIDDLE_OF_SHOULDERS = Derivation("middle of the shoulders", tuple((j, 0.5) for j in _SHOULDERS), _SHOULDERS)
+_MIDDLE_OF_HIPS = Derivation("middle of the hips", tuple((j, 0.5) for j in _HIPS), _HIPS)
+_NECK = Derivation("the neck, which is a little lower", (("neck", 1.0),), ("neck",))
+_ABOVE_NOSE = Derivation(
+    "middle of the shoulders mirrored at the nose",
+    (("nose", 2.0), *((j, -0.5) for j in _SHOULDERS)),
+    _SHOULDERS,
+)
+DERIVATIONS = {
+    "head_bottom": (_NECK, _MIDDLE_OF_SHOULDERS),
+    "head_top": (_ABOVE_NOSE,),
+    "neck": (_MIDDLE_OF_SHOULDERS,),
+    "thorax": (_MIDDLE_OF_SHOULDERS,),
+    "pelvis": (_MIDDLE_OF_HIPS,),
+}
+"""By common name, the ways to make a joint that a set lacks, best first. Those of the head are what the field does at
+prediction time (DetectAndTrack, DCPose); PoseTrack's `head_bottom` is the upper neck, so that one is a little low."""
+
+
+def derivation(joint: str, source: KeypointSet) -> Derivation | None:
+    """Find the way to a joint, by its common name, from those of `source`; None where there is none.
+
+    A joint that `source` has is itself; its `text` is then empty.
+    """
+    known = source.common_names
+    if joint in known:
+        return Derivation("", ((joint, 1.0),), (joint,))
+    ways = DERIVATIONS.get(joint, ())
+    return next((way for way in ways if {name for name, _ in way.weights} <= set(known)), None)
 
 
 def map_keypoints(xy: Float, scores: Float, source: KeypointSet, target: KeypointSet) -> tuple[Float, Float]:
-    """Reorder joints by name; fill what the source does not know.
+    """Reorder joints by their meaning; derive those that the source lacks where `DERIVATIONS` knows how.
 
-    Head joints that only the target has are synthesised as the field does at prediction time (DetectAndTrack,
-    DCPose): `head_bottom` is the middle of the shoulders, `head_top` mirrors that point at the nose, and both
-    carry the mean of the two shoulder scores. PoseTrack's `head_bottom` is the upper neck, so this one is a
-    little low. Any other missing joint becomes (0, 0) with score 0.
+    Any other missing joint becomes (0, 0) with score 0; see `present_joints`.
 
     Args:
         xy: `[N, K, 2]` joints in the source's order, image pixels.
@@ -28,31 +71,34 @@ def map_keypoints(xy: Float, scores: Float, source: KeypointSet, target: Keypoin
     """
     mapped_xy = np.zeros((len(xy), len(target), 2), np.float32)
     mapped_scores = np.zeros((len(xy), len(target)), np.float32)
-    known = [j for j in target.joints if j in source.joints]
-    to, fr = _indices(target, known), _indices(source, known)
-    mapped_xy[:, to] = xy[:, fr]
-    mapped_scores[:, to] = scores[:, fr]
-    wanted = [j for j in _HEAD if j in target.joints and j not in source.joints]
-    if wanted and set(_HEAD_SOURCES) <= set(source.joints):
-        head_xy, head_score = _synthetic_head(xy, scores, source)
-        columns = [_HEAD.index(j) for j in wanted]
-        mapped_xy[:, _indices(target, wanted)] = head_xy[:, columns]
-        mapped_scores[:, _indices(target, wanted)] = head_score[:, None]
+    column = {name: place for place, name in enumerate(source.common_names)}
+    for to, joint in enumerate(target.common_names):
+        way = derivation(joint, source)
+        if way is None:
+            continue
+        for name, weight in way.weights:
+            mapped_xy[:, to] += np.float32(weight) * xy[:, column[name]]
+        for name in way.scored_by:
+            mapped_scores[:, to] += scores[:, column[name]] / np.float32(len(way.scored_by))
     return mapped_xy, mapped_scores
 
 
+def present_joints(source: KeypointSet, target: KeypointSet) -> Bools:
+    """`[T]` whether poses of `source` give the joints of `target`."""
+    return np.array([derivation(joint, source) is not None for joint in target.common_names])
+
+
+def derived_joints(source: KeypointSet, target: KeypointSet) -> dict[str, str]:
+    """Name the joints of `target` that poses of `source` give by a rule, each with the rule."""
+    ways = [(own, derivation(joint, source)) for own, joint in zip(target.joints, target.common_names, strict=True)]
+    return {own: way.text for own, way in ways if way is not None and way.text}
+
+
 def coco_set(source: KeypointSet) -> KeypointSet:
-    """What a COCO file holds: COCO's 17 joints when the source has them all, else the source's own."""
+    """What a COCO file holds unless asked otherwise: COCO's 17 joints when the source has them all, else its own."""
     return COCO17 if set(COCO17.joints) <= set(source.joints) else source
 
 
-def _indices(keypoints: KeypointSet, names: list[str]) -> list[int]:
-    return [keypoints.joints.index(name) for name in names]
-
-
-def _synthetic_head(xy: Float, scores: Float, source: KeypointSet) -> tuple[Float, Float]:
-    """`[N, 2, 2]` head_bottom and head_top, `[N]` their common score."""
-    left, right, nose = _indices(source, list(_HEAD_SOURCES))
-    middle = (xy[:, left] + xy[:, right]) / np.float32(2)
-    head = np.stack([middle, np.float32(2) * xy[:, nose] - middle], axis=1)
-    return head, np.asarray((scores[:, left] + scores[:, right]) / np.float32(2))
+def known_set(joints: tuple[str, ...]) -> KeypointSet | None:
+    """Find the set with these joints in this order."""
+    return next((s for s in KEYPOINT_SETS.values() if s.joints == joints), None)

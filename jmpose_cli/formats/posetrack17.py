@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jmpose.keypoints import POSETRACK15
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.names import frame_number, image_id_scheme
 from jmpose_cli.formats.records import (
@@ -20,11 +21,7 @@ from jmpose_cli.formats.records import (
 )
 from jmpose_cli.structures import Ids
 
-JOINTS = (
-    *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
-    *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
-    *("head_bottom", "nose", "head_top"),
-)
+JOINTS = POSETRACK15.joints
 """By the ids of the format. 6 and 7, MPII's pelvis and thorax, do not exist: PoseTrack numbers its own 15."""
 _HEAD_CORNERS = ("x1", "y1", "x2", "y2")
 _MAX_WHOLE = 2**53  # beyond, a double skips integers

@@ -37,12 +37,12 @@ from jmpose_cli.formats.base import (
     person_category,
     rounded,
 )
-from jmpose_cli.formats.keypoint_mapping import map_keypoints
+from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
 from jmpose_cli.formats.names import image_id_scheme
 from jmpose_cli.structures import Float, FramePoses
 
 MAX_TRACKS = 10_000
-_UNUSED_JOINTS = ("left_ear", "right_ear")
+_USED = np.array([joint not in {"left_ear", "right_ear"} for joint in POSETRACK18.joints])
 # Digits of a score, then digits that make it unique: 15 in all survive text and double (DBL_DIG).
 _SCORE_STEPS = 10**6
 _TIE_STEPS = 10**9
@@ -65,7 +65,7 @@ class PoseTrack18Writer(PoseWriter):
     def __init__(self, path: Path, meta: VideoMeta, keypoints: KeypointSet) -> None:
         super().__init__(path, meta, keypoints)
         self._sequence, self._first_image_id = image_id_scheme(meta.name)
-        self._present = _present_joints(keypoints)
+        self._present = (present_joints(keypoints, POSETRACK18) & _USED).astype(np.int64)
         self._numbers = TrackNumbers(MAX_TRACKS)
         self._scores = UniqueScores()
         self._frames = 0
@@ -209,11 +209,3 @@ def head_boxes(xy: Float) -> NDArray[np.float64]:
     reach = np.sqrt(along**2 + across**2)
     centre = (top + bottom) / 2
     return np.concatenate([centre - reach, centre + reach], axis=1)
-
-
-def _present_joints(source: KeypointSet) -> NDArray[np.int64]:
-    """`[17]` 1 for joints that poses of `source` have in a PoseTrack18 file, else 0."""
-    k = len(source)
-    _, scores = map_keypoints(np.zeros((1, k, 2), np.float32), np.ones((1, k), np.float32), source, POSETRACK18)
-    used = np.array([joint not in _UNUSED_JOINTS for joint in POSETRACK18.joints])
-    return np.asarray((scores[0] > 0) & used, np.int64)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jmpose.keypoints import COCO17
+from jmpose.keypoints import COCO17, LSP14, MPII16
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.dataset import read_dataset, read_results
 from jmpose_cli.formats.mot import read_mot
@@ -11,6 +11,7 @@ from jmpose_cli.formats.posetrack17 import read_posetrack17
 from jmpose_cli.formats.records import FormatKind, PoseRecords, Record, kind_of, read_json
 
 _POSETRACK_ONLY = {"head_bottom", "head_top"}
+_WITH_HEAD_TOP = [set(s.joints) for s in (LSP14, MPII16)]
 _KNOWN = "PoseTrack17, 18 and 21 JSON, COCO keypoint data sets and results lists, MOT text (.txt)"
 
 
@@ -67,6 +68,8 @@ def recognise(path: Path, data: Any) -> FormatKind:
     names = [category.get("keypoints") for category in _objects(data.get("categories"))]
     joints = {joint for listed in names if isinstance(listed, list) for joint in listed if isinstance(joint, str)}
     if joints >= set(COCO17.joints):  # PoseTrack has no eyes
+        return "coco"
+    if joints in _WITH_HEAD_TOP:
         return "coco"
     if joints & _POSETRACK_ONLY:
         return "posetrack18"

@@ -1,10 +1,10 @@
 """CSV tables of poses (RFC 4180): one row a person a frame, joints in columns.
 
 Columns: `video, frame_index, time_s, track_id, person_score, box_x, box_y, box_w, box_h, box_score,
-box_observed`, then `<joint>_x, <joint>_y, <joint>_score` for every joint of the model, then, when the poses
-were smoothed, `<joint>_x_raw, <joint>_y_raw`. Coordinates are image pixels from the centre of the top-left
-one, `time_s` is the container's timestamp, `box_observed` is 0 where the box was interpolated. A frame
-without people has no row.
+box_observed`, then `<joint>_x, <joint>_y, <joint>_score` for every joint, then, when the poses were smoothed,
+`<joint>_x_raw, <joint>_y_raw`. Cells of joints that the model does not give are empty. Coordinates are image
+pixels from the centre of the top-left one, `time_s` is the container's timestamp, `box_observed` is 0 where the
+box was interpolated. A frame without people has no row.
 """
 
 import csv
@@ -24,6 +24,7 @@ from jmpose_cli.formats.base import (
     boxes_xywh,
     rounded,
 )
+from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
 from jmpose_cli.formats.records import PoseRecords, frame_numbers, xyxy_to_xywh
 from jmpose_cli.structures import FramePoses
 
@@ -41,27 +42,41 @@ class CsvWriter(PoseWriter):
         meta: The video.
         keypoints: Keypoint set of the poses that will come.
         with_raw: Adds the columns of unsmoothed joints; every frame must then have them.
+        written: Keypoint set of the table; None takes that of the poses.
 
     Raises:
         JmposeError: The file cannot be created.
     """
 
-    def __init__(self, path: Path, meta: VideoMeta, keypoints: KeypointSet, *, with_raw: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        meta: VideoMeta,
+        keypoints: KeypointSet,
+        *,
+        with_raw: bool,
+        written: KeypointSet | None = None,
+    ) -> None:
         super().__init__(path, meta, keypoints)
-        self._with_raw = with_raw
+        self._with_raw, self._written = with_raw, written or keypoints
+        self._absent = ~present_joints(keypoints, self._written)
         self._file = PartialFile(path)
-        joints = [f"{joint}_{value}" for joint in keypoints.joints for value in ("x", "y", "score")]
-        raw = [f"{joint}_{axis}_raw" for joint in keypoints.joints for axis in "xy"]
+        joints = [f"{joint}_{value}" for joint in self._written.joints for value in ("x", "y", "score")]
+        raw = [f"{joint}_{axis}_raw" for joint in self._written.joints for axis in "xy"]
         self._write_rows([[*_PERSON_COLUMNS, *joints, *(raw if with_raw else [])]])
 
     def _write(self, poses: FramePoses) -> None:
         if (poses.xy_raw_image is not None) != self._with_raw:
             raise ValueError(f"with_raw is {self._with_raw}, but the poses say otherwise")
-        n, k = poses.scores.shape
-        joints = np.concatenate([rounded(poses.xy_image), rounded(poses.scores, SCORE_DECIMALS)[..., None]], 2)
+        n, k = len(poses), len(self._written)
+        xy, scores = map_keypoints(poses.xy_image, poses.scores, self._keypoints, self._written)
+        joints = np.concatenate([rounded(xy), rounded(scores, SCORE_DECIMALS)[..., None]], 2)
+        joints[:, self._absent] = np.nan
         values = joints.reshape(n, 3 * k)
         if poses.xy_raw_image is not None:
-            values = np.concatenate([values, rounded(poses.xy_raw_image).reshape(n, 2 * k)], axis=1)
+            raw, _ = map_keypoints(poses.xy_raw_image, poses.scores, self._keypoints, self._written)
+            raw[:, self._absent] = np.nan
+            values = np.concatenate([values, rounded(raw).reshape(n, 2 * k)], axis=1)
         people = poses.people
         columns = zip(
             people.track_ids.tolist(),
@@ -69,7 +84,7 @@ class CsvWriter(PoseWriter):
             boxes_xywh(people.boxes_xyxy_px).tolist(),
             rounded(people.scores, SCORE_DECIMALS).tolist(),
             people.observed.astype(int).tolist(),
-            values.tolist(),
+            [["" if math.isnan(value) else value for value in row] for row in values.tolist()],
             strict=True,
         )
         frame = [self._meta.name, people.index, round(people.time_s, TIME_DECIMALS)]

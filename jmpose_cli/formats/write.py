@@ -8,10 +8,11 @@ from types import MappingProxyType
 import numpy as np
 import orjson
 
-from jmpose.keypoints import COCO17, KEYPOINT_SETS, POSETRACK18, KeypointSet
+from jmpose.keypoints import COCO17, POSETRACK18, KeypointSet
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import PartialFile, person_category
 from jmpose_cli.formats.convert_joints import TargetFormat, in_joints, lost, with_visibility_of
+from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.mot import mot_text
 from jmpose_cli.formats.posetrack17 import JOINTS as JOINTS17
 from jmpose_cli.formats.posetrack17 import annolist_of
@@ -70,8 +71,7 @@ def write_poses(records: PoseRecords, path: Path, *, to: TargetFormat) -> list[s
 
 def _keypoint_set(joints: tuple[str, ...]) -> KeypointSet:
     """The known set with these joints, for its skeleton, or one without a skeleton."""
-    known = next((s for s in KEYPOINT_SETS.values() if s.joints == joints), None)
-    return known or KeypointSet("custom", joints, (), (1.0,) * len(joints))
+    return known_set(joints) or KeypointSet("custom", joints, (), (1.0,) * len(joints))
 
 
 def _absent_as_zero(records: PoseRecords) -> tuple[Doubles, Doubles]:

@@ -26,6 +26,7 @@ def open_writer(
     *,
     info: dict[str, Any],
     smoothed: bool,
+    written: KeypointSet | None = None,
 ) -> PoseWriter:
     """Start one pose file in `folder`, under its name from `FILE_NAMES`.
 
@@ -36,14 +37,15 @@ def open_writer(
         keypoints: Keypoint set of the poses that will come.
         info: For the COCO file's `info`: tool version, model and the like.
         smoothed: The poses will carry `xy_raw_image`.
+        written: Keypoint set of the file; None takes the format's own choice. PoseTrack18 has its own always.
 
     Raises:
         JmposeError: The file cannot be created.
     """
     path = folder / FILE_NAMES[name]
     openers: dict[FormatName, Callable[[], PoseWriter]] = {
-        "coco": lambda: CocoWriter(path, meta, keypoints, info=info),
+        "coco": lambda: CocoWriter(path, meta, keypoints, info=info, written=written),
         "posetrack18": lambda: PoseTrack18Writer(path, meta, keypoints),
-        "csv": lambda: CsvWriter(path, meta, keypoints, with_raw=smoothed),
+        "csv": lambda: CsvWriter(path, meta, keypoints, with_raw=smoothed, written=written),
     }
     return openers[name]()

@@ -14,10 +14,12 @@ from typing import Any
 
 import orjson
 
+from jmpose.keypoints import KeypointSet
 from jmpose_cli import __version__
 from jmpose_cli.config import DecodeConfig, InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import PartialFile, PoseWriter, VideoMeta, explain_os_errors
+from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.formats.writers import FILE_NAMES, open_writer
 from jmpose_cli.jobs.clip_store import ClipStore
 from jmpose_cli.jobs.inputs import Clip, input_hash
@@ -29,6 +31,7 @@ from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.structures import Bytes, FramePoses
 from jmpose_cli.text import printable, to_json
 from jmpose_cli.video.drawing import DrawStyle, draw_people
+from jmpose_cli.video.heads import head_ellipses
 from jmpose_cli.video.image_folder import list_images
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import ChildPool, FrameSource, open_video
@@ -211,6 +214,7 @@ class _Clip:
     ) -> None:
         """Write every frame; the overlay gets those that it has not."""
         output, keypoints = self._config.output, self._tools.estimator.keypoints
+        shown = output.keypoint_set or keypoints
         style = DrawStyle(background="black" if output.black_background else "frame", blur_faces=output.blur_faces)
         for pixels, poses in frames:
             with self._clock("write"):
@@ -218,7 +222,8 @@ class _Clip:
                     writer.write(poses)
             if output.overlay and pixels is not None and count.frames >= self._encoded:
                 with self._clock("draw"):
-                    drawn = draw_people(pixels, poses, keypoints, style)
+                    heads = head_ellipses(poses, keypoints, style.min_score)
+                    drawn = draw_people(pixels, _in_set(poses, keypoints, shown), shown, style, heads=heads)
                 with self._clock("encode"):
                     overlay.write(drawn, poses.people.time_s)
             count.add(poses)
@@ -234,7 +239,13 @@ class _Clip:
         config, tools = self._config, self._tools
         for form in config.output.formats:
             yield open_writer(
-                form, self._task.folder, meta, tools.estimator.keypoints, info=tools.info, smoothed=config.pose.smooth
+                form,
+                self._task.folder,
+                meta,
+                tools.estimator.keypoints,
+                info=tools.info,
+                smoothed=config.pose.smooth,
+                written=config.output.keypoint_set,
             )
 
     def _overlay(self, source: FrameSource) -> OverlayWriter:
@@ -244,6 +255,12 @@ class _Clip:
             audio_from=self._task.path if source.info.has_audio else None,
             packets=self._packets,
         )
+
+
+def _in_set(poses: FramePoses, source: KeypointSet, target: KeypointSet) -> FramePoses:
+    """Give the people in another keypoint set, for drawing."""
+    xy, scores = map_keypoints(poses.xy_image, poses.scores, source, target)
+    return FramePoses(poses.people, xy, scores, poses.person_scores)
 
 
 def _digest(task: ClipTask) -> str:

@@ -63,7 +63,13 @@ def oks_sigmas(records: PoseRecords) -> Doubles:
     Raises:
         JmposeError: A joint that no set has.
     """
-    known = {joint: sigma for s in KEYPOINT_SETS.values() for joint, sigma in zip(s.joints, s.sigmas, strict=True)}
+    same = next((s for s in KEYPOINT_SETS.values() if s.joints == records.joints), None)
+    if same is not None:
+        return np.array(same.sigmas)
+    known: dict[str, float] = {}
+    for keypoints in KEYPOINT_SETS.values():
+        # COCO's own come first, and stay.
+        known = dict(zip(keypoints.joints, keypoints.sigmas, strict=True)) | known
     unknown = [joint for joint in records.joints if joint not in known]
     if unknown:
         raise JmposeError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.structures import Bytes, FramePoses
-from jmpose_cli.video.heads import Doubles, head_ellipses, hide_heads
+from jmpose_cli.video.heads import Doubles, HeadEllipses, head_ellipses, hide_heads
 
 Colour = tuple[int, int, int]
 _DARK: Colour = (16, 16, 20)
@@ -23,6 +23,9 @@ _LEFT_DOT: Colour = (70, 190, 255)
 _RIGHT_DOT: Colour = (255, 120, 40)
 _CENTRE_DOT: Colour = (250, 250, 250)
 _FACE_JOINTS = frozenset({"left_eye", "right_eye", "left_ear", "right_ear"})
+_NECK = frozenset({"head_bottom", "neck"})
+# The end of the line from the nose in sets without a neck.
+_MIDDLE_OF_SHOULDERS = "middle of the shoulders"
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # Height of a digit at font scale 1.
 _FONT_CAP_PX = 22
@@ -45,7 +48,14 @@ class DrawStyle:
     blur_faces: bool = False
 
 
-def draw_people(frame_rgb: Bytes, poses: FramePoses, keypoints: KeypointSet, style: DrawStyle) -> Bytes:
+def draw_people(
+    frame_rgb: Bytes,
+    poses: FramePoses,
+    keypoints: KeypointSet,
+    style: DrawStyle,
+    *,
+    heads: HeadEllipses | None = None,
+) -> Bytes:
     """Draw the people of one frame.
 
     Args:
@@ -53,6 +63,7 @@ def draw_people(frame_rgb: Bytes, poses: FramePoses, keypoints: KeypointSet, sty
         poses: The people.
         keypoints: Keypoint set of `poses`.
         style: What to draw.
+        heads: The people's heads, where something knows more of them than these joints; None finds them.
 
     Returns:
         A new `[H, W, 3]` uint8 RGB frame.
@@ -60,7 +71,7 @@ def draw_people(frame_rgb: Bytes, poses: FramePoses, keypoints: KeypointSet, sty
     canvas = np.zeros_like(frame_rgb) if style.background == "black" else frame_rgb.copy()
     if not len(poses):
         return canvas
-    heads = head_ellipses(poses, keypoints, style.min_score)
+    heads = heads or head_ellipses(poses, keypoints, style.min_score)
     if style.blur_faces and style.background == "frame":
         hide_heads(canvas, heads)
     boxes = poses.people.boxes_xyxy_px.astype(np.float64)
@@ -138,9 +149,9 @@ def _plan(keypoints: KeypointSet) -> _Plan:
     index = {name: i for i, name in enumerate(keypoints.joints)}
     shoulders = tuple(index[n] for n in ("left_shoulder", "right_shoulder") if n in index)
     pairs = list(keypoints.skeleton)
-    if len(shoulders) == 2 and "nose" in index and "head_bottom" not in index:
-        pairs.append(("nose", "neck"))
-    index["neck"] = len(keypoints)
+    if len(shoulders) == 2 and "nose" in index and not _NECK & set(index):
+        pairs.append(("nose", _MIDDLE_OF_SHOULDERS))
+    index[_MIDDLE_OF_SHOULDERS] = len(keypoints)
     # Faces lie under arms, and the sides over the trunk.
     pairs.sort(key=lambda pair: (not _is_face(*pair), _side(*pair) != "middle"))
     sides = {"left": _LEFT_DOT, "right": _RIGHT_DOT}

@@ -150,7 +150,7 @@ class _Joints:
     def __init__(self, poses: FramePoses, keypoints: KeypointSet, min_score: float) -> None:
         self._xy = poses.xy_image.astype(np.float64)
         self._seen = poses.scores >= min_score
-        self._index = {name: i for i, name in enumerate(keypoints.joints)}
+        self._index = {name: i for i, name in enumerate(keypoints.common_names)}
 
     def seen(self, name: str) -> Bools:
         """`[N]` whether the joint is there and believed."""

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jmpose.keypoints import COCO17, COCO17_HEAD, POSETRACK18
+from jmpose.keypoints import COCO17, COCO17_HEAD, HALPE26, LSP14, MPII16, POSETRACK15, POSETRACK18
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.coco import VISIBLE_SCORE, CocoWriter
@@ -46,6 +46,23 @@ def test_content(path, meta, make_poses):
     assert second["area"] == 4000.0
     assert (second["score"], second["iscrowd"], second["box_observed"]) == (0.75, 0, True)
     assert "keypoints_raw" not in second
+
+
+@pytest.mark.parametrize("keypoints", [HALPE26, LSP14, MPII16, POSETRACK15], ids=lambda s: s.name)
+def test_another_set_by_request_reads_back(path, meta, make_poses, keypoints):
+    with CocoWriter(path, meta, COCO17_HEAD, info={}, written=keypoints) as writer:
+        writer.write(make_poses(0, raw=True))
+    data = json.loads(path.read_text())
+    assert data["categories"][0]["keypoints"] == list(keypoints.joints)
+    (annotation,) = data["annotations"]
+    feet = 6 if keypoints is HALPE26 else 0
+    for field in ("keypoints", "keypoints_raw"):
+        absent = [annotation[field][i : i + 3] == [0.0, 0.0, 0] for i in range(0, 3 * len(keypoints), 3)]
+        assert absent == [False] * (len(keypoints) - feet) + [True] * feet
+    assert annotation["num_keypoints"] == len(keypoints) - feet
+    records = read_poses(path)
+    assert records.joints == keypoints.joints and records.present.sum() == len(keypoints) - feet
+    assert records.kind == ("posetrack18" if keypoints is POSETRACK15 else "coco")
 
 
 def test_skeleton_is_one_based(path, meta, make_poses):

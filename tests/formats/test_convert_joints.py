@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jmpose.keypoints import COCO17, POSETRACK18
+from jmpose.keypoints import COCO17, LSP14, POSETRACK18
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.convert_joints import in_joints, lost, with_visibility_of
 from jmpose_cli.formats.records import ImageRecord, PoseRecords
@@ -144,3 +144,11 @@ def test_what_is_lost():
     }
     for to, things in expected.items():
         assert lost(full, to) == [f"no place in {to} for: {things}"]
+
+
+def test_joints_of_a_known_set_go_by_their_meaning():
+    notes = []
+    points = {"neck": (3, 4, 2, 0.5), "head_top": (3, 1, 2, 0.5), "left_hip": (5, 9, 2, 0.5)}
+    mapped = in_joints(people("coco", LSP14.joints, points), POSETRACK18.joints, notes)
+    assert mapped.xy[0, POSETRACK18.joints.index("head_bottom")].tolist() == [3, 4]
+    assert notes == ["joints that the file does not have are marked as absent: nose"]

@@ -2,13 +2,13 @@ import csv
 
 import pytest
 
-from jmpose.keypoints import COCO17, COCO17_HEAD
+from jmpose.keypoints import COCO17, COCO17_HEAD, HALPE26
 from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.tabular import CsvWriter
 
 
-def write(path, meta, frames, *, keypoints=COCO17_HEAD, with_raw=False):
-    with CsvWriter(path, meta, keypoints, with_raw=with_raw) as writer:
+def write(path, meta, frames, *, keypoints=COCO17_HEAD, with_raw=False, written=None):
+    with CsvWriter(path, meta, keypoints, with_raw=with_raw, written=written) as writer:
         for frame in frames:
             writer.write(frame)
     with path.open(newline="") as file:
@@ -37,6 +37,14 @@ def test_one_row_a_person_a_frame(path, meta, make_poses):
 def test_raw_columns(path, meta, make_poses):
     rows = write(path, meta, [make_poses(0, keypoints=COCO17, raw=True)], keypoints=COCO17, with_raw=True)
     assert (rows[0]["left_eye_x"], rows[0]["left_eye_x_raw"], rows[0]["left_eye_y_raw"]) == ("1.0", "2.0", "3.0")
+
+
+def test_joints_that_the_poses_lack_are_empty(path, meta, make_poses):
+    (row,) = write(path, meta, [make_poses(0, raw=True)], with_raw=True, written=HALPE26)
+    assert (row["left_eye_x"], row["head_x"], row["head_y"], row["head_score"]) == ("1.0", "18.0", "36.0", "0.5")
+    assert [row[f"left_heel_{c}"] for c in ("x", "y", "score", "x_raw", "y_raw")] == [""] * 5
+    assert (row["hip_x"], row["hip_x_raw"]) == ("11.5", "12.5")
+    assert [name for name in row if name.endswith("_score")][2:] == [f"{joint}_score" for joint in HALPE26.joints]
 
 
 def test_rfc_4180(path, make_poses):

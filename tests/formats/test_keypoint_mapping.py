@@ -4,8 +4,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from jmpose.keypoints import COCO17, COCO17_HEAD, POSETRACK18, KeypointSet
-from jmpose_cli.formats.keypoint_mapping import coco_set, map_keypoints
+from jmpose.keypoints import (
+    COCO17,
+    COCO17_HEAD,
+    HALPE26,
+    KEYPOINT_SETS,
+    LSP14,
+    MPII16,
+    POSETRACK15,
+    POSETRACK18,
+    WHOLEBODY23,
+    KeypointSet,
+)
+from jmpose_cli.formats.keypoint_mapping import coco_set, derived_joints, known_set, map_keypoints, present_joints
+
+HALPE_WITHOUT_FACE_AND_FEET = (
+    "left_eye right_eye left_ear right_ear "
+    "left_big_toe right_big_toe left_small_toe right_small_toe left_heel right_heel"
+)
 
 
 def named(keypoints: KeypointSet, **joints: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -59,3 +75,85 @@ def test_reordering_and_back_changes_nothing(xy, order):
 def test_coco_file_holds_coco_joints_when_it_can():
     assert coco_set(COCO17_HEAD) is COCO17
     assert coco_set(POSETRACK18) is POSETRACK18
+
+
+def test_lsp_neck_is_the_upper_neck_and_halpe_neck_is_not():
+    xy, scores = named(LSP14, neck=(5, 6, 0.7), head_top=(7, 1, 0.5))
+    mapped_xy, mapped_scores = map_keypoints(xy, scores, LSP14, MPII16)
+    assert mapped_xy[0, MPII16.joints.index("upper_neck")].tolist() == [5, 6]
+    assert mapped_scores[0, MPII16.joints.index("upper_neck")] == np.float32(0.7)
+    xy, scores = named(LSP14, neck=(5, 6, 0.7), left_shoulder=(10, 20, 0.4), right_shoulder=(0, 22, 0.2))
+    mapped_xy, mapped_scores = map_keypoints(xy, scores, LSP14, HALPE26)
+    assert mapped_xy[0, HALPE26.joints.index("neck")].tolist() == [5, 21]
+    assert mapped_scores[0, HALPE26.joints.index("neck")] == pytest.approx(0.3)
+
+
+def test_the_head_of_halpe_serves_posetrack():
+    points = {"head": (5, 1, 0.9), "neck": (4, 20, 0.8), "nose": (6, 8, 1), "left_shoulder": (0, 25, 1)}
+    xy, scores = named(HALPE26, **points)
+    mapped_xy, mapped_scores = map_keypoints(xy, scores, HALPE26, POSETRACK18)
+    rows = [POSETRACK18.joints.index(joint) for joint in ("head_top", "head_bottom")]
+    assert mapped_xy[0, rows].tolist() == [[5, 1], [4, 20]]
+    assert mapped_scores[0, rows] == pytest.approx([0.9, 0.8])
+    assert derived_joints(HALPE26, POSETRACK18) == {"head_bottom": "the neck, which is a little lower"}
+
+
+def test_pelvis_and_thorax_of_coco():
+    xy, scores = named(
+        COCO17,
+        left_hip=(0, 50, 0.2),
+        right_hip=(10, 54, 0.6),
+        left_shoulder=(0, 10, 1),
+        right_shoulder=(8, 12, 0.5),
+    )
+    mapped_xy, mapped_scores = map_keypoints(xy, scores, COCO17, MPII16)
+    rows = [MPII16.joints.index(joint) for joint in ("pelvis", "thorax")]
+    assert mapped_xy[0, rows].tolist() == [[5, 52], [4, 11]]
+    assert mapped_scores[0, rows] == pytest.approx([0.4, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "absent"),
+    [
+        (COCO17_HEAD, HALPE26, "left_big_toe right_big_toe left_small_toe right_small_toe left_heel right_heel"),
+        (COCO17_HEAD, WHOLEBODY23, "left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel"),
+        (COCO17_HEAD, MPII16, ""),
+        (COCO17_HEAD, LSP14, ""),
+        (COCO17, POSETRACK15, ""),
+        (WHOLEBODY23, POSETRACK15, ""),
+        (HALPE26, WHOLEBODY23, ""),
+        (HALPE26, COCO17_HEAD, ""),
+        (LSP14, COCO17, "nose left_eye right_eye left_ear right_ear"),
+        (MPII16, POSETRACK18, "nose left_ear right_ear"),
+        (POSETRACK15, HALPE26, HALPE_WITHOUT_FACE_AND_FEET),
+    ],
+    ids=lambda value: value.name if isinstance(value, KeypointSet) else "",
+)
+def test_what_cannot_be_derived_is_absent(source, target, absent):
+    there = present_joints(source, target)
+    assert " ".join(joint for joint, known in zip(target.joints, there, strict=True) if not known) == absent
+    k = len(source)
+    xy, scores = map_keypoints(np.ones((2, k, 2), np.float32), np.ones((2, k), np.float32), source, target)
+    assert (xy[:, ~there] == 0).all() and (scores[:, ~there] == 0).all() and (scores[:, there] == 1).all()
+
+
+@pytest.mark.parametrize("target", KEYPOINT_SETS.values(), ids=KEYPOINT_SETS)
+@pytest.mark.parametrize("source", KEYPOINT_SETS.values(), ids=KEYPOINT_SETS)
+def test_mapping_commutes_with_mirroring(source, target):
+    rng = np.random.default_rng(0)
+    xy, scores = rng.normal(0, 100, (3, len(source), 2)).astype(np.float32), rng.random((3, len(source)), np.float32)
+
+    def mirrored(xy, scores, keypoints):
+        flip = list(keypoints.flip_index)
+        return xy[:, flip] * np.float32([-1, 1]), scores[:, flip]
+
+    before = map_keypoints(*mirrored(xy, scores, source), source, target)
+    after = mirrored(*map_keypoints(xy, scores, source, target), target)
+    assert np.allclose(before[0], after[0], atol=1e-3) and np.allclose(before[1], after[1])
+
+
+def test_a_set_is_itself():
+    for keypoints in KEYPOINT_SETS.values():
+        assert derived_joints(keypoints, keypoints) == {} and present_joints(keypoints, keypoints).all()
+        assert known_set(keypoints.joints) is keypoints
+    assert known_set(("nose", "left_eye")) is None

@@ -2,9 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from jmpose.keypoints import COCO17, COCO17_HEAD, KEYPOINT_SETS, POSETRACK18, KeypointSet
+from jmpose.keypoints import COCO17, COCO17_HEAD, HALPE26, KEYPOINT_SETS, LSP14, POSETRACK18, KeypointSet
 from jmpose_cli.structures import FramePoses, TrackedFrame
 from jmpose_cli.video.drawing import DrawStyle, _place, draw_people, track_colours
+from jmpose_cli.video.heads import head_ellipses
 
 GREY = np.full((360, 640, 3), 120, np.uint8)
 # A person 200 px high whose head top is at the origin; looking at us, so that left is on the right.
@@ -28,6 +29,15 @@ STANDING = {
     "right_knee": (24, 150),
     "left_ankle": (56, 196),
     "right_ankle": (24, 196),
+    "neck": (40, 42),
+    "thorax": (40, 44),
+    "pelvis": (40, 104),
+    "left_big_toe": (58, 200),
+    "right_big_toe": (22, 200),
+    "left_small_toe": (62, 200),
+    "right_small_toe": (18, 200),
+    "left_heel": (54, 200),
+    "right_heel": (26, 200),
 }
 
 
@@ -41,7 +51,7 @@ def people(
     """Standing people whose boxes have these top-left corners."""
     n = len(corners)
     origin = np.array(corners, np.float32).reshape(n, 2)
-    body = np.array([STANDING[j] for j in keypoints.joints], np.float32) * scale
+    body = np.array([STANDING[j] for j in keypoints.common_names], np.float32) * scale
     size = np.float32([80, 200]) * np.float32(scale)
     frame = TrackedFrame(
         index=0,
@@ -73,7 +83,7 @@ def test_limbs_have_the_track_colours_left_light_and_right_dark(keypoints):
         picture,
         middle("left_knee", "left_ankle", at),
         middle("right_knee", "right_ankle", at),
-        middle("left_hip", "right_hip", at),
+        (at[0] + 49, at[1] + 104),  # between the hips, off the pelvis
     )
     assert drawn == [shades.light, shades.dark, shades.middle]
 
@@ -96,6 +106,29 @@ def test_neck_joins_nose_and_shoulders_when_the_set_has_none():
     poses.scores[0, COCO17.joints.index("left_shoulder")] = 0.1
     without = draw_people(GREY, poses, COCO17, DrawStyle())
     assert colours_at(without, (at[0] + point[0], at[1] + point[1])) == [(120, 120, 120)]
+
+
+def test_a_set_with_a_neck_of_its_own_draws_no_other():
+    at, chest = (200, 80), (40, 60)
+    (spot,) = colours_at(
+        draw_people(GREY, people(at, keypoints=HALPE26), HALPE26, DrawStyle()), (at[0] + chest[0], at[1] + chest[1])
+    )
+    assert spot == track_colours(1).middle  # the spine
+    poses = people(at, keypoints=HALPE26)
+    for joint in ("head", "neck"):
+        poses.scores[0, HALPE26.joints.index(joint)] = 0
+    picture = draw_people(GREY, poses, HALPE26, DrawStyle())
+    assert colours_at(picture, (at[0] + 40, at[1] + 32), (at[0] + 40, at[1] + 60)) == [(120, 120, 120)] * 2
+
+
+def test_heads_known_from_elsewhere_are_hidden():
+    noise = np.random.default_rng(0).integers(0, 255, GREY.shape, np.uint8)
+    style = DrawStyle(blur_faces=True, min_score=0.99)
+    whole, bodies = people((200, 80), keypoints=COCO17), people((200, 80), keypoints=LSP14, scores=0)
+    heads = head_ellipses(whole, COCO17, 0.2)
+    ours, plain = (draw_people(noise, bodies, LSP14, style, heads=given) for given in (heads, None))
+    assert (ours[100, 240] != plain[100, 240]).any()
+    assert (ours == draw_people(noise, people((200, 80), scores=0.98), COCO17, style, heads=heads)).all()
 
 
 def test_input_frame_is_left_alone_and_may_be_read_only():
