@@ -200,5 +200,11 @@ def _model(config: TrainConfig) -> JMPose:
             f"init: {config.init} does not fit the model ({', '.join(differing[:3]) or 'parts are missing'})",
             hint="init_backbone: true takes its backbone only; a backbone needs the same name and joints",
         )
+    has, needs = (m.config.preprocess.heatmap_alignment for m in (start, model))
+    if has != needs:
+        raise JmposeError(
+            f"init: {config.init} aligns heatmaps with crops by {has}, the model by {needs}",
+            hint=f"change: {{preprocess: {{heatmap_alignment: {has}}}}}",
+        )
     wanted.load_state_dict(given.state_dict())
     return model

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from jmpose.errors import ConfigError as ConfigError
     from jmpose.errors import HintedError as HintedError
     from jmpose.errors import WeightsError as WeightsError
+    from jmpose.foreign import ConversionReport as ConversionReport
+    from jmpose.foreign import read_foreign as read_foreign
     from jmpose.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
     from jmpose.keypoints import KeypointSet as KeypointSet
     from jmpose.losses import JMPoseLoss as JMPoseLoss
@@ -55,6 +57,7 @@ _EXPORTS = {
     "config": ("CONFIGS", "STRIDE", "BackboneSpec", "HeatmapAlignment", "ModelConfig", "Preprocess", "ViTSpec"),
     "decoding": ("decode_argmax", "decode_dark", "flip_average", "predict_heatmaps", "predict_with_initial"),
     "errors": ("ConfigError", "HintedError", "WeightsError"),
+    "foreign": ("ConversionReport", "read_foreign"),
     "keypoints": ("KEYPOINT_SETS", "KeypointSet"),
     "losses": ("JMPoseLoss", "LossTerms", "heatmap_loss"),
     "network": ("FrameFeatures", "JMPose", "JMPoseOutput", "assemble", "build_model", "with_temporal_part"),

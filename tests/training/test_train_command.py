@@ -150,7 +150,7 @@ class TestSettings:
             ("change.chanels=3", "unknown setting chanels; the nearest is channels"),
             ("optim.sizes=[[0.5, 64]]", "ascending shares that end in 1.0"),
             ("optim.backbone_lr=0", "would freeze a backbone with random weights"),
-            ("init=nowhere.safetensors", "--init nowhere.safetensors: is neither a shipped name nor a file"),
+            ("init=nowhere.safetensors", "--init nowhere.safetensors: is neither a known name nor a file"),
             ("init=nano", "init: nano does not fit the model"),
             ("data.train=[]", "data.train"),
         ],
@@ -159,6 +159,12 @@ class TestSettings:
         with pytest.raises(JmposeError, match=said.replace("[", r"\[").replace("(", r"\(")):
             train(write(), "--set", assignment, "--out", tmp_path / "run")
         assert not (tmp_path / "run" / "checkpoints").exists()
+
+    def test_weights_to_start_from_are_aligned_as_the_model(self, write, tmp_path):
+        settings = ("init=nano", "init_backbone=true", "change.preprocess.heatmap_alignment=origins")
+        with pytest.raises(JmposeError, match=r"nano aligns heatmaps .* by edges, the model by origins") as caught:
+            train(write(*settings), "--out", tmp_path / "run")
+        assert caught.value.hint == "change: {preprocess: {heatmap_alignment: edges}}"
 
     def test_nearest_setting_is_named(self, write, tmp_path):
         with pytest.raises(JmposeError) as caught:
