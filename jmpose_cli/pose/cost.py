@@ -59,7 +59,7 @@ def cost_of(model: JMPose, *, windows: int = 1, dtype: torch.dtype = torch.float
     return Cost(parameters, macs, picture_macs, weights, memory.peak_bytes)
 
 
-def require_memory(model: JMPose, *, device: torch.device, windows: int, dtype: torch.dtype, flip_test: bool) -> None:
+def require_memory(model: JMPose, device: torch.device, *, windows: int, dtype: torch.dtype, flip_test: bool) -> None:
     """Make sure that a network fits into what is free on a CUDA device; other devices are not looked at.
 
     Args:
