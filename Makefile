@@ -1,9 +1,10 @@
-# `make demo` installs and runs the main job on the example; `make test` runs lint, types, layers and tests.
+# `make demo` installs and runs the main job on the example; `make test` runs lint, types, layers and tests,
+# `make test-slow` the tests that take minutes and 16 GB of memory.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jmpose needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
@@ -28,6 +29,9 @@ lint: $(VENV)/.installed-dev
 
 test: lint
 	$(BIN)/pytest -n 2
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -m slow
 
 clean:
 	rm -rf $(VENV) out

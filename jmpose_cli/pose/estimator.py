@@ -15,7 +15,7 @@ from jmpose.keypoints import KeypointSet
 from jmpose.network import JMPose
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
-from jmpose.weights import file_sha256, load_model
+from jmpose.weights import load_model, weights_sha256
 from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.windows import Windows
@@ -68,7 +68,7 @@ class PoseEstimator:
         """Load weights and put them on the device.
 
         Raises:
-            JmposeError: The file is damaged, incomplete or not a JM-Pose model.
+            JmposeError: The file is damaged, incomplete or no pose model.
         """
         try:
             model = load_model(path, device=device)
@@ -78,7 +78,7 @@ class PoseEstimator:
         model.backbone.to(memory_format=torch.channels_last)
         settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
         settings |= {"threads": threads}
-        return cls(model, name=model.config.name, sha256=file_sha256(path), **settings)  # type: ignore[arg-type]
+        return cls(model, name=model.config.name, sha256=weights_sha256(path), **settings)  # type: ignore[arg-type]
 
     def estimate(self, frames: Sequence[Windows]) -> list[FramePoses]:
         """Estimate the poses of all people of some key frames.
@@ -159,7 +159,12 @@ class PoseEstimator:
         found = []
         for maps in heatmaps[: 1 + with_initial]:
             xy_heatmap, scores = decode_dark(maps, sigma=self.preprocess.heatmap_sigma)
-            found.append((crop_to_image(heatmap_to_crop(xy_heatmap), affine), scores))
+            xy_crop = heatmap_to_crop(
+                xy_heatmap,
+                heatmap_size=self.preprocess.heatmap_size,
+                alignment=self.preprocess.heatmap_alignment,
+            )
+            found.append((crop_to_image(xy_crop, affine), scores))
         return found
 
     def _frame_poses(self, windows: Windows, xy: Float, scores: Float) -> FramePoses:

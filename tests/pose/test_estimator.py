@@ -1,0 +1,128 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jmpose.config import Preprocess
+from jmpose.decoding import decode_dark
+from jmpose.sampling import crop_affine, normalise, sample_crops
+from jmpose.targets import crop_to_image, heatmap_to_crop
+from jmpose.weights import file_sha256
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.known_weights import SHIPPED
+from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
+from jmpose_cli.structures import FramePoses, TrackedFrame
+from tests.jmpose.tiny_vitpose import save_vitpose
+
+VITPOSES: dict[str, dict[str, Any]] = {
+    "classic": {"decoder": "classic"},
+    "simple": {"decoder": "simple"},
+    "plus": {"experts": 2},
+}
+PEOPLE = 9
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Fill the folders of the small ViTPoses; the networks of transformers, by name."""
+    root = tmp_path_factory.mktemp("models")
+    return {"root": root} | {kind: save_vitpose(root / kind, **settings) for kind, settings in VITPOSES.items()}
+
+
+@pytest.fixture(scope="module")
+def load(networks: dict[str, Any]) -> Callable[..., PoseEstimator]:
+    def load_one(kind: str, *, device: str = "cpu", batch: int = 16, threads: int = 1) -> PoseEstimator:
+        path = networks["root"] / kind if kind in VITPOSES else SHIPPED / f"{kind}.safetensors"
+        return PoseEstimator.load(path, device=device, precision="fp32", batch=batch, flip_test=False, threads=threads)
+
+    return load_one
+
+
+def windows_of(people: list[int], offsets: tuple[int, ...]) -> list[Windows]:
+    """Windows of noisy frames in which some of the nine people are tracked, always at the same places."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (FRAMES, 120, 160, 3), dtype=np.uint8)
+    corners = random.uniform(0, 80, (PEOPLE, 2))
+    boxes = np.concatenate([corners, corners + random.uniform(20, 60, (PEOPLE, 2))], 1).astype(np.float32)
+    maker, found = WindowMaker(Spacing(offsets, max_gap_s=1.0)), []
+    for index in range(FRAMES):
+        ids = np.array(people, np.int64)
+        ones = np.ones(len(people), np.float32)
+        tracked = TrackedFrame(index, index / 30, boxes[ids], ones, ids + 1, ones > 0)
+        found.extend(maker.push(SeenFrame(pixels[index], tracked)))
+    return [*found, *maker.finish()]
+
+
+def estimate(estimator: PoseEstimator, people: list[int]) -> list[FramePoses]:
+    return estimator.estimate(windows_of(people, estimator.preprocess.window_offsets)[1:3])
+
+
+@pytest.mark.parametrize("kind", ["nano", *VITPOSES])
+def test_a_persons_pose_does_not_depend_on_company(load: Callable[..., PoseEstimator], kind: str) -> None:
+    together = estimate(load(kind), list(range(PEOPLE)))
+    moved = [5, 0, 7]
+    others = [
+        ([2], load(kind)),  # alone in every call
+        (moved, load(kind, batch=1)),
+        (moved, load(kind, threads=2)),
+        (list(range(PEOPLE))[::-1], load(kind, batch=3)),
+    ]
+    for people, estimator in others:
+        for frame, wanted in zip(estimate(estimator, people), together, strict=True):
+            assert np.array_equal(frame.xy_image, wanted.xy_image[people])
+            assert np.array_equal(frame.scores, wanted.scores[people])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["nano", *VITPOSES])
+def test_a_persons_pose_does_not_depend_on_company_on_a_gpu(load: Callable[..., PoseEstimator], kind: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    together = estimate(load(kind, device="cuda"), list(range(PEOPLE)))
+    for people in ([2], [5, 0, 7]):
+        for frame, wanted in zip(estimate(load(kind, device="cuda"), people), together, strict=True):
+            assert np.allclose(frame.scores, wanted.scores[people], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", VITPOSES)
+def test_an_untrained_temporal_part_gives_the_pose_of_transformers(
+    networks: dict[str, Any], load: Callable[..., PoseEstimator], kind: str
+) -> None:
+    estimator = load(kind)
+    window: Preprocess = estimator.preprocess
+    frames = windows_of(list(range(PEOPLE)), window.window_offsets)
+    assert any(not w.exists.all() for w in frames) and any(w.exists.all() for w in frames)
+    final, initial = estimator.estimate_both(frames)
+    for windows, pose, single in zip(frames, final, initial, strict=True):
+        affine = crop_affine(torch.from_numpy(windows.key.people.boxes_xyxy_px), window)
+        picture = torch.from_numpy(windows.key.pixels)[None]
+        crops = sample_crops(
+            picture, torch.zeros(PEOPLE, dtype=torch.int64), affine, (window.input_height, window.input_width)
+        )
+        index = torch.zeros(PEOPLE, dtype=torch.int64) if kind == "plus" else None
+        with torch.inference_mode():
+            maps = networks[kind](normalise(crops, window), dataset_index=index).heatmaps
+        places, scores = decode_dark(maps, sigma=window.heatmap_sigma)
+        xy = crop_to_image(heatmap_to_crop(places, heatmap_size=window.heatmap_size, alignment="corners"), affine)
+        for found in (pose, single):
+            assert np.abs(found.xy_image - xy.numpy()).max() < 0.1
+            assert np.abs(found.scores - scores.numpy()).max() < 1e-5
+
+
+def test_name_and_checksum_of_what_was_loaded(networks: dict[str, Any], load: Callable[..., PoseEstimator]) -> None:
+    estimator = load("classic")
+    assert estimator.name == "classic"
+    assert estimator.sha256 == file_sha256(networks["root"] / "classic" / "model.safetensors")
+    assert load("nano").sha256 == file_sha256(SHIPPED / "nano.safetensors")
+
+
+def test_weights_that_cannot_be_used_are_a_users_error(tmp_path: Path) -> None:
+    save_vitpose(tmp_path, num_labels=14)
+    with pytest.raises(JmposeError, match="a ViTPose for 14 joints") as caught:
+        PoseEstimator.load(tmp_path, device="cpu", precision="fp32", batch=4, flip_test=False)
+    assert caught.value.hint == "one for COCO's 17"
