@@ -82,9 +82,9 @@ def _named(option: str, name: str, kind: Kind, access: Access) -> Choice:
     if entry is None and is_hub_id(name):
         entry = unlisted(name, kind)
     if entry is None:
-        raise JmposeError(
-            f"{option} {name}: is neither a known name nor a file", hint=f"{nearest(name, kind)}; {_allowed(kind)}"
-        )
+        near = nearest(name, kind)
+        hint = near if near.startswith("did you mean") and not path.suffix else f"{near}; {_allowed(kind)}"
+        raise JmposeError(f"{option} {name}: is neither a known name nor a file", hint=hint)
     if entry.kind != kind:
         what = "a person detector" if kind == "pose" else "a pose model"
         raise JmposeError(f"{option} {name}: is {what}", hint=_allowed(kind))

@@ -52,7 +52,7 @@ def show(name: Annotated[str, typer.Argument(help="Name or Hub id.")], as_json: 
 
 @models.command("pull")
 def pull(
-    names: Annotated[list[str], typer.Argument(metavar="NAME|HUB-ID...", help="Models to fetch.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME|HUB-ID", help="Models to fetch.")],
     kind: Annotated[KindName | None, typer.Option(help="What a Hub id that is not listed stands for (pose).")] = None,
     offline: _Offline = False,
     quiet: _Quiet = False,
@@ -95,7 +95,7 @@ def convert(
 
 @models.command("check")
 def check(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Models; none: all shipped.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Models; none: all shipped.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
     record: Annotated[
         bool, typer.Option("--record", help="Keep the outputs of shipped models as those to compare with.")

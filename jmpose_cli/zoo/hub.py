@@ -80,6 +80,12 @@ def fetch(place: HubRepo, folder: Path, *, kind: Kind, progress: Progress | None
     (folder / SUMS).write_text("".join(known))
 
 
+def by_hand(place: HubRepo, folder: Path) -> str:
+    """Say where a repository's files are to be had and where to put them."""
+    page = f"https://huggingface.co/{place.repo}/tree/{place.revision or 'main'}"
+    return f"fetch {CONFIG} and {WEIGHTS} from {page} and put them into {folder}"
+
+
 def recorded_sha256(file: Path) -> str:
     """Give the checksum that the Hub named when it gave a file; empty when the file was put there by hand."""
     try:
@@ -99,7 +105,6 @@ def _ask(place: HubRepo, folder: Path) -> Any:
     from huggingface_hub import HfApi, errors
 
     hub = HfApi(endpoint=_endpoint(), library_name="jmpose")
-    by_hand = f"fetch {CONFIG} and {WEIGHTS} from https://huggingface.co/{place.repo} and put them into {folder}"
     try:
         with _silence():
             return hub.model_info(place.repo, revision=place.revision, files_metadata=True, timeout=_TIMEOUT_S)
@@ -110,12 +115,15 @@ def _ask(place: HubRepo, folder: Path) -> Any:
             message = "is no repository of the Hub, or a private one"
             hint = "check the name, or log in with `hf auth login`"
         elif isinstance(error, errors.RevisionNotFoundError):
-            message, hint = f"has no revision {place.revision}", by_hand
+            message, hint = f"has no revision {place.revision}", by_hand(place, folder)
         elif isinstance(error, errors.HFValidationError):
             message, hint = "is no id of the Hub", "write it as owner/name"
         else:
             reason = " ".join(str(error).split())[:160] or type(error).__name__
-            message, hint = f"cannot be fetched from the Hub: {reason}", f"check the connection, or {by_hand}"
+            message, hint = (
+                f"cannot be fetched from the Hub: {reason}",
+                f"check the connection, or {by_hand(place, folder)}",
+            )
         raise JmposeError(f"{place.repo} {message}", hint=hint) from error
 
 

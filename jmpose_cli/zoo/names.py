@@ -34,13 +34,14 @@ def named_entry(name: str, kind: Kind | None) -> Entry:
     if entry is None:
         raise JmposeError(f"{name}: no model has this name", hint=nearest(name, kind))
     if kind not in (None, entry.kind):
-        raise JmposeError(f"{name} is a {_KIND_NAMES[entry.kind]}", hint=nearest(name, kind))
+        raise JmposeError(f"{name} is a {_KIND_NAMES[entry.kind]}", hint=f"see `jmpose models list --kind {kind}`")
     return entry
 
 
 def nearest(name: str, kind: Kind | None = None) -> str:
     """Name the models whose names are most like one that does not exist."""
     names = [entry.name for entry in known_models().values() if kind in (None, entry.kind)]
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    begun = [known for known in names if known.startswith(name.lower())]
+    near = begun[:4] or difflib.get_close_matches(name.lower(), names, n=3)
     listing = "`jmpose models list` names all"
     return f"did you mean {' or '.join(near)}? {listing}" if near else f"{listing}; an id of the Hub is owner/name"

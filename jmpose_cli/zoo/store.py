@@ -139,8 +139,7 @@ def by_hand(entry: Entry) -> str:
     """Say where a model is to be had and where to put it, for those who have no network here."""
     place, target = entry.place, original_file(entry) or location(entry)
     if isinstance(place, HubRepo):
-        page = f"https://huggingface.co/{place.repo}/tree/{place.revision or 'main'}"
-        return f"fetch {hub.CONFIG} and {hub.WEIGHTS} from {page} and put them into {target}"
+        return hub.by_hand(place, target)
     if isinstance(place, WebFile):
         return f"fetch {place.url} and put it to {target}"
     if isinstance(place, ByHand):

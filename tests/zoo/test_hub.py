@@ -110,7 +110,7 @@ def test_no_network_names_the_files_and_where_to_put_them(tmp_path, monkeypatch)
         pass
     with pytest.raises(JmposeError, match=r"owner/pose cannot be fetched from the Hub: .*refused") as caught:
         hub.fetch(PLACE, tmp_path / "m", kind="pose")
-    assert f"from https://huggingface.co/owner/pose and put them into {tmp_path / 'm'}" in caught.value.hint
+    assert f"from https://huggingface.co/owner/pose/tree/main and put them into {tmp_path / 'm'}" in caught.value.hint
 
 
 def test_a_name_that_is_no_id(tmp_path, monkeypatch):

@@ -148,8 +148,8 @@ def test_names_and_ids(name, found):
         ("hrnet-w48", "pose", "no model has this name", "did you mean hrnet-w48-coco"),
         ("YOLO26", "detector", "no model has this name", "did you mean yolo26"),
         ("qqqq", None, "no model has this name", "`jmpose models list` names all"),
-        ("yolo26n", "pose", "yolo26n is a person detector", "`jmpose models list`"),
-        ("nano", "detector", "nano is a pose model", "person-nano"),
+        ("yolo26n", "pose", "yolo26n is a person detector", "models list --kind pose"),
+        ("nano", "detector", "nano is a pose model", "models list --kind detector"),
     ],
 )
 def test_names_that_stand_for_nothing(name, kind, message, hint):
