@@ -101,9 +101,9 @@ def _endpoint() -> str | None:
 
 def _ask(place: HubRepo, folder: Path) -> Any:
     """Ask the Hub for a repository's files and revision."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import HfApi, constants, errors
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # else it also tells the Hub what this machine has, and asks for more
     hub = HfApi(endpoint=_endpoint(), library_name="jmpose")
     try:
         with _silence():

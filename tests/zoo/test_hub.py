@@ -25,6 +25,7 @@ def test_configuration_and_weights_are_fetched_and_nothing_else(tmp_path, monkey
     with fake_hub(monkeypatch, {"owner/pose": REPO}) as served:
         hub.fetch(PLACE, tmp_path / "m", kind="pose")
         assert served.bodies == ["config.json", "model.safetensors", "preprocessor_config.json"]
+        assert len(served.asked) == 4  # nothing else is asked
     names = {p.name for p in (tmp_path / "m").iterdir()}
     assert names == {"config.json", "model.safetensors", "preprocessor_config.json", "SHA256SUMS"}
     assert (tmp_path / "m/model.safetensors").read_bytes() == WEIGHTS
