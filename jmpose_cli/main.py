@@ -6,6 +6,7 @@ import typer
 
 from jmpose_cli import __version__
 from jmpose_cli.commands.convert import convert
+from jmpose_cli.commands.doctor import doctor
 from jmpose_cli.commands.evaluate import evaluate
 from jmpose_cli.commands.infer import infer
 from jmpose_cli.commands.models import models
@@ -24,6 +25,7 @@ app.command()(infer)
 app.command("eval")(evaluate)
 app.command()(train)
 app.command()(convert)
+app.command()(doctor)
 app.add_typer(models)
 
 

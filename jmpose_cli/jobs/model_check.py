@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jmpose_cli.pose.windows import Windows
 
 _INSTALLED_CLIP = Path(__file__).parents[1] / "examples" / "street.mp4"
-_CLIP = _INSTALLED_CLIP if _INSTALLED_CLIP.is_file() else Path(__file__).parents[2] / "examples" / "street.mp4"
+EXAMPLE = _INSTALLED_CLIP if _INSTALLED_CLIP.is_file() else Path(__file__).parents[2] / "examples" / "street.mp4"
 _FRAMES = 5
 # Boxes around three people of the example, wide enough for all these frames, pixels.
 _PEOPLE_XYXY = ((290.0, 172.0, 412.0, 416.0), (496.0, 186.0, 552.0, 354.0), (680.0, 166.0, 770.0, 404.0))
@@ -155,9 +155,9 @@ def _example_frames() -> tuple[FrameBatch, float]:
     """Read the first frames of the example, and its frame rate."""
     from jmpose_cli.video.source import open_video
 
-    if not _CLIP.is_file():
-        raise JmposeError(f"{_CLIP}: the example video is not there", hint="install jmpose again")
-    with open_video(_CLIP, decoder="pyav", frames=(0, _FRAMES)) as source:
+    if not EXAMPLE.is_file():
+        raise JmposeError(f"{EXAMPLE}: the example video is not there", hint="install jmpose again")
+    with open_video(EXAMPLE, decoder="pyav", frames=(0, _FRAMES)) as source:
         batches = list(source)
         joined = (np.concatenate([getattr(b, name) for b in batches]) for name in ("frames", "index", "time_s"))
         return FrameBatch(*joined), source.info.fps

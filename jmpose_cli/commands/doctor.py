@@ -1,0 +1,27 @@
+"""`jmpose doctor`: options to one call, an exit code."""
+
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    device: Annotated[str, typer.Option(metavar="NAME", help="The device that a run shall take.")] = "auto",
+    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="The pose model that it shall take.")] = "auto",
+    detector: Annotated[str, typer.Option(metavar="NAME|PATH", help="The detector that it shall take.")] = "auto",
+    self_test: Annotated[
+        bool, typer.Option("--self-test/--no-self-test", help="Run the tool on some frames of the example.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of lines.")] = False,
+) -> None:
+    """Say what works on this machine and what does not, and what to do about it.
+
+    The exit code is 0 when all that `jmpose infer` needs works, else 1. Nothing is fetched.
+    """
+    try:
+        from jmpose_cli.jobs.doctor import Wanted, run_doctor
+    except ImportError as error:  # what the checks themselves need
+        typer.secho(f"error: jmpose is not whole: {error}", err=True, fg=typer.colors.RED)
+        typer.secho("hint: install it again: pip install --force-reinstall jmpose", err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(run_doctor(Wanted(device, model, detector), self_test=self_test, as_json=as_json))
