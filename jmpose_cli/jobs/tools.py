@@ -3,10 +3,12 @@
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from jmpose.keypoints import KeypointSet
 from jmpose_cli import __version__
 from jmpose_cli.config import InferConfig
 from jmpose_cli.device import usable_cores
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
 from jmpose_cli.known_weights import Choice, choose_detector, choose_model
 
 if TYPE_CHECKING:
@@ -76,7 +78,23 @@ def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", 
         detector, header["people"] = load_detector(config, device, threads=max(1, threads // 2))
         info["weights"]["detector"] = {"name": detector.name, "sha256": detector.sha256}
     info["weights"]["model"] = {"name": estimator.name, "sha256": estimator.sha256}
+    info["keypoints"], header["keypoints"] = _keypoints(estimator.keypoints, config.output.keypoint_set)
     return Tools(detector, boxes, estimator, info), header
+
+
+def _keypoints(given: KeypointSet, written: KeypointSet | None) -> tuple[dict[str, Any], str]:
+    """Describe the model's keypoint set and what becomes of it in the files; for `run.json` and for the header."""
+    record: dict[str, Any] = {"model": given.name}
+    text = f"{given.name}, {len(given)} joints"
+    if written is not None:
+        present = present_joints(given, written)
+        absent = [joint for joint, there in zip(written.joints, present, strict=True) if not there]
+        derived = derived_joints(given, written)
+        record |= {"written": written.name, "derived": derived, "absent": absent}
+        text += f", written as {written.name}"
+        text += "".join(f"; {joint}: {rule}" for joint, rule in derived.items())
+        text += f"; absent: {', '.join(absent)}" if absent else ""
+    return record, text
 
 
 def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tuple["PoseEstimator", str]:
@@ -91,6 +109,8 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
         batch=config.pose.batch,
         flip_test=config.pose.flip_test,
         threads=threads,
+        channels_last=config.pose.channels_last,
+        compiled=config.pose.compile,
     )
     return estimator, _described(estimator.name, choice)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Self
 
 import numpy as np
@@ -16,8 +17,9 @@ from jmpose.network import JMPose
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose.weights import load_model, weights_sha256
-from jmpose_cli.device import CallThreads
+from jmpose_cli.device import CallThreads, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.pose.cost import require_memory
 from jmpose_cli.pose.windows import Windows
 from jmpose_cli.structures import Float, FramePoses, Ids
 
@@ -25,21 +27,28 @@ COUNTED_SCORE = 0.2  # joints below it say nothing about how good a pose is
 # Windows per network call on the CPU, whatever the batch: kernels are chosen by shape, and another kernel rounds
 # otherwise, so only calls of one shape give a person the same joints in any company.
 _CPU_WINDOWS = 4
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class PoseEstimator:
     """Runs JM-Pose over person windows; keeps nothing between calls.
+
+    Sets for the whole process whether float32 is exact on a GPU, see `set_float32_arithmetic`.
 
     Args:
         model: The network, in eval mode, on its device.
         name: For headers and files.
         sha256: Of the weights file; None for a network without one.
         device: torch device name.
-        precision: `fp32`, `bf16` or `fp16` (autocast).
+        precision: `fp32`; `tf32`, products of 10-bit mantissas on a GPU; `bf16` or `fp16` (autocast).
         batch: Person windows per call of the network on a GPU; the CPU takes few at a time.
         flip_test: Average with the mirrored window.
         threads: Calls of the network at a time on the CPU.
+        channels_last: Keep the backbone's maps pixel by pixel in memory, which most convolutions like.
+        compiled: Compile the network by `torch.compile`, for the one shape that all calls have.
+
+    Raises:
+        JmposeError: The network cannot be compiled here.
     """
 
     def __init__(
@@ -53,7 +62,10 @@ class PoseEstimator:
         batch: int,
         flip_test: bool,
         threads: int = 1,
+        channels_last: bool = True,
+        compiled: bool = False,
     ) -> None:
+        set_float32_arithmetic(tf32=precision == "tf32")
         self.name, self.sha256 = name, sha256
         self._model, self._device, self._dtype = model, torch.device(device), _DTYPES[precision]
         self._windows_a_call = _CPU_WINDOWS if self._device.type == "cpu" else batch
@@ -62,23 +74,60 @@ class PoseEstimator:
         self.windows_wanted = max(batch, _CPU_WINDOWS * threads) if self._calls else batch
         self.preprocess: Preprocess = model.config.preprocess
         self.keypoints: KeypointSet = self.preprocess.keypoints
+        self._order = torch.channels_last if channels_last else torch.contiguous_format
+        # The small maps of the temporal part are faster in the ordinary order.
+        model.backbone.to(memory_format=self._order)
+        if compiled:
+            self._compile()
 
     @classmethod
-    def load(cls, path: Path, *, device: str, precision: str, batch: int, flip_test: bool, threads: int = 1) -> Self:
+    def load(
+        cls,
+        path: Path,
+        *,
+        device: str,
+        precision: str,
+        batch: int,
+        flip_test: bool,
+        threads: int = 1,
+        channels_last: bool = True,
+        compiled: bool = False,
+    ) -> Self:
         """Load weights and put them on the device.
 
         Raises:
-            JmposeError: The file is damaged, incomplete or no pose model.
+            JmposeError: The file is damaged, incomplete or no pose model, it does not fit into the GPU's memory, or it
+                cannot be compiled here.
         """
         try:
-            model = load_model(path, device=device)
+            model = load_model(path)
         except WeightsError as error:
             raise JmposeError(error.message, hint=error.hint) from error
-        # The small maps of the temporal part are faster in the ordinary order.
-        model.backbone.to(memory_format=torch.channels_last)
+        require_memory(model, torch.device(device), windows=batch, dtype=_DTYPES[precision], flip_test=flip_test)
+        model.to(device)
         settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
-        settings |= {"threads": threads}
+        settings |= {"threads": threads, "channels_last": channels_last, "compiled": compiled}
         return cls(model, name=model.config.name, sha256=weights_sha256(path), **settings)  # type: ignore[arg-type]
+
+    @torch.inference_mode()
+    def _compile(self) -> None:
+        """Compile the network and run it once, as compilers fail only then."""
+        size, frames = (self.preprocess.input_height, self.preprocess.input_width), self.preprocess.frames
+        self._model.compile(dynamic=False)
+        people = self._windows_a_call
+        picture = torch.zeros(1, *size, 3, dtype=torch.uint8, device=self._device)
+        rows = torch.zeros(people, frames, dtype=torch.int64, device=self._device)
+        box = torch.tensor([0.0, 0.0, size[1], size[0]], device=self._device)
+        try:
+            self._run(picture, rows, rows == 0, box.expand(people, 4), with_initial=False)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, OSError, ImportError, SubprocessError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise JmposeError(
+                f"pose.compile: torch.compile does not work here ({reason})",
+                hint="the CPU needs a C++ compiler such as g++, a GPU Triton and gcc; or leave --compile out",
+            ) from error
 
     def estimate(self, frames: Sequence[Windows]) -> list[FramePoses]:
         """Estimate the poses of all people of some key frames.
@@ -151,7 +200,7 @@ class PoseEstimator:
         people, times = rows.shape
         affine = crop_affine(boxes, self.preprocess)  # [B, 2, 3]
         crops = sample_crops(pictures, rows.flatten(), affine.repeat_interleave(times, 0), size)
-        inputs = normalise(crops, self.preprocess).contiguous(memory_format=torch.channels_last)
+        inputs = normalise(crops, self.preprocess).contiguous(memory_format=self._order)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
             heatmaps = predict_with_initial(
                 self._model, inputs.view(people, times, *inputs.shape[1:]), exists, flip_test=self._flip_test
