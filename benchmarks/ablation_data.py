@@ -47,15 +47,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/ablation/data"))
+    parser.add_argument("--training-only", action="store_true", help="leave out what the ablation is scored on")
     args = parser.parse_args()
     (args.out / "clips").mkdir(parents=True, exist_ok=True)
     teacher = Teacher(args.data)
-    for split, names in (("train", TRAIN), ("val", VALIDATION)):
+    for split, names in (("train", TRAIN), ("val", () if args.training_only else VALIDATION)):
         for name in names:
             video = args.data / "videos" / f"{name}.mp4"
             boxes = track(video, args.out / "tracks", args.data / "teachers/yolo11n_dequant.pt")
             clip(video, boxes, teacher, args.out, split)
-    rendered(args.out, seed=2000, split="val")
+    if not args.training_only:
+        rendered(args.out, seed=2000, split="val")
 
 
 def track(video: Path, out: Path, detector: Path) -> dict[int, list[dict[str, Any]]]:

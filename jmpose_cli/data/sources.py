@@ -258,17 +258,32 @@ def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
         raise JmposeError(f"{path} cannot be read: {error}", hint="cut the crops again") from error
 
 
+def _joint_names(path: Path) -> tuple[str, ...]:
+    """Names of the joints of a file of crops; empty where it tells none."""
+    with np.load(path) as stored:
+        return tuple(stored["names"].tolist()) if "names" in stored else ()
+
+
+def _in_columns(values: Doubles, columns: tuple[list[int], list[int]], joints: int) -> Doubles:
+    """Put columns of `[N, K, ...]` into the places of `joints` others; the rest is 0."""
+    source, target = columns
+    placed = np.zeros((len(values), joints, *values.shape[2:]))
+    placed[:, target] = values[:, source]
+    return placed
+
+
 class CropWindows:
     """Ready-made pictures of people, as the recipes of the shipped weights cut them.
 
     A folder with `patches.npy` `[N, H, W, 3]` uint8 (stills) or `scene-*.npz` with `pictures` `[n, T, H, W, 3]`
     (windows), and joints in patch pixels: `labels.npz` with `xy` `[N, K, 2]`, `weight`, `present` `[N, K]`; in scenes
-    `joints` `[n, K, 2]` and `visible` `[n, K]`. Each picture is centred on its person, whose box fills
+    `joints` `[n, K, 2]` and `visible` `[n, K]`. Beside them `names` `[K]` names the joints; without, they are the
+    model's. Each picture is centred on its person, whose box fills
     `box_height` pixels of it and is half as wide.
 
     Args:
         folder: The folder.
-        keypoints: The model's joints, which must be those of the file.
+        keypoints: The model's joints.
         box_height: Height of the box in the pictures, pixels.
         moving: As for `StillWindows`.
     """
@@ -290,12 +305,17 @@ class CropWindows:
             (self._pictures,) = _arrays(folder / "patches.npy")
             labels = _arrays(self._files[0], "xy", "weight", "present")
             self._xy, self._weight, self._present = (values.astype(np.float64) for values in labels)
-        if self._xy.shape[1] != len(keypoints) or len(self._xy) != len(self._pictures):
+        names = _joint_names(self._files[0]) or keypoints.joints
+        if self._xy.shape[1] != len(names) or len(self._xy) != len(self._pictures):
             raise JmposeError(
                 f"{folder}: {len(self._pictures)} pictures, {len(self._xy)} people with {self._xy.shape[1]} joints; "
-                f"the model has {len(keypoints)} joints",
+                f"the {'file names' if names is not keypoints.joints else 'model has'} {len(names)} joints",
                 hint="cut the crops again for this keypoint set",
             )
+        columns = joint_columns(names, keypoints, name=self.name)
+        self._xy, self._weight, self._present = (
+            _in_columns(values, columns, len(keypoints)) for values in (self._xy, self._weight, self._present)
+        )
         enough = (self._weight * self._present > 0).sum(1) >= MIN_JOINTS
         self._rows = np.flatnonzero(enough)
         few = f"{self.name}: left out: {np.sum(~enough)} people with fewer than {MIN_JOINTS} known joints"

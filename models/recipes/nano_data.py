@@ -188,7 +188,8 @@ def main() -> None:
             print(f"{row} of {len(people)}", flush=True)
     xy, weight, present = (np.stack(column).astype(np.float32) for column in zip(*labels, strict=True))
     source = np.array([person.source for person in people])
-    np.savez(args.out / "labels.npz", xy=xy, weight=weight, present=present, source=source)
+    names = np.array(COCO17_HEAD.joints)
+    np.savez(args.out / "labels.npz", xy=xy, weight=weight, present=present, source=source, names=names)
     print({s: int((source == s).sum()) for s in set(source.tolist())}, "in", args.out)
 
 

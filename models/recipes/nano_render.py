@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from jmpose.keypoints import COCO17_HEAD
 from nano_data import PATCH_HEIGHT, PATCH_WIDTH, patch_to_image
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
@@ -58,7 +59,8 @@ def main() -> None:
         if not made:
             continue
         pictures, joints, visible = (np.stack(column) for column in zip(*made, strict=True))
-        np.savez(path.with_suffix(".partial.npz"), pictures=pictures, joints=joints, visible=visible)
+        arrays = {"pictures": pictures, "joints": joints, "visible": visible, "names": np.array(COCO17_HEAD.joints)}
+        np.savez(path.with_suffix(".partial.npz"), **arrays)
         path.with_suffix(".partial.npz").rename(path)
         print(f"{path.name}: {len(pictures)} windows", flush=True)
 

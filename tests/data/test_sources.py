@@ -298,6 +298,12 @@ def scenes(folder, frames=3):
 
 
 class TestCropWindows:
+    def test_named_joints_go_to_their_places(self, tmp_path):
+        names = np.array([*reversed(COCO17.joints[1:]), "head_top"])  # no nose
+        folder = patches(tmp_path / "named", names=names)
+        raw = CropWindows(folder, keypoints=COCO17, box_height=40, moving=False).read(1, Choice((0,)))
+        assert raw.labels.xy[0, 1:, 1].tolist() == list(range(15, -1, -1)) and raw.labels.weight[0, 0] == 0
+
     def test_stills(self, tmp_path):
         source = CropWindows(patches(tmp_path / "crops"), keypoints=COCO17, box_height=40, moving=True)
         assert len(source) == 3
@@ -353,6 +359,8 @@ class TestCropWindows:
         whole = patches(tmp_path / "whole")
         with pytest.raises(JmposeError, match=r"3 people with 17 joints; the model has 19 joints"):
             crops(whole, COCO17_HEAD)
+        with pytest.raises(JmposeError, match=r"3 people with 17 joints; the file names 2 joints"):
+            crops(patches(tmp_path / "named", names=np.array(["nose", "left_eye"])))
         (whole / "patches.npy").unlink()
         with pytest.raises(JmposeError, match=r"patches\.npy cannot be read: .*No such file"):
             crops(whole)
