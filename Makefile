@@ -1,5 +1,5 @@
 # `make demo` installs and runs the main job on the example; `make test` runs lint, types, layers and tests,
-# `make test-slow` the tests that take minutes and 16 GB of memory.
+# `make test-slow` the tests that take minutes and 12 GB of memory.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

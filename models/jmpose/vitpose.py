@@ -7,6 +7,7 @@ Letters: N pictures, D channels of a token, C feature channels, K joints, (H, W)
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +151,12 @@ def load_vitpose(folder: Path, *, dataset_index: int | None = None) -> JMPose:
             that do not fit, or a `dataset_index` that does not exist.
     """
     settings = _read_settings(folder)
-    expert = _choose_expert(folder, settings, dataset_index)
-    config = _model_config(folder, settings, name=folder.resolve().name + (f"-expert{expert}" if expert else ""))
+    config = _model_config(folder, settings)
     vit, window = config.backbone.vit, config.preprocess
     assert vit is not None
+    expert = _choose_expert(folder, settings["backbone_config"], dataset_index, width=vit.width)
+    if expert:
+        config = replace(config, name=f"{config.name}-expert{expert}")
     size = (window.input_height, window.input_width)
     state: dict[str, Tensor] = {}
     for file in vitpose_files(folder):
@@ -233,9 +236,8 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _choose_expert(folder: Path, settings: dict[str, Any], dataset_index: int | None) -> int | None:
+def _choose_expert(folder: Path, body: dict[str, Any], dataset_index: int | None, *, width: int) -> int | None:
     """Give the expert to use, None for a ViTPose without."""
-    body = settings["backbone_config"]
     count, rows = body.get("num_experts", 1), body.get("part_features")
     if count == 1:
         if dataset_index is not None:
@@ -244,9 +246,10 @@ def _choose_expert(folder: Path, settings: dict[str, Any], dataset_index: int | 
                 "no dataset_index, or a ViTPose++",
             )
         return None
-    if type(count) is not int or type(rows) is not int or min(count, rows) < 1:
+    if type(count) is not int or type(rows) is not int or count < 1 or not 0 < rows < width:
         raise WeightsError(
-            f"{folder / _CONFIG}: num_experts is {count!r} with part_features {rows!r}", "whole numbers above 0"
+            f"{folder / _CONFIG}: num_experts is {count!r} with part_features {rows!r}",
+            f"whole numbers above 0, part_features below {width}",
         )
     chosen = dataset_index or 0
     if not 0 <= chosen < count:
@@ -254,7 +257,7 @@ def _choose_expert(folder: Path, settings: dict[str, Any], dataset_index: int | 
     return chosen
 
 
-def _model_config(folder: Path, settings: dict[str, Any], *, name: str) -> ModelConfig:
+def _model_config(folder: Path, settings: dict[str, Any]) -> ModelConfig:
     """Translate what transformers writes into a configuration of JM-Pose."""
     body, file = settings["backbone_config"], folder / _CONFIG
     for key, allowed in _FIXED.items():
@@ -280,7 +283,8 @@ def _model_config(folder: Path, settings: dict[str, Any], *, name: str) -> Model
     }
     try:
         height, width = (size, size) if isinstance(size, int) else size
-        return vitpose_config(name, ViTSpec.from_dict(values), input_size=(height, width), mean=mean, std=std)
+        vit = ViTSpec.from_dict(values)
+        return vitpose_config(folder.resolve().name, vit, input_size=(height, width), mean=mean, std=std)
     except ConfigError as error:
         raise WeightsError(f"{file}: {error.message}", error.hint) from error
     except (TypeError, ValueError) as error:
@@ -293,7 +297,8 @@ def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if not file.is_file():
         return Preprocess.mean, Preprocess.std
     asked = _read_json(file)
-    if not asked.get("do_rescale", True) or abs(asked.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-3:
+    factor = asked.get("rescale_factor", 1 / 255) if asked.get("do_rescale", True) else 1
+    if not isinstance(factor, int | float) or abs(factor * 255 - 1) > 1e-3:
         raise WeightsError(f"{file}: pixels are not scaled to 0..1", "do_rescale with rescale_factor 1/255")
     if not asked.get("do_normalize", True):
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

@@ -10,7 +10,7 @@ from jmpose.config import CONFIGS
 from jmpose.network import build_model
 from jmpose.weights import load_model, save_model
 
-NEEDED_GB = {"vitpose-l": 8, "vitpose-h": 16}
+NEEDED_GB = {"vitpose-l": 8, "vitpose-h": 12}
 ALL = [pytest.param(name, marks=[] if name == "nano" else pytest.mark.slow) for name in CONFIGS]
 
 

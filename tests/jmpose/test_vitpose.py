@@ -105,7 +105,7 @@ def test_what_is_read_from_the_settings(classic: Path) -> None:
     assert window.mean == (0, 0, 0) and window.std == (1, 1, 1)
 
 
-def test_transformers_own_preprocessing_is_matched(checkpoints: dict[str, Any]) -> None:
+def test_transformers_own_preprocessing_is_matched() -> None:
     """Its processor must find a joint where our targets for its crop put it."""
     from transformers import VitPoseImageProcessor
     from transformers.models.vitpose.modeling_vitpose import VitPoseEstimatorOutput
@@ -240,7 +240,7 @@ def test_settings_that_do_not_fit_are_named(classic: Path, path: str, value: Any
     assert caught.value.hint
 
 
-def test_a_simple_decoder_of_another_stride_is_refused(checkpoints: dict[str, Any], tmp_path: Path) -> None:
+def test_a_simple_decoder_of_another_stride_is_refused(tmp_path: Path) -> None:
     save_vitpose(tmp_path, decoder="simple")
     change_json(tmp_path / "config.json", "scale_factor", 2)
     with pytest.raises(WeightsError, match="scale_factor is 2"):
@@ -252,6 +252,7 @@ def test_a_simple_decoder_of_another_stride_is_refused(checkpoints: dict[str, An
     [
         ({"do_rescale": False}, "not scaled to 0..1"),
         ({"rescale_factor": 1 / 127.5}, "not scaled to 0..1"),
+        ({"rescale_factor": "1/255"}, "not scaled to 0..1"),
         ({"image_mean": [0.5]}, "image_mean or image_std is not readable"),
         ({"image_std": "a"}, "image_mean or image_std is not readable"),
         ([], "preprocessor_config.json is no JSON object"),
@@ -268,6 +269,13 @@ def test_other_joints(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"config.json: a ViTPose for 14 joints") as caught:
         load_model(tmp_path)
     assert "17" in caught.value.hint
+
+
+def test_experts_must_be_smaller_than_the_tokens(tmp_path: Path) -> None:
+    save_vitpose(tmp_path, experts=2)
+    change_json(tmp_path / "config.json", "backbone_config.part_features", WIDTH)
+    with pytest.raises(WeightsError, match="num_experts is 2 with part_features 32"):
+        load_vitpose(tmp_path)
 
 
 def test_dataset_index_must_exist(checkpoints: dict[str, Any]) -> None:
