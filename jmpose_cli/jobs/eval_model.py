@@ -22,13 +22,15 @@ from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.formats.posetrack18 import PoseTrack18Writer
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.jobs.download_bar import download_bar
 from jmpose_cli.jobs.eval_data import ImageBoxes, annotated_boxes, boxes_from
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet, ModelOptions
 from jmpose_cli.jobs.evaluate import Scoring, score_run
 from jmpose_cli.jobs.pipeline import StageClock
 from jmpose_cli.jobs.report import Reporter
 from jmpose_cli.jobs.stages import Tools, batched_windows
-from jmpose_cli.jobs.tools import load_detector, load_estimator
+from jmpose_cli.jobs.tools import fetch_models, load_detector, load_estimator
+from jmpose_cli.known_weights import Access
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.structures import FramePoses, TrackedFrame
 from jmpose_cli.video.image_folder import ImageFolderSource, read_image
@@ -76,6 +78,7 @@ def evaluate_model(data: Path, out: Path, options: ModelOptions, scoring: Scorin
             "pose.model": options.model,
             "pose.flip_test": options.flip_test,
             "people.detector": options.detector,
+            "run.offline": options.offline,
         },
     )
     tools = _load(config, [c for c in choices if c.of_video is None], reporter)
@@ -126,6 +129,9 @@ def _load(config: InferConfig, detecting: list[_BoxChoice], reporter: Reporter) 
     from jmpose_cli.device import choose_device, usable_cores
 
     device = choose_device(config.device, precision=config.precision)
+    with download_bar(shown=not reporter.quiet) as progress:
+        access = Access(offline=config.run.offline, notify=reporter.note, progress=progress)
+        fetch_models(config, access, detecting=bool(detecting))
     threads = max(1, usable_cores() // (2 if detecting else 1))
     estimator, model = load_estimator(config, device, threads=threads)
     header = {"device": f"{device.description}, {config.precision}", "model": model}

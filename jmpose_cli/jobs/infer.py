@@ -9,10 +9,12 @@ from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.batch import Batch, Choices
 from jmpose_cli.jobs.crew import Crew, LocalCrew
+from jmpose_cli.jobs.download_bar import download_bar
 from jmpose_cli.jobs.inputs import find_clips
 from jmpose_cli.jobs.plan import of_shard, parse_shard
 from jmpose_cli.jobs.run_report import RunReport
 from jmpose_cli.jobs.tools import check_settings
+from jmpose_cli.known_weights import Access
 from jmpose_cli.signals import StopRequest
 
 
@@ -43,7 +45,9 @@ def infer_videos(
         JmposeError: Nothing can be done: bad settings, missing inputs, weights or device, `out` not writable.
     """
     clips = find_clips(inputs, out=out)
-    check_settings(config, videos=len(clips))
+    with download_bar(shown=not report.quiet) as progress:
+        access = Access(offline=config.run.offline, notify=report.note, progress=progress)
+        check_settings(config, videos=len(clips), access=access)
     shard = parse_shard(where.shard)
     crew = _crew(config, where)
     version = f"{__version__}, {len(clips)} input{'s' * (len(clips) != 1)}"

@@ -116,8 +116,8 @@ def facts(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "kind": entry.kind,
         "state": state(entry),
-        "parameters": round(entry.parameters_m * 1e6) if entry.parameters_m else None,
-        "gmacs_per_picture": entry.gmacs,
+        "parameters_millions": entry.parameters_m and round(entry.parameters_m, 3),
+        "gmacs_per_picture": entry.gmacs and round(entry.gmacs, 3),
         "input_height": entry.input_hw[0],
         "input_width": entry.input_hw[1],
     }
@@ -172,13 +172,11 @@ def _text(value: Any) -> str:
         return "\n".join(f"{key}: {inner}" for key, inner in value.items())
     if isinstance(value, list):
         return "\n".join(f"{file['path']} ({file['bytes']:,} bytes)\nsha256 {file['sha256']}" for file in value)
-    return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)
+    return str(value)
 
 
 def _number(value: float | None, unit: str = "") -> str:
-    if value is None:
-        return ""
-    return f"{value:.3g}{unit}"
+    return "" if value is None else f"{value:.3g}{unit}"
 
 
 def _console() -> Console:

@@ -9,7 +9,7 @@ from jmpose_cli.config import InferConfig
 from jmpose_cli.device import usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
-from jmpose_cli.known_weights import Choice, choose_detector, choose_model
+from jmpose_cli.known_weights import Access, Choice, choose_detector, choose_model
 
 if TYPE_CHECKING:
     from jmpose_cli.device import Device
@@ -18,15 +18,20 @@ if TYPE_CHECKING:
     from jmpose_cli.pose.estimator import PoseEstimator
 
 
-def check_settings(config: InferConfig, *, videos: int) -> None:
-    """Find what is wrong with the settings before anything slow happens.
+def check_settings(config: InferConfig, *, videos: int, access: Access) -> None:
+    """Find what is wrong with the settings before anything slow happens, and fetch models that are named.
+
+    Args:
+        config: The settings.
+        videos: How many they are for.
+        access: How models may be fetched.
 
     Raises:
-        JmposeError: An unknown model, a missing or unreadable boxes file, or one for several videos.
+        JmposeError: An unknown model, or one that cannot be fetched; a missing or unreadable boxes file, or one for
+            several videos.
     """
-    choose_model(config.pose.model)
+    fetch_models(config, access, detecting=config.people.boxes is None)
     if config.people.boxes is None:
-        choose_detector(config.people.detector, on_gpu=False)
         return
     if videos > 1:
         raise JmposeError(
@@ -35,6 +40,17 @@ def check_settings(config: InferConfig, *, videos: int) -> None:
     from jmpose_cli.people.boxes_file import read_boxes
 
     read_boxes(config.people.boxes)
+
+
+def fetch_models(config: InferConfig, access: Access, *, detecting: bool) -> None:
+    """Make sure that the models that are named are at hand.
+
+    Raises:
+        JmposeError: An unknown model, or one that cannot be fetched.
+    """
+    choose_model(config.pose.model, access=access)
+    if detecting:
+        choose_detector(config.people.detector, on_gpu=False, access=access)
 
 
 def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", dict[str, str]]:
@@ -101,7 +117,7 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
     """Load the pose network; say what it is."""
     from jmpose_cli.pose.estimator import PoseEstimator
 
-    choice = choose_model(config.pose.model)
+    choice = choose_model(config.pose.model, access=Access(offline=config.run.offline))
     estimator = PoseEstimator.load(
         choice.path,
         device=device.name,
@@ -120,7 +136,8 @@ def load_detector(config: InferConfig, device: "Device", *, threads: int) -> tup
     from jmpose_cli.people.detect import YoloDetector
     from jmpose_cli.people.detect_transformers import TransformersDetector
 
-    choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu")
+    access = Access(offline=config.run.offline)
+    choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu", access=access)
     kind = TransformersDetector if choice.path.is_dir() else YoloDetector
     detector: PersonDetector = kind(
         choice.path,

@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from jmpose.network import JMPose
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.zoo.catalogue import Entry
 from jmpose_cli.zoo.store import known_models
 
 _RESERVE_BYTES = 600 << 20  # CUDA itself, and what kernels put aside
@@ -81,22 +80,20 @@ def require_memory(model: JMPose, device: torch.device, *, windows: int, dtype: 
     if needed <= free:
         return
     most = (free - cost.weights_bytes - _RESERVE_BYTES) * windows // activations
-    name = model.config.name
     raise JmposeError(
-        f"{name} needs about {_gb(needed)} of GPU memory with {windows} windows at a time; {device} has {_gb(free)} "
-        f"free of {_gb(total)}",
-        hint=f"use --batch {most}" if most > 0 else f"{_smaller(name, needed, free)}, or --device cpu",
+        f"{model.config.name} needs about {_gb(needed)} of GPU memory with {windows} windows at a time; {device} has "
+        f"{_gb(free)} free of {_gb(total)}",
+        hint=f"use --batch {most}"
+        if most > 0
+        else f"{_smaller(cost.parameters / 1e6 * free / needed)}, or --device cpu",
     )
 
 
-def _smaller(name: str, needed: int, free: int) -> str:
-    """Name the largest listed pose models that should fit, judged by their parameters against this one's."""
-    models = known_models()
-    size = models[name].parameters_m if name in models else None
-    poses = sorted((e for e in models.values() if e.kind == "pose"), key=lambda e: e.parameters_m or 0)
-    fitting: list[Entry] = [e for e in poses if size and (e.parameters_m or 0) < size * free / needed]
-    names = [e.name for e in reversed(fitting)][:3] or ["nano"]
-    return f"a smaller model fits: {', '.join(names)}"
+def _smaller(parameters_m: float) -> str:
+    """Name the largest pose models with fewer parameters, which memory goes with."""
+    sizes = {e.name: e.parameters_m or 0.0 for e in known_models().values() if e.kind == "pose"}
+    fitting = sorted((name for name, size in sizes.items() if size <= parameters_m), key=sizes.__getitem__)
+    return f"a smaller model fits: {', '.join(reversed(fitting[-3:])) or 'nano'}"
 
 
 def _gb(size: int) -> str:

@@ -8,6 +8,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,7 +43,8 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(OSError):  # where files cannot be locked, as on some network disks
+                fcntl.flock(file, fcntl.LOCK_EX)
             if target.is_file():
                 partial.unlink(missing_ok=True)
                 return

@@ -47,13 +47,11 @@ def known_models() -> dict[str, Entry]:
     return {**_shipped_models(), **CATALOGUE}
 
 
-def find_entry(name: str, kind: Kind | None = None) -> Entry | None:
+def find_entry(name: str) -> Entry | None:
     """Find a model by its name (`.pt` may follow a YOLO's) or by its id on the Hub; None when it is not listed."""
     models = known_models()
     entry = models.get(name) or models.get(name.removesuffix(".pt"))
-    if entry is None:
-        entry = next((e for e in models.values() if isinstance(e.place, HubRepo) and e.place.repo == name), None)
-    return entry if entry and kind in (None, entry.kind) else None
+    return entry or next((e for e in models.values() if isinstance(e.place, HubRepo) and e.place.repo == name), None)
 
 
 def unlisted(repo: str, kind: Kind) -> Entry:

@@ -209,7 +209,7 @@ def test_edited_results_are_not_replaced_unasked(tmp_path):
         ([CLIP, "--device", "cuda:77"], "--device cuda:77: torch .* sees"),
         ([CLIP, "--device", "tpu"], "--device tpu: unknown"),
         ([CLIP, "--precision", "fp16", "--device", "cpu"], "far slower than fp32"),
-        ([CLIP, "--model", "nope"], "--model nope: is neither a shipped name nor a file"),
+        ([CLIP, "--model", "nope"], "--model nope: is neither a known name nor a file"),
         ([CLIP, "--detector", "nope.pt"], r"--detector nope\.pt: is neither"),
         ([CLIP, "--boxes", "nope.json"], r"nope\.json"),
         ([CLIP, "--config", "nope.yaml"], r"nope\.yaml: cannot be read"),
