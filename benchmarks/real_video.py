@@ -137,6 +137,11 @@ def load_clips(
     return clips
 
 
+def at_most(clips: Sequence[Clip], most: int) -> list[Clip]:
+    """Keep the first clips of each video."""
+    return [clip for n, clip in enumerate(clips) if [c.video for c in clips[:n]].count(clip.video) < most]
+
+
 def _cache_folder(cache: Path, length: int, most: int) -> Path:
     """Name a folder after all that decides about clips."""
     settings = (length, most, MARGIN, MIN_HEIGHT_PX, TALLEST_PX, MIN_JOINTS, SURE, AGREE, STEADY)

@@ -48,6 +48,7 @@ from real_video import (
     Clip,
     Teacher,
     ask_about_clip,
+    at_most,
     command,
     commit,
     estimate_clip,
@@ -384,10 +385,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     model = choose_model(args.model).path
-    rendered = 0 if args.quick else RENDERED_CLIPS
+    most, levels, rendered = (1, (MIDDLE,), 0) if args.quick else (args.clips, LEVELS, RENDERED_CLIPS)
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=rendered)
-    most, levels = (1, (MIDDLE,)) if args.quick else (args.clips, LEVELS)
-    clips = [c for n, c in enumerate(clips) if [b.video for b in clips[:n]].count(c.video) < most]
+    clips = at_most(clips, most)
     started, context = time.perf_counter(), multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.workers, context, set_up, (model, args.data, args.device)) as pool:
         jobs = []

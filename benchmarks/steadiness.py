@@ -43,7 +43,7 @@ from jmpose_cli.people.detect import YoloDetector
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.structures import Bools, Bytes
-from real_video import TEST, Clip, Teacher, ask_about_clip, command, commit, estimate_clip, load_clips, table
+from real_video import TEST, Clip, Teacher, ask_about_clip, at_most, command, commit, estimate_clip, load_clips, table
 
 OUTPUTS = ("teacher", "single", "temporal", "smooth single", "smooth temporal")
 LENGTH, CLIPS, RENDERED_CLIPS = 48, 5, 1
@@ -257,6 +257,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/robustness"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clips", type=int, default=CLIPS, help="of a video, at most %(default)s")
     args = parser.parse_args()
     started = time.perf_counter()
     torch.set_num_threads(1)
@@ -264,6 +265,7 @@ def main() -> None:
     settings = {"device": args.device, "precision": "fp32", "batch": 16, "flip_test": False, "threads": args.threads}
     estimator, teacher = PoseEstimator.load(model, **settings), Teacher(args.data)
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=RENDERED_CLIPS, videos=VIDEOS)
+    clips = at_most(clips, args.clips)
     measured = []
     for number, clip in enumerate(clips, 1):
         measured.append(measure(clip, estimator, teacher))
