@@ -1,0 +1,126 @@
+"""Person windows per second of whole models, and of their backbones on single frames.
+
+`python benchmarks/throughput.py nano hrnet-w48 vitpose-b vitpose-h [--device auto] [--batch 32] [--seconds 5]`
+
+Names of configurations get random weights, which cost the same; other names and paths of weights are loaded.
+`windows/s` counts calls of the whole network on windows of T frames; `single/s` calls of its backbone alone on one
+frame a person, what a single-frame model does. Inputs lie on the device and are read over and over: decoding, crops
+and decoding of heatmaps are not in it. Each cell is the median of the calls in `--seconds`, after a warm-up;
+compilation is not counted. A CPU runs one thread, and its seconds are processor seconds, which other work on the
+machine disturbs less: the figures are those of one core.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import date
+
+import torch
+from torch import Tensor
+
+from jmpose import CONFIGS, build_model, load_model
+from jmpose.network import JMPose
+from jmpose_cli.device import choose_device, set_float32_arithmetic
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.known_weights import choose_model
+
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def per_second(call: Callable[[Tensor], object], inputs: Tensor, *, seconds: float) -> float:
+    """Items of `inputs` per second, the median over the calls that fit into `seconds`; at least three."""
+    on_gpu = inputs.is_cuda
+    clock = time.perf_counter if on_gpu else time.process_time
+    for _ in range(2):
+        call(inputs)
+    spent: list[float] = []
+    while sum(spent) < seconds or len(spent) < 3:
+        if on_gpu:
+            torch.cuda.synchronize()
+        started = clock()
+        call(inputs)
+        if on_gpu:
+            torch.cuda.synchronize()
+        spent.append(clock() - started)
+    return len(inputs) / statistics.median(spent)
+
+
+def measure(
+    model: JMPose, *, device: str, precision: str, compiled: bool, batch: int, seconds: float
+) -> tuple[float, float]:
+    """Windows per second of the whole network, and persons per second of its backbone alone."""
+    set_float32_arithmetic(tf32=precision == "tf32")
+    window, dtype = model.config.preprocess, DTYPES[precision]
+    size = (window.input_height, window.input_width)
+    kind = torch.device(device).type
+    whole = torch.compile(model, dynamic=False) if compiled else model
+    single = torch.compile(model.encode, dynamic=False) if compiled else model.encode
+    windows = torch.randn(batch, window.frames, 3, *size, device=device)
+    pictures = windows[:, window.key_index].contiguous(memory_format=torch.channels_last)
+    arithmetic = nullcontext() if dtype == torch.float32 else torch.autocast(kind, dtype)
+    with torch.inference_mode(), arithmetic:
+        return per_second(whole, windows, seconds=seconds), per_second(single, pictures, seconds=seconds)
+
+
+def load(name: str, device: str) -> JMPose:
+    """A configuration with random weights, or trained weights by name or path."""
+    model = build_model(CONFIGS[name]) if name in CONFIGS else load_model(choose_model(name).path)
+    model.backbone.to(memory_format=torch.channels_last)
+    return model.eval().to(device)
+
+
+def supported(device: str, precision: str) -> bool:
+    """Whether the tool runs this precision there."""
+    try:
+        choose_device(device, precision=precision)
+    except JmposeError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Print one line a model, precision and way to run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch", type=int, default=32, help="windows in a call")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each cell")
+    parser.add_argument("--precisions", default="fp32,tf32,bf16,fp16")
+    parser.add_argument("--without-compile", action="store_true")
+    args = parser.parse_args()
+    device = choose_device(args.device, precision="fp32")
+    torch.set_num_threads(1)
+    machine = device.description if device.name != "cpu" else "cpu, one thread"
+    print(
+        f"{date.today()}, torch {torch.__version__}, {machine}, {platform.machine()}, {os.cpu_count()} cores, ", end=""
+    )
+    print(f"batch {args.batch}\n")
+    print("| model | input | frames | precision | compiled | windows/s | single/s | ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in args.models:
+        model = load(name, device.name)
+        window = model.config.preprocess
+        head = f"| {name} | {window.input_height}x{window.input_width} | {window.frames}"
+        for precision in args.precisions.split(","):
+            if not supported(device.name, precision):
+                continue
+            for compiled in (False,) if args.without_compile else (False, True):
+                line = f"{head} | {precision} | {'yes' if compiled else 'no'}"
+                settings = {"precision": precision, "compiled": compiled, "batch": args.batch, "seconds": args.seconds}
+                try:
+                    windows, single = measure(model, device=device.name, **settings)
+                except torch.OutOfMemoryError:
+                    print(f"{line} | out of memory | | |", flush=True)
+                    continue
+                print(f"{line} | {windows:.1f} | {single:.1f} | {windows / single:.2f} |", flush=True)
+        del model
+        if device.name.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()
