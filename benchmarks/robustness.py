@@ -208,8 +208,9 @@ def mean_pck(known: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.nd
     """
     total = np.einsum("rc,kc->rk", weights, known)
     hits = np.einsum("rc,kco->rko", weights, right)
-    with np.errstate(invalid="ignore"):
-        return 100 * np.nanmean(hits / np.where(total, total, np.nan)[..., None], axis=1)
+    shares = hits / np.maximum(total, 1)[..., None]
+    with np.errstate(invalid="ignore"):  # no joint in any condition: NaN
+        return 100 * shares.sum(1) / (total > 0).sum(1)[:, None]
 
 
 def at_level(level: int, regime: str) -> list[Condition]:

@@ -186,11 +186,11 @@ def swap_table(clips: Sequence[ClipFigures]) -> list[str]:
     for state in ("sharp", "blurred"):
         for against in ("wrong side", "change of side"):
             sums = [sum((c.swaps[state, against, output] for c in clips), Swaps(0, 0)) for output in OUTPUTS]
-            shares = [f"{s.share:.1f} ({s.swapped})" for s in sums]
+            shares = [f"{s.share:.1f} ({s.swapped} of {s.counted})" for s in sums]
             if against == "wrong side" and state == "sharp":
                 shares[0] = "-"  # the labels are its own
-            rows.append([state, against, sums[1].counted, *shares])
-    return table(["", "", "limb pairs", *OUTPUTS], rows)
+            rows.append([state, against, *shares])
+    return table(["", "", *OUTPUTS], rows)
 
 
 def detection_sets(data: Path) -> Iterator[tuple[str, list[Bytes], list[np.ndarray]]]:
@@ -294,7 +294,7 @@ def main() -> None:
         *jitter_table(still),
         "## Left and right swapped",
         "",
-        "Per cent of the arms and legs counted, and how many.",
+        "Per cent of the arms and legs counted.",
         "",
         *swap_table(measured),
         "## Recall of the detector by box height",
