@@ -29,6 +29,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,6 +42,7 @@ from jmpose_cli.known_weights import choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES, Difference
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.structures import Bytes, Ids
+from on_teacher import put_on_teacher
 from real_video import (
     STEADY_FPS,
     TEST,
@@ -90,13 +92,19 @@ class Scorer:
         model: Weights of the model.
         data: Folder with the teacher.
         device: torch device name.
+        on_teacher: Put the model's temporal part on the teacher's heatmaps instead of its own backbone's.
     """
 
-    def __init__(self, model: Path, data: Path, device: str) -> None:
+    def __init__(self, model: Path, data: Path, device: str, on_teacher: bool) -> None:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         self._teacher = Teacher(data)
-        self._estimator = PoseEstimator.load(model, device=device, precision="fp32", batch=16, flip_test=False)
+        settings: Any = {"device": device, "precision": "fp32", "batch": 16, "flip_test": False}
+        if on_teacher:
+            moved = put_on_teacher(model, data)
+            self._estimator = PoseEstimator(moved, name="on the teacher", sha256=file_sha256(model), **settings)
+        else:
+            self._estimator = PoseEstimator.load(model, **settings)
 
     def score(self, clip: Clip, foreign: Bytes, levels: Sequence[int]) -> Scores:
         """Score a clip as it is and in every condition; `foreign` is the picture that occluders are cut from."""
@@ -127,8 +135,8 @@ def is_near(xy: np.ndarray, clip: Clip) -> np.ndarray:
 _scorer: list[Scorer] = []  # of a worker process
 
 
-def set_up(model: Path, data: Path, device: str) -> None:
-    _scorer.append(Scorer(model, data, device))
+def set_up(model: Path, data: Path, device: str, on_teacher: bool) -> None:
+    _scorer.append(Scorer(model, data, device, on_teacher))
 
 
 def work(clip: Clip, foreign: Bytes, levels: Sequence[int]) -> Scores:
@@ -383,6 +391,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread; 1 on a GPU")
     parser.add_argument("--clips", type=int, default=CLIPS, help="of a video, at most %(default)s")
+    parser.add_argument("--on-teacher", action="store_true", help="put the temporal part on the teacher's heatmaps")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     model = choose_model(args.model).path
@@ -390,7 +399,7 @@ def main() -> None:
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=rendered)
     clips = at_most(clips, most)
     started, context = time.perf_counter(), multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.workers, context, set_up, (model, args.data, args.device)) as pool:
+    with ProcessPoolExecutor(args.workers, context, set_up, (model, args.data, args.device, args.on_teacher)) as pool:
         jobs = []
         for clip in clips:
             other = next((c for c in clips if c.video != clip.video), clip)  # what occluders are cut from
@@ -402,7 +411,7 @@ def main() -> None:
     everything = Results(clips, scores)
     real = everything.of(lambda clip: not clip.is_rendered)
     about = {
-        "model": args.model,
+        "model": f"the temporal part of {args.model} on the teacher" if args.on_teacher else args.model,
         "sha256": file_sha256(model)[:12],
         "command": command(),
         "machine": f"{os.cpu_count()}-core CPU" if args.device == "cpu" else torch.cuda.get_device_name(args.device),

@@ -70,6 +70,9 @@ class PoseConfig(_Section):
     """The network and what is done with its heatmaps."""
 
     model: str = "auto"
+    temporal: str = Field(
+        "auto", description="auto: the shipped temporal part, for models without one; own: none but theirs; or a file."
+    )
     batch: int = Field(16, ge=1, description="Person windows gathered for the network; a GPU takes them at once.")
     channels_last: bool = Field(True, description="Keep the backbone's maps pixel by pixel: mostly faster.")
     compile: bool = Field(False, description="Compile the network by torch.compile: slow to start, then faster.")

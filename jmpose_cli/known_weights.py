@@ -14,6 +14,8 @@ from jmpose_cli.zoo.store import cache_folder as cache_folder
 YOLO_FAMILIES = ("yolo26", "yolo12", "yolo11", "yolov8")
 YOLO_SCALES_CPU = "nsmlx"  # smallest first: a large detector would take seconds a frame
 YOLO_SCALES_GPU = "mlxsn"
+TEMPORAL_PART = SHIPPED / "parts" / "temporal-coco17.safetensors"
+"""For pretrained backbones, which know single frames only; see its model card."""
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {"pose": (".safetensors",), "detector": (".safetensors", ".pt")}
 _FOLDERS: dict[Kind, str] = {"pose": "of ViTPose", "detector": "of RT-DETR or D-FINE"}
 

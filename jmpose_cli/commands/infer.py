@@ -101,6 +101,14 @@ def infer(
             rich_help_panel=_POSE,
         ),
     ] = None,
+    temporal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Temporal part: auto (the shipped one, for models without), own, or a file.",
+            rich_help_panel=_POSE,
+        ),
+    ] = None,
     flip_test: Annotated[
         bool | None,
         typer.Option("--flip-test/--no-flip-test", help="Average with the mirrored picture.", rich_help_panel=_POSE),
@@ -230,6 +238,7 @@ def infer(
             "people.min_box_score": min_box_score,
             "people.max_people": max_people,
             "pose.model": model,
+            "pose.temporal": temporal,
             "pose.batch": batch,
             "pose.compile": compile,
             "pose.channels_last": channels_last,

@@ -1,6 +1,7 @@
 """The networks of a run: chosen, checked and loaded once a process."""
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jmpose.keypoints import KeypointSet
@@ -9,7 +10,7 @@ from jmpose_cli.config import InferConfig
 from jmpose_cli.device import usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
-from jmpose_cli.known_weights import Access, Choice, choose_detector, choose_model
+from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model
 
 if TYPE_CHECKING:
     from jmpose_cli.device import Device
@@ -27,9 +28,10 @@ def check_settings(config: InferConfig, *, videos: int, access: Access) -> None:
         access: How models may be fetched.
 
     Raises:
-        JmposeError: An unknown model, or one that cannot be fetched; a missing or unreadable boxes file, or one for
-            several videos.
+        JmposeError: An unknown model, or one that cannot be fetched; a missing temporal part; a missing or unreadable
+            boxes file, or one for several videos.
     """
+    _temporal_file(config)
     fetch_models(config, access, detecting=config.people.boxes is None)
     if config.people.boxes is None:
         return
@@ -94,6 +96,9 @@ def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", 
         detector, header["people"] = load_detector(config, device, threads=max(1, threads // 2))
         info["weights"]["detector"] = {"name": detector.name, "sha256": detector.sha256}
     info["weights"]["model"] = {"name": estimator.name, "sha256": estimator.sha256}
+    if estimator.temporal:
+        part = estimator.temporal
+        info["weights"]["temporal"] = {"name": part.stem, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
     info["keypoints"], header["keypoints"] = _keypoints(estimator.keypoints, config.output.keypoint_set)
     return Tools(detector, boxes, estimator, info), header
 
@@ -127,8 +132,25 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
         threads=threads,
         channels_last=config.pose.channels_last,
         compiled=config.pose.compile,
+        temporal=_temporal_file(config),
+        replace_temporal=config.pose.temporal != "auto",
     )
-    return estimator, _described(estimator.name, choice)
+    part = f", temporal part {estimator.temporal}" if estimator.temporal else ""
+    return estimator, _described(estimator.name, choice) + part
+
+
+def _temporal_file(config: InferConfig) -> Path | None:
+    """The temporal part to be put on the model, None for its own.
+
+    Raises:
+        JmposeError: There is no such file.
+    """
+    named = config.pose.temporal
+    if named in ("auto", "own"):
+        return TEMPORAL_PART if named == "auto" else None
+    if not Path(named).is_file():
+        raise JmposeError(f"--temporal {named}: no such file", hint="auto, own, or a .safetensors with a temporal part")
+    return Path(named)
 
 
 def load_detector(config: InferConfig, device: "Device", *, threads: int) -> tuple["PersonDetector", str]:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from jmpose.config import Preprocess
 from jmpose.decoding import decode_dark, predict_with_initial
-from jmpose.errors import WeightsError
+from jmpose.errors import ConfigError, WeightsError
 from jmpose.keypoints import KeypointSet
-from jmpose.network import JMPose
+from jmpose.network import JMPose, with_temporal_part
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose.weights import load_model, weights_sha256
@@ -32,6 +32,9 @@ _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16,
 
 class PoseEstimator:
     """Runs JM-Pose over person windows; keeps nothing between calls.
+
+    Attributes:
+        temporal: Weights whose temporal part stands in the place of the model's own; None: none does.
 
     Sets for the whole process whether float32 is exact on a GPU, see `set_float32_arithmetic`.
 
@@ -67,6 +70,7 @@ class PoseEstimator:
     ) -> None:
         set_float32_arithmetic(tf32=precision == "tf32")
         self.name, self.sha256 = name, sha256
+        self.temporal: Path | None = None
         self._model, self._device, self._dtype = model, torch.device(device), _DTYPES[precision]
         self._windows_a_call = _CPU_WINDOWS if self._device.type == "cpu" else batch
         self._flip_test = flip_test
@@ -92,22 +96,40 @@ class PoseEstimator:
         threads: int = 1,
         channels_last: bool = True,
         compiled: bool = False,
+        temporal: Path | None = None,
+        replace_temporal: bool = False,
     ) -> Self:
         """Load weights and put them on the device.
 
+        Args:
+            path: The weights.
+            device: As in the constructor, as are the others.
+            precision: See there.
+            batch: See there.
+            flip_test: See there.
+            threads: See there.
+            channels_last: See there.
+            compiled: See there.
+            temporal: Weights whose temporal part is put on a model that has learnt none of its own, if it fits.
+            replace_temporal: Put it on any model; that it does not fit is an error then.
+
         Raises:
-            JmposeError: The file is damaged, incomplete or no pose model, it does not fit into the GPU's memory, or it
-                cannot be compiled here.
+            JmposeError: The file is damaged, incomplete or no pose model, the temporal part does not fit it, it does
+                not fit into the GPU's memory, or it cannot be compiled here.
         """
         try:
-            model = load_model(path)
-        except WeightsError as error:
+            model, used = load_model(path), None
+            if temporal is not None and (replace_temporal or not model.is_trained_in_time):
+                model, used = _in_time(model, temporal, required=replace_temporal)
+        except (ConfigError, WeightsError) as error:
             raise JmposeError(error.message, hint=error.hint) from error
         require_memory(model, torch.device(device), windows=batch, dtype=_DTYPES[precision], flip_test=flip_test)
         model.to(device)
         settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
         settings |= {"threads": threads, "channels_last": channels_last, "compiled": compiled}
-        return cls(model, name=model.config.name, sha256=weights_sha256(path), **settings)  # type: ignore[arg-type]
+        estimator = cls(model, name=model.config.name, sha256=weights_sha256(path), **settings)  # type: ignore[arg-type]
+        estimator.temporal = used
+        return estimator
 
     @torch.inference_mode()
     def _compile(self) -> None:
@@ -218,6 +240,17 @@ class PoseEstimator:
 
     def _frame_poses(self, windows: Windows, xy: Float, scores: Float) -> FramePoses:
         return FramePoses(windows.key.people, xy, scores, score_people(scores, windows.key.people.scores))
+
+
+def _in_time(model: JMPose, temporal: Path, *, required: bool) -> tuple[JMPose, Path | None]:
+    """Put a temporal part on a model; leave the model alone where it does not fit and need not."""
+    donor = load_model(temporal)
+    try:
+        return with_temporal_part(model, donor), temporal
+    except ConfigError:
+        if required:
+            raise
+        return model, None
 
 
 def score_people(joint_scores: Float, box_scores: Float) -> Float:

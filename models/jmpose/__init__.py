@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jmpose.network import JMPoseOutput as JMPoseOutput
     from jmpose.network import assemble as assemble
     from jmpose.network import build_model as build_model
+    from jmpose.network import temporal_part as temporal_part
     from jmpose.network import with_temporal_part as with_temporal_part
     from jmpose.sampling import crop_affine as crop_affine
     from jmpose.sampling import normalise as normalise
@@ -60,7 +61,15 @@ _EXPORTS = {
     "foreign": ("ConversionReport", "read_foreign"),
     "keypoints": ("KEYPOINT_SETS", "KeypointSet"),
     "losses": ("JMPoseLoss", "LossTerms", "heatmap_loss"),
-    "network": ("FrameFeatures", "JMPose", "JMPoseOutput", "assemble", "build_model", "with_temporal_part"),
+    "network": (
+        "FrameFeatures",
+        "JMPose",
+        "JMPoseOutput",
+        "assemble",
+        "build_model",
+        "temporal_part",
+        "with_temporal_part",
+    ),
     "sampling": ("crop_affine", "normalise", "sample_crops"),
     "targets": ("crop_to_heatmap", "crop_to_image", "gaussian_targets", "heatmap_to_crop"),
     "vitpose": ("VitPoseBackbone", "load_vitpose"),

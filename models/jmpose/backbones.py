@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jmpose.blocks import conv_block
+from jmpose.errors import ConfigError
 
 STRIDE = 4
 
@@ -60,21 +61,6 @@ class Backbone(nn.Module):
         return features, self.heatmap_head(features)
 
 
-class _DepthwiseBlock(nn.Module):
-    """Residual 5x5 depthwise and two pointwise convolutions: wide context at stride 4 for little work."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 5, padding=2, groups=channels, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-        self.expand = nn.Conv2d(channels, 2 * channels, 1)
-        self.project = nn.Conv2d(2 * channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner: Tensor = self.project(F.relu(self.expand(self.norm(self.depthwise(x)))))
-        return x + inner
-
-
 class PyramidBackbone(Backbone):
     """A classification net with a light top-down pyramid to stride 4.
 
@@ -82,11 +68,9 @@ class PyramidBackbone(Backbone):
         timm_name: A timm network that gives features at strides 4, 8, 16 and 32.
         channels: C, width of the pyramid and of its output.
         joints: K.
-        dense: Ordinary 3x3 convolutions in the pyramid instead of wide depthwise ones: more arithmetic, which
-            processors do faster, forwards and even more so backwards.
     """
 
-    def __init__(self, timm_name: str, *, channels: int, joints: int, dense: bool = False) -> None:
+    def __init__(self, timm_name: str, *, channels: int, joints: int) -> None:
         super().__init__(channels=channels, joints=joints)
         self.body = _timm_features(timm_name)
         info = self.body.feature_info
@@ -96,9 +80,8 @@ class PyramidBackbone(Backbone):
         self._levels = tuple(i for i, _ in levels)
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for _, c in levels)
         self.lateral_norm = nn.ModuleList(nn.BatchNorm2d(channels) for _ in levels)
-        self.smooth = nn.ModuleList(
-            conv_block(channels, channels, 3) if dense else _DepthwiseBlock(channels) for _ in levels
-        )
+        # Not depthwise: that is less arithmetic, but processors are slower at it, above all backwards.
+        self.smooth = nn.ModuleList(conv_block(channels, channels, 3) for _ in levels)
         self.out_norm = nn.BatchNorm2d(channels)
 
     def stage_features(self, images: Tensor) -> list[Tensor]:
@@ -154,6 +137,23 @@ def _transition(layer: nn.Module, branch: int, maps: list[Tensor]) -> Tensor:
     if isinstance(layer, nn.Identity):
         return maps[branch]
     return layer(maps[-1])  # type: ignore[no-any-return]
+
+
+class AbsentBackbone(Backbone):
+    """Stands where a temporal part by itself has no backbone; holds no weights and computes nothing.
+
+    Args:
+        channels: C of the backbone that was there.
+        joints: K.
+    """
+
+    def __init__(self, *, channels: int, joints: int) -> None:
+        nn.Module.__init__(self)
+        self.channels, self.joints = channels, joints
+
+    def stage_features(self, images: Tensor) -> list[Tensor]:
+        """Raise ConfigError: there is nothing to compute features with."""
+        raise ConfigError("a temporal part without a backbone cannot run", "with_temporal_part puts it on one")
 
 
 def _timm_hrnet(name: str) -> Any:

@@ -10,8 +10,9 @@ from jmpose.errors import ConfigError
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 
 STRIDE = 4
-# Coarsest stride inside any backbone: both input sides must divide by it.
-INPUT_MULTIPLE = 32
+# Both input sides divide by it: a ViT has patches of that side, and pyramids meet again at stride 4.
+INPUT_MULTIPLE = 16
+HRNET_MULTIPLE = 32  # its branches are scaled by whole factors
 CLASSIC_DECODER_CHANNELS = 256
 HeatmapAlignment = Literal["edges", "corners", "origins"]
 T = TypeVar("T")
@@ -27,8 +28,8 @@ class Preprocess:
     """How frames become network inputs, the same in training, evaluation and inference.
 
     Attributes:
-        input_height: H of a crop, pixels, a multiple of 32.
-        input_width: W of a crop, pixels, a multiple of 32.
+        input_height: H of a crop, pixels, a multiple of 16; of 32 with an HRNet.
+        input_width: W of a crop, pixels, a multiple of 16; of 32 with an HRNet.
         keypoint_set: Name of the joints that the heatmap channels stand for.
         heatmap_sigma: Standard deviation of a target Gaussian, heatmap pixels.
         window_offsets: Frames of a window relative to the key frame, ascending, with 0 inside, counted at
@@ -152,18 +153,17 @@ class BackboneSpec:
     """Which per-frame network.
 
     Attributes:
-        kind: `pyramid`, a classification net with a top-down pyramid, `hrnet` or `vitpose`.
-        timm_name: Name of the body in timm; empty for `vitpose`.
+        kind: `pyramid`, a classification net with a top-down pyramid, `hrnet`, `vitpose`, or `absent` for a temporal
+            part by itself.
+        timm_name: Name of the body in timm; empty for `vitpose` and `absent`.
         channels: Channels of the stride-4 features; for `hrnet` it must be what timm's network has, for `vitpose`
             what the decoder has.
-        dense: Of a `pyramid`: ordinary convolutions instead of depthwise ones.
         vit: Of a `vitpose`: its sizes; None otherwise.
     """
 
-    kind: Literal["pyramid", "hrnet", "vitpose"]
+    kind: Literal["pyramid", "hrnet", "vitpose", "absent"]
     timm_name: str
     channels: int
-    dense: bool = False
     vit: ViTSpec | None = None
 
     def __post_init__(self) -> None:
@@ -250,6 +250,13 @@ class ModelConfig:
                 f"{name} is {count} with {self.channels} channels",
                 f"a divisor of {self.channels}, at most {self.channels // least}",
             )
+        window = self.preprocess
+        _require(
+            self.backbone.kind != "hrnet"
+            or not any(side % HRNET_MULTIPLE for side in (window.input_height, window.input_width)),
+            f"an hrnet with an input of {window.input_height}x{window.input_width}",
+            f"sides that are multiples of {HRNET_MULTIPLE}",
+        )
         _require(0 <= self.mutual_blocks <= 4, f"mutual_blocks is {self.mutual_blocks}", "0 to 4")
         _require(self.io_weight >= 0, f"io_weight is {self.io_weight}", "0 or more")
         _require(
@@ -370,13 +377,27 @@ def vitpose_config(
 CONFIGS = {
     "nano": ModelConfig(
         name="nano",
-        backbone=BackboneSpec("pyramid", "mobilenetv4_conv_small", 48),
-        preprocess=Preprocess(256, 192, "coco17_head", heatmap_sigma=2.0, window_offsets=(-2, 0, 2)),
+        backbone=BackboneSpec("pyramid", "resnet10t", 64),
+        preprocess=Preprocess(192, 144, "coco17_head", heatmap_sigma=1.5, window_offsets=(-2, 0, 2)),
         channels=16,
         offset_groups=2,
         dilation=2,
-        head_channels=32,
+        mutual_blocks=1,
+        head_channels=48,
         head_context="heatmaps",
+        io_estimator=None,
+    ),
+    "small": ModelConfig(
+        name="small",
+        backbone=BackboneSpec("pyramid", "mobilenetv4_conv_medium", 96),
+        preprocess=Preprocess(256, 192, "coco17_head", heatmap_sigma=2.0, window_offsets=(-2, -1, 0, 1, 2)),
+        channels=32,
+        offset_groups=4,
+        dilation=2,
+        mutual_blocks=1,
+        head_channels=64,
+        head_context="heatmaps",
+        io_estimator=None,
     ),
     "hrnet-w32": ModelConfig(
         name="hrnet-w32",

@@ -6,12 +6,13 @@ Letters: B windows, T frames, N pictures, K joints, C channels, C_s channels of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jmpose.backbones import Backbone, HRNetBackbone, PyramidBackbone
-from jmpose.config import ModelConfig
+from jmpose.backbones import AbsentBackbone, Backbone, HRNetBackbone, PyramidBackbone
+from jmpose.config import BackboneSpec, ModelConfig
 from jmpose.errors import ConfigError
 from jmpose.head import DetectionHead
 from jmpose.joint_learner import JointLearner, PlainJointFeature
@@ -93,6 +94,11 @@ class JMPose(nn.Module):
         self.head = head
         self.config = config
         self.backbone_frozen = False
+
+    @property
+    def is_trained_in_time(self) -> bool:
+        """Whether the temporal part has left its identity start: without, results are those of single frames."""
+        return self.head.scale is None or bool(self.head.scale.any())
 
     def freeze_backbone(self) -> None:
         """Fix the per-frame part: no gradients, and its BatchNorm stays in eval mode under `train()`."""
@@ -203,6 +209,18 @@ def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
     return JMPose(backbone, motion, learner, mutual, head, config, motion_features)
 
 
+def temporal_part(model: JMPose) -> JMPose:
+    """Take the temporal part of a model without its backbone, to be saved, and put on others.
+
+    Raises:
+        ConfigError: It needs features of its own backbone.
+    """
+    _require_pixels(model)
+    absent = BackboneSpec("absent", "", model.config.backbone.channels)
+    backbone = AbsentBackbone(channels=absent.channels, joints=model.backbone.joints)
+    return _composed(backbone, model, replace(model.config, backbone=absent))
+
+
 def with_temporal_part(model: JMPose, donor: JMPose) -> JMPose:
     """Put the trained temporal part of one model on the backbone of another.
 
@@ -218,23 +236,32 @@ def with_temporal_part(model: JMPose, donor: JMPose) -> JMPose:
         ConfigError: The donor needs features of its own backbone, or heatmaps of other joints, size or sigma.
     """
     theirs, ours = donor.config.preprocess, model.config.preprocess
-    if donor.config.motion_source != "pixels":
-        raise ConfigError(
-            f"the temporal part of {donor.config.name} needs the features of its own backbone",
-            "a model trained with motion_source = 'pixels'",
-        )
+    _require_pixels(donor)
     for name in ("keypoint_set", "heatmap_size", "heatmap_sigma"):
         if getattr(theirs, name) != getattr(ours, name):
             raise ConfigError(
                 f"the temporal part of {donor.config.name} is made for {name} {getattr(theirs, name)!r}, "
                 f"{model.config.name} has {getattr(ours, name)!r}"
             )
-    times = {name: getattr(theirs, name) for name in ("window_offsets", "reference_fps", "max_support_gap_s")}
+    times: Any = {name: getattr(theirs, name) for name in ("window_offsets", "reference_fps", "max_support_gap_s")}
     config = replace(
         donor.config, name=model.config.name, backbone=model.config.backbone, preprocess=replace(ours, **times)
     )
+    return _composed(model.backbone, donor, config)
+
+
+def _require_pixels(donor: JMPose) -> None:
+    if donor.config.motion_source != "pixels":
+        raise ConfigError(
+            f"the temporal part of {donor.config.name} needs the features of its own backbone",
+            "a model trained with motion_source = 'pixels'",
+        )
+
+
+def _composed(backbone: Backbone, donor: JMPose, config: ModelConfig) -> JMPose:
+    """A backbone and the temporal part of `donor`, in eval mode."""
     return JMPose(
-        model.backbone,
+        backbone,
         donor.motion_encoder,
         donor.joint_learner,
         list(donor.mutual_blocks),
@@ -265,6 +292,8 @@ def _build_motion_encoder(backbone: Backbone, config: ModelConfig) -> MotionEnco
 
 def _build_backbone(config: ModelConfig) -> Backbone:
     spec, joints = config.backbone, len(config.preprocess.keypoints)
+    if spec.kind == "absent":
+        return AbsentBackbone(channels=spec.channels, joints=joints)
     if spec.vit is not None:
         from jmpose.vitpose import VitPoseBackbone  # which needs `assemble`, for whole models from pretrained weights
 
@@ -272,7 +301,7 @@ def _build_backbone(config: ModelConfig) -> Backbone:
         return VitPoseBackbone(spec.vit, input_size=size, joints=joints)
     try:
         if spec.kind == "pyramid":
-            return PyramidBackbone(spec.timm_name, channels=spec.channels, joints=joints, dense=spec.dense)
+            return PyramidBackbone(spec.timm_name, channels=spec.channels, joints=joints)
         backbone = HRNetBackbone(spec.timm_name, joints=joints)
     except ValueError as error:
         raise ConfigError(f"backbone of {config.name}: {error}") from error

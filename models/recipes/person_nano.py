@@ -98,7 +98,7 @@ def train(args: argparse.Namespace) -> None:
         scale=0.6,
         cache="ram",
         single_cls=True,
-        pretrained=False,
+        pretrained=bool(args.init),  # False would forget the weights of start.pt
         val=False,
         plots=False,
         seed=0,

@@ -212,6 +212,7 @@ def test_edited_results_are_not_replaced_unasked(tmp_path):
         ([CLIP, "--model", "nope"], "--model nope: is neither a known name nor a file"),
         ([CLIP, "--detector", "nope.pt"], r"--detector nope\.pt: is neither"),
         ([CLIP, "--boxes", "nope.json"], r"nope\.json"),
+        ([CLIP, "--temporal", "nope.safetensors"], r"--temporal nope\.safetensors: no such file"),
         ([CLIP, "--config", "nope.yaml"], r"nope\.yaml: cannot be read"),
         ([CLIP, "--set", "people.nope=1"], r"unknown setting 'people\.nope'"),
         ([CLIP, "--frames", "x"], "A:B"),

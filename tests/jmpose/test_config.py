@@ -18,7 +18,7 @@ def test_json_round_trip(config: ModelConfig) -> None:
 
 def test_named_configs_are_what_their_names_say() -> None:
     nano, hrnet = CONFIGS["nano"].preprocess, CONFIGS["hrnet-w48"].preprocess
-    assert (nano.input_height, nano.input_width, nano.frames, nano.heatmap_size) == (256, 192, 3, (64, 48))
+    assert (nano.input_height, nano.input_width, nano.frames, nano.heatmap_size) == (192, 144, 3, (48, 36))
     assert (hrnet.input_height, hrnet.input_width, hrnet.frames, hrnet.heatmap_size) == (384, 288, 5, (96, 72))
     assert (nano.key_index, hrnet.key_index) == (1, 2)
     assert len(nano.keypoints) == 19 and len(hrnet.keypoints) == 17
@@ -90,6 +90,13 @@ BAD = [
 def test_bad_value_is_named(path: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ModelConfig.from_dict(changed(path, value))
+
+
+def test_an_hrnet_takes_whole_factors_only() -> None:
+    values = CONFIGS["hrnet-w32"].to_dict()
+    values["preprocess"] |= {"input_height": 192, "input_width": 144}
+    with pytest.raises(ConfigError, match="an hrnet with an input of 192x144"):
+        ModelConfig.from_dict(values)
 
 
 def test_four_stages_without_motion_are_refused() -> None:

@@ -1,6 +1,7 @@
 """Motion flow from pixels: what the temporal part then takes from the backbone is its heatmaps alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from jmpose.errors import ConfigError
 from jmpose.motion import PixelFeatures
-from jmpose.network import assemble, with_temporal_part
+from jmpose.network import assemble, temporal_part, with_temporal_part
+from jmpose.weights import load_model, save_model
 from tests.jmpose.tiny_model import TinyBackbone, stir, tiny_config, tiny_windows
 
 PIXELS = tiny_config(motion_source="pixels", pixel_channels=8)
@@ -94,3 +96,24 @@ def test_a_temporal_part_that_does_not_fit(changes: dict[str, object], said: str
     donor = assemble(TinyBackbone(channels=8, joints=17), replace(PIXELS, **changes))
     with pytest.raises(ConfigError, match=said):
         with_temporal_part(model, donor)
+
+
+def test_a_temporal_part_is_saved_without_its_backbone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    donor, windows = stir(assemble(TinyBackbone(channels=8, joints=17), PIXELS)).eval(), tiny_windows()
+    path = save_model(temporal_part(donor), tmp_path / "part.safetensors")
+    part = load_model(path)
+    assert not any(name.startswith("backbone") for name in part.state_dict())
+    with pytest.raises(ConfigError, match="a temporal part without a backbone cannot run"):
+        part(windows)
+    with torch.no_grad():
+        torch.testing.assert_close(with_temporal_part(donor, part)(windows).heatmaps, donor(windows).heatmaps)
+    with pytest.raises(ConfigError, match="needs the features of its own backbone"):
+        temporal_part(assemble(TinyBackbone(channels=8, joints=17), tiny_config()))
+
+
+def test_an_identity_start_is_told_from_a_trained_part() -> None:
+    model = assemble(TinyBackbone(channels=8, joints=17), PIXELS)
+    assert not model.is_trained_in_time
+    assert stir(model).is_trained_in_time
+    assert assemble(TinyBackbone(channels=8, joints=17), tiny_config(identity_start=False)).is_trained_in_time

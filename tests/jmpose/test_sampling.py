@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from jmpose import sampling
 from jmpose.config import CONFIGS
 from jmpose.sampling import crop_affine, normalise, sample_crops
 
-NANO = CONFIGS["nano"].preprocess
+NANO = replace(CONFIGS["nano"].preprocess, input_height=256, input_width=192)
 
 
 def noise(height: int = 120, width: int = 150) -> np.ndarray:

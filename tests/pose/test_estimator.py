@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,16 @@ import torch
 
 from jmpose.config import Preprocess
 from jmpose.decoding import decode_dark
+from jmpose.network import assemble, temporal_part
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
-from jmpose.weights import file_sha256
+from jmpose.weights import file_sha256, save_model
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.structures import FramePoses, TrackedFrame
+from tests.jmpose.tiny_model import TINY, TinyBackbone, stir, tiny_config
 from tests.jmpose.tiny_vitpose import save_vitpose
 
 VITPOSES: dict[str, dict[str, Any]] = {
@@ -119,6 +122,39 @@ def test_name_and_checksum_of_what_was_loaded(networks: dict[str, Any], load: Ca
     assert estimator.name == "classic"
     assert estimator.sha256 == file_sha256(networks["root"] / "classic" / "model.safetensors")
     assert load("nano").sha256 == file_sha256(SHIPPED / "nano.safetensors")
+
+
+@pytest.fixture(scope="module")
+def part(networks: dict[str, Any]) -> Path:
+    """A trained temporal part without its backbone, for the crops of the small ViTPoses."""
+    window = replace(TINY.preprocess, heatmap_sigma=0.5)
+    donor = stir(assemble(TinyBackbone(channels=8, joints=17), tiny_config(motion_source="pixels", preprocess=window)))
+    return save_model(temporal_part(donor), networks["root"] / "part.safetensors")
+
+
+class TestTemporalPart:
+    def load(self, path: Path, part: Path, *, required: bool = False) -> PoseEstimator:
+        settings: dict[str, Any] = {"device": "cpu", "precision": "fp32", "batch": 4, "flip_test": False}
+        return PoseEstimator.load(path, temporal=part, replace_temporal=required, **settings)
+
+    def test_stands_in_for_one_that_has_learnt_nothing(self, networks: dict[str, Any], part: Path) -> None:
+        estimator = self.load(networks["root"] / "classic", part)
+        assert estimator.temporal == part and estimator.name == "classic"
+        windows = windows_of([0, 1], estimator.preprocess.window_offsets)
+        final, initial = estimator.estimate_both(windows)
+        moved = [np.abs(f.xy_image - i.xy_image).max() for f, i in zip(final, initial, strict=True)]
+        assert max(moved) > 0.5
+
+    def test_leaves_a_trained_one_alone(self, part: Path) -> None:
+        assert self.load(SHIPPED / "nano.safetensors", part).temporal is None
+
+    def test_that_does_not_fit_is_left_out_or_an_error(self, networks: dict[str, Any], tmp_path: Path) -> None:
+        narrow = tiny_config(motion_source="pixels")  # sigma 1
+        donor = temporal_part(stir(assemble(TinyBackbone(channels=8, joints=17), narrow)))
+        other = save_model(donor, tmp_path / "other.safetensors")
+        assert self.load(networks["root"] / "classic", other).temporal is None
+        with pytest.raises(JmposeError, match=r"heatmap_sigma 1\.0, classic has 0\.5"):
+            self.load(networks["root"] / "classic", other, required=True)
 
 
 def test_weights_that_cannot_be_used_are_a_users_error(tmp_path: Path) -> None:
