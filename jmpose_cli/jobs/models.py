@@ -30,7 +30,10 @@ from jmpose_cli.zoo.store import (
     verify,
 )
 
-_UNTRAINED = "untrained: results are those of single frames until `jmpose train --init` has trained it"
+_UNTRAINED = (
+    "none of its own until `jmpose train --init` has trained one; with COCO joints and 256x192 it gets the shipped "
+    "part, else results are those of single frames"
+)
 
 
 def list_models(*, kind: Kind | None, as_json: bool) -> None:

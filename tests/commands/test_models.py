@@ -81,7 +81,7 @@ def test_show_has_everything_of_a_shipped_model():
 
 def test_show_says_how_to_get_what_is_not_here(cache):
     text = " ".join(run("models", "show", "hrnet-w48-posetrack18-384x288").stdout.split())
-    assert "AP 84.6" in text and "untrained" in text and "the first 8 digits" in text
+    assert "AP 84.6" in text and "none of its own" in text and "the first 8 digits" in text
     assert "jmpose models pull hrnet-w48-posetrack18-384x288" in text and str(cache) in text
 
 
