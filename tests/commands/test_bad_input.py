@@ -100,7 +100,7 @@ def truncated(folder: Path) -> Path:
 def of_another_config(folder: Path) -> Path:
     shutil.copy(SHIPPED / "nano.safetensors", folder)
     config = json.loads((SHIPPED / "nano.json").read_text())
-    config["mutual_blocks"] = 1
+    config["mutual_blocks"] += 1
     (folder / "nano.json").write_text(json.dumps(config))
     return folder / "nano.safetensors"
 
