@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -94,13 +95,7 @@ class YoloDetector:
             first = [self._detect(frames_rgb[:1])[0]] if is_new else []
             self._size_before = frames_rgb.shape[1:3]
             return first + self._calls.map(lambda frame: self._detect(frame[None])[0], frames_rgb[len(first) :])
-        found: list[Detections] = []
-        for start in range(0, len(frames_rgb), _GPU_BATCH):
-            part = frames_rgb[start : start + _GPU_BATCH]
-            # Filled up with the last frame: kernels are chosen by shape, and another one rounds otherwise.
-            filled = part[np.arange(_GPU_BATCH).clip(max=len(part) - 1)]
-            found.extend(self._detect(filled)[: len(part)])
-        return found
+        return in_equal_batches(frames_rgb, self._detect)
 
     def _detect(self, frames_rgb: Bytes) -> list[Detections]:
         import torch
@@ -130,6 +125,19 @@ def _detections(rows: np.ndarray, scale: float, offset: tuple[float, float], siz
     whole = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1
     order = np.argsort(-rows[whole, 4], kind="stable")
     return Detections(boxes[whole][order].astype(np.float32), rows[whole, 4][order].astype(np.float32))
+
+
+def in_equal_batches(frames_rgb: Bytes, detect: Callable[[Bytes], list[Detections]]) -> list[Detections]:
+    """Call `detect` on a GPU's batches of frames `[N, H, W, 3]`, all of one size.
+
+    The last one is filled up with its last frame: kernels are chosen by shape, and another one rounds otherwise.
+    """
+    found: list[Detections] = []
+    for start in range(0, len(frames_rgb), _GPU_BATCH):
+        part = frames_rgb[start : start + _GPU_BATCH]
+        filled = part[np.arange(_GPU_BATCH).clip(max=len(part) - 1)]
+        found.extend(detect(filled)[: len(part)])
+    return found
 
 
 def letterbox(frames_rgb: Bytes, size: int) -> tuple[Bytes, float, tuple[int, int]]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.people.detect import in_equal_batches
 from jmpose_cli.structures import Bytes, Detections
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 FAMILIES = {"rt_detr": "RT-DETR", "rt_detr_v2": "RT-DETRv2", "d_fine": "D-FINE"}
 CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 _GRID = 32  # coarsest stride of the networks: their feature pyramids fit together on whole cells only
-_GPU_BATCH = 8
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, which transformers writes
 _WHAT_FITS = f"give a folder with {CONFIG} and {WEIGHTS} of RT-DETR, RT-DETRv2 or D-FINE, as save_pretrained writes it"
 
@@ -153,13 +153,7 @@ class TransformersDetector:
         """Find people in each frame of `[N, H, W, 3]` uint8; boxes in image pixels, highest score first."""
         if self._calls:
             return self._calls.map(lambda frame: self._detect(frame[None])[0], frames_rgb)
-        found: list[Detections] = []
-        for start in range(0, len(frames_rgb), _GPU_BATCH):
-            part = frames_rgb[start : start + _GPU_BATCH]
-            # Filled up with the last frame: kernels are chosen by shape, and another one rounds otherwise.
-            filled = part[np.arange(_GPU_BATCH).clip(max=len(part) - 1)]
-            found.extend(self._detect(filled)[: len(part)])
-        return found
+        return in_equal_batches(frames_rgb, self._detect)
 
     def _detect(self, frames_rgb: Bytes) -> list[Detections]:
         import torch

@@ -103,13 +103,7 @@ class PoseEstimator:
 
         Args:
             path: The weights.
-            device: As in the constructor, as are the others.
-            precision: See there.
-            batch: See there.
-            flip_test: See there.
-            threads: See there.
-            channels_last: See there.
-            compiled: See there.
+            device: As in the constructor, like the others that are not described here.
             temporal: Weights whose temporal part is put on a model that has learnt none of its own, if it fits.
             replace_temporal: Put it on any model; that it does not fit is an error then.
 
