@@ -103,7 +103,13 @@ class PoseEstimator:
 
         Args:
             path: The weights.
-            device: As in the constructor, like the others that are not described here.
+            device: torch device name.
+            precision: As in the constructor.
+            batch: Person windows per call on a GPU.
+            flip_test: Average with the mirrored window.
+            threads: Calls of the network at a time on the CPU.
+            channels_last: Keep the backbone's maps pixel by pixel.
+            compiled: Run torch.compile on the network.
             temporal: Weights whose temporal part is put on a model that has learnt none of its own, if it fits.
             replace_temporal: Put it on any model; that it does not fit is an error then.
 
