@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from jmpose import CONFIGS, build_model, load_model
+from jmpose.folding import fold_batch_norms
 from jmpose.network import JMPose
 from jmpose_cli.device import choose_device, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
@@ -69,8 +70,9 @@ def measure(
 def load(name: str, device: str) -> JMPose:
     """A configuration with random weights, or trained weights by name or path."""
     model = build_model(CONFIGS[name]) if name in CONFIGS else load_model(choose_model(name).path)
+    fold_batch_norms(model.eval())
     model.backbone.to(memory_format=torch.channels_last)
-    return model.eval().to(device)
+    return model.to(device)
 
 
 def supported(device: str, precision: str) -> bool:

@@ -197,8 +197,12 @@ def _unreadable(weights: Path, error: Exception) -> JmposeError:
 
 def _load_fused(weights: Path) -> tuple[Any, int]:
     """Load what `save_detector` wrote, for inference."""
+    from jmpose.folding import fold_batch_norms
+
     model, size = load_shipped(weights)
-    return model.eval().fuse(verbose=False), size
+    model.eval().fuse(verbose=False)
+    fold_batch_norms(model)  # of what is not ultralytics' own
+    return model, size
 
 
 def load_shipped(weights: Path) -> tuple[Any, int]:

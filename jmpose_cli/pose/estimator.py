@@ -12,6 +12,7 @@ from torch import Tensor
 from jmpose.config import Preprocess
 from jmpose.decoding import decode_dark, predict_with_initial
 from jmpose.errors import ConfigError, WeightsError
+from jmpose.folding import fold_batch_norms
 from jmpose.keypoints import KeypointSet
 from jmpose.network import JMPose, with_temporal_part
 from jmpose.sampling import crop_affine, normalise, sample_crops
@@ -123,6 +124,7 @@ class PoseEstimator:
                 model, used = _in_time(model, temporal, required=replace_temporal)
         except (ConfigError, WeightsError) as error:
             raise JmposeError(error.message, hint=error.hint) from error
+        fold_batch_norms(model)
         require_memory(model, torch.device(device), windows=batch, dtype=_DTYPES[precision], flip_test=flip_test)
         model.to(device)
         settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
