@@ -12,7 +12,7 @@ import numpy as np
 
 from jmpose.config import Preprocess
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.data.degrade import degrade_window
+from jmpose_cli.data.degrade import degrade_window, own_grain
 from jmpose_cli.data.samples import Doubles, Labels, RawWindow
 from jmpose_cli.structures import Bools, Bytes, Float
 
@@ -34,6 +34,7 @@ class Augmentation:
         degrade: Chance of degraded windows.
         motion: Largest shift between frames of a still image as a share of the crop's height.
         missing: Chance that the frames on one side are missing, as at the ends of tracks.
+        grain: Chance that each frame has mild noise and compression of its own, as those of cameras and files do.
     """
 
     rotation_deg: float = 45.0
@@ -46,9 +47,10 @@ class Augmentation:
     degrade: float = 0.5
     motion: float = 0.035
     missing: float = 0.15
+    grain: float = 0.0
 
 
-PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 """No change at all: validation."""
 
 
@@ -165,6 +167,8 @@ def make_window(
         crops = degrade_window(
             rng, crops, times=times, direction=angle, joints_px=hidden, texture=texture or (lambda: own)
         )
+    if settings.grain and rng.random() < settings.grain:
+        crops = own_grain(rng, crops)
     exists = raw.exists.copy()
     if settings.missing and rng.random() < settings.missing:
         crops, labels = _lose_a_side(rng, crops, labels, exists, key)

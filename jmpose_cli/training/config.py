@@ -74,6 +74,7 @@ class AugmentConfig(_Section):
     degrade: float = Field(0.5, ge=0, le=1)
     motion: float = Field(0.035, ge=0)
     missing: float = Field(0.15, ge=0, le=1)
+    grain: float = Field(0.0, ge=0, le=1)
 
 
 class OptimConfig(_Section):
@@ -81,6 +82,7 @@ class OptimConfig(_Section):
 
     lr: float = Field(1e-3, gt=0)
     backbone_lr: float = Field(0.0, ge=0, description="Rate of the backbone; 0 freezes it.")
+    frozen: tuple[str, ...] = Field((), description="Parts of the backbone that stay, such as body.conv_stem.")
     layer_decay: float = Field(1.0, gt=0, le=1, description="Rate of each backbone stage relative to the next one.")
     weight_decay: float = Field(0.05, ge=0)
     batch: int = Field(30, ge=1, description="Windows a step and device.")

@@ -1,7 +1,4 @@
-"""BatchNorm over the windows of all devices.
-
-torch's own needs CUDA, and timm's conversion is built on it; this one works wherever `torch.distributed` does.
-"""
+"""What depends on the devices: BatchNorm over the windows of all of them, depthwise convolutions on a CPU."""
 
 from typing import Any
 
@@ -81,6 +78,21 @@ def sync_batch_norms(module: nn.Module) -> None:
                 setattr(module, name, SyncedBatchNorm2d(child))
         else:
             sync_batch_norms(child)
+
+
+def keep_depthwise_fp32(module: nn.Module) -> None:
+    """Take trained depthwise convolutions below `module` out of bf16 autocast, whose gradients are slow on a CPU."""
+    for child in module.modules():
+        if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1 and child.weight.requires_grad:
+            child.__class__ = _in_fp32(type(child))
+
+
+def _in_fp32(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    def forward(self: nn.Conv2d, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return kind.forward(self, x.float())
+
+    return type(kind.__name__, (kind,), {"forward": forward})
 
 
 def mean_over_devices(value: Tensor) -> Tensor:

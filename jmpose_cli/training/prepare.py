@@ -12,7 +12,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from jmpose.errors import WeightsError
+from jmpose.errors import ConfigError, WeightsError
 from jmpose.network import JMPose, build_model
 from jmpose.weights import load_model
 from jmpose_cli.data.mixture import Draw, EpochSampler
@@ -21,7 +21,7 @@ from jmpose_cli.known_weights import Access, choose_model
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.training.checkpoint import Checkpoints, Position
 from jmpose_cli.training.config import TrainConfig
-from jmpose_cli.training.devices import sync_batch_norms
+from jmpose_cli.training.devices import keep_depthwise_fp32, sync_batch_norms
 from jmpose_cli.training.optimise import build_optimizer, moving_average
 from jmpose_cli.training.sources import TrainingData, open_data
 from jmpose_cli.training.trainee import Trainee
@@ -140,6 +140,12 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
     model.backbone.to(memory_format=torch.channels_last)
     if config.temporal and not config.optim.backbone_lr:
         model.freeze_backbone()
+    try:
+        model.backbone.freeze(config.optim.frozen)
+    except ConfigError as error:
+        raise JmposeError(f"optim.frozen: {error.message}", hint=error.hint) from error
+    if config.precision == "bf16-mixed" and fabric.device.type == "cpu":
+        keep_depthwise_fp32(model)
     average = moving_average(model, config.optim.ema)
     if fabric.world_size > 1:
         sync_batch_norms(model)

@@ -3,6 +3,8 @@
 Letters: N pictures, C feature channels, K joints, (H, W) input, (h, w) = (H/4, W/4).
 """
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -37,6 +39,8 @@ class Backbone(nn.Module):
         joints: K, channels of the heatmaps.
     """
 
+    _frozen: tuple[str, ...] = ()
+
     def __init__(self, *, channels: int, joints: int, kernel: int = 1) -> None:
         super().__init__()
         self.channels = channels
@@ -46,6 +50,31 @@ class Backbone(nn.Module):
         nn.init.normal_(self.heatmap_head.weight, std=0.001)
         assert self.heatmap_head.bias is not None
         nn.init.zeros_(self.heatmap_head.bias)
+
+    def freeze(self, names: Sequence[str]) -> None:
+        """Fix some parts: no gradients, and their BatchNorm stays in eval mode under `train()`.
+
+        Args:
+            names: Submodules, such as `body.conv_stem`.
+
+        Raises:
+            ConfigError: There is no such submodule.
+        """
+        known = dict(self.named_modules())
+        for name in names:
+            if not name or name not in known:
+                near = difflib.get_close_matches(name, known, 3) or [n for n, _ in self.named_children()]
+                raise ConfigError(f"the backbone has no part {name!r}", f"it has {', '.join(near)}")
+            known[name].requires_grad_(False)
+        self._frozen = tuple(names)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Switch the mode of all parts but the frozen ones."""
+        super().train(mode)
+        for name in self._frozen:
+            self.get_submodule(name).eval()
+        return self
 
     def features(self, images: Tensor) -> Tensor:
         """Compute features `[N, C, h, w]` of normalised pictures `[N, 3, H, W]`."""

@@ -296,3 +296,16 @@ def test_occluders_come_from_the_given_texture():
     purple = np.full((64, 64, 3), (200, 0, 190), np.uint8)
     windows = [make(raw, replace(PLAIN, degrade=1.0), seed, texture=lambda: purple) for seed in range(40)]
     assert any(((w.crops == (200, 0, 190)).all(-1)).sum() > 50 for w in windows)
+
+
+def test_grain_is_mild_and_every_frame_has_its_own():
+    picture = cv2.GaussianBlur(noisy(), (0, 0), 5)
+    raw = raw_window([picture] * 3, [spread_joints()] * 3)
+    clean = make(raw, PLAIN).crops.astype(float)
+    for seed in range(20):
+        crops = make(raw, replace(PLAIN, grain=1.0), seed).crops
+        assert (crops[0] != crops[1]).any() and (crops[1] != crops[2]).any()
+        assert all(0.5 < np.abs(crop - plain).mean() < 10 for crop, plain in zip(crops, clean, strict=True))
+    # Neighbours know what a frame has lost: their mean is nearer to the truth than each of them.
+    one, mean = (np.abs(c - clean[1]).mean() for c in (crops[1], crops.astype(float).mean(0)))
+    assert mean < 0.8 * one

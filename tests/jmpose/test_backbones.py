@@ -5,6 +5,7 @@ import torch
 
 from jmpose.backbones import Backbone, HRNetBackbone, PyramidBackbone
 from jmpose.config import CONFIGS, BackboneSpec
+from jmpose.errors import ConfigError
 from jmpose.network import build_model
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_windows
 
@@ -80,3 +81,23 @@ def test_all_four_stages_of_an_hrnet_reach_the_motion_flow() -> None:
         model.backbone.body.layer1[0].bn1.bias += 1
         assert before.shape == (2, 17, 16, 8) and before.isfinite().all()
         assert not torch.allclose(model(windows).heatmaps, before)
+
+
+def test_frozen_parts_stay_as_they_are() -> None:
+    backbone = PyramidBackbone("mobilenetv4_conv_small_050", channels=12, joints=5)
+    backbone.freeze(["body.conv_stem", "body.bn1", "body.blocks.0"])
+    backbone.train()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    backbone(torch.randn(2, 3, 64, 64))[1].square().sum().backward()
+    torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=1.0).step()
+    for name, value in backbone.state_dict().items():
+        frozen = name.startswith(("body.conv_stem.", "body.bn1.", "body.blocks.0."))
+        if frozen or value.ndim == 4:
+            assert torch.equal(value, before[name]) == frozen, name
+
+
+def test_part_that_is_not_there_is_named() -> None:
+    backbone = PyramidBackbone("mobilenetv4_conv_small_050", channels=12, joints=5)
+    with pytest.raises(ConfigError, match=r"the backbone has no part 'body.conv_stm'") as caught:
+        backbone.freeze(["body.conv_stm"])
+    assert "body.conv_stem" in caught.value.hint

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from jmpose.losses import heatmap_loss
-from jmpose_cli.training.devices import gather_objects, mean_over_devices
+from jmpose_cli.training.devices import gather_objects, keep_depthwise_fp32, mean_over_devices
 
 ADAM_BETA = 0.9
 # Convolutions choose other kernels for other batch sizes: rounding alone makes 0.0015. Without the exchange of
@@ -70,3 +70,20 @@ def test_mean_of_the_devices_losses_is_the_loss_of_the_whole_batch():
 def test_one_device_needs_no_exchange():
     assert float(mean_over_devices(torch.tensor(3.0, requires_grad=True))) == 3
     assert gather_objects([1]) == [[1]]
+
+
+def test_trained_depthwise_convolutions_run_in_fp32():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.Conv2d(8, 8, 3, padding=1, groups=8))
+    frozen = torch.nn.Conv2d(8, 8, 3, groups=8).requires_grad_(False)
+    whole = torch.nn.Sequential(*net, frozen)
+    pictures = torch.randn(1, 3, 6, 6)
+    before = whole(pictures)
+    keep_depthwise_fp32(whole)
+    assert torch.equal(whole(pictures), before)
+    with torch.autocast("cpu", torch.bfloat16):
+        between = whole[0](pictures)
+        assert between.dtype == torch.bfloat16
+        assert whole[1](between).dtype == torch.float32
+        assert whole(pictures).dtype == torch.bfloat16  # the frozen one is left alone
+    assert list(whole.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias"]
