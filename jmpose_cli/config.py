@@ -57,7 +57,7 @@ class PeopleConfig(_Section):
     boxes: Path | None = Field(None, description="Own boxes instead of a detector.")
     detect_every: int = Field(1, ge=1, description="Frames between detections; between them boxes are interpolated.")
     min_box_score: float = Field(
-        0.35, gt=0, lt=1, description="Score that starts a track; higher means fewer false people."
+        0.25, gt=0, lt=1, description="Score that starts a track; higher means fewer false people."
     )
     keep_box_score: float = Field(0.1, gt=0, lt=1, description="Score that is enough to continue a track.")
     max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")

@@ -70,7 +70,7 @@ def infer(
     ] = None,
     min_box_score: Annotated[
         float | None,
-        typer.Option(help="Score that starts a person (0.35); raise it against false people.", rich_help_panel=_PEOPLE),
+        typer.Option(help="Score that starts a person (0.25); raise it against false people.", rich_help_panel=_PEOPLE),
     ] = None,
     max_people: Annotated[
         int | None,

@@ -57,7 +57,7 @@ class PeopleTracker:
         self,
         *,
         fps: float,
-        new_track_score: float = 0.35,
+        new_track_score: float = 0.25,
         lost_after_s: float = 1.0,
         max_gap_s: float = 0.25,
         detect_every: int = 1,

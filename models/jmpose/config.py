@@ -377,8 +377,16 @@ def vitpose_config(
 CONFIGS = {
     "nano": ModelConfig(
         name="nano",
-        backbone=BackboneSpec("pyramid", "resnet10t", 64),
-        preprocess=Preprocess(192, 144, "coco17_head", heatmap_sigma=1.5, window_offsets=(-2, 0, 2)),
+        backbone=BackboneSpec("pyramid", "tf_efficientnet_lite0", 64),
+        preprocess=Preprocess(
+            192,
+            144,
+            "coco17_head",
+            heatmap_sigma=1.5,
+            window_offsets=(-2, 0, 2),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        ),
         channels=16,
         offset_groups=2,
         dilation=2,

