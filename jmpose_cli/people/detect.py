@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 KIND = "yolo-detector"
-NMS_IOU = 0.6  # two boxes that overlap more are one person; higher keeps more people who hug, and more doubles
+NMS_IOU = 0.5  # two boxes that overlap more are one person; higher keeps more people who hug, and more doubles
 MAX_BOXES = 300
 _GREY = 114  # what YOLO networks are trained to see around a letterboxed picture
 _GRID = 32  # coarsest stride of the networks
