@@ -94,9 +94,8 @@ class TestRun:
     def test_frozen_parts_of_the_backbone_are_untouched(self, write, tmp_path):
         start = load_model(shipped_weights("nano"))
         frozen = "optim.frozen=[body.conv_stem, body.bn1]"
-        config = write(
-            "init=nano", "temporal=false", frozen, "optim.epochs=1", "save.half=false", "precision=bf16-mixed"
-        )
+        start_there = ["init=nano", "init_backbone=true", "temporal=false", "optim.epochs=1"]
+        config = write(*start_there, frozen, "save.half=false", "precision=bf16-mixed")
         train(config, "--out", tmp_path / "run", "-q")
         trained = load_model(tmp_path / "run/last.safetensors").backbone.state_dict()
         before = start.backbone.state_dict()
