@@ -142,6 +142,6 @@ def test_crop_holds_the_padded_box_and_no_more_than_it_must(x: float, y: float, 
 
 def test_normalise() -> None:
     crop = torch.full((3, 1, 1), 255.0)
-    assert normalise(crop, NANO).flatten().tolist() == pytest.approx(
+    assert normalise(crop, CONFIGS["hrnet-w32"].preprocess).flatten().tolist() == pytest.approx(
         [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     )
