@@ -26,6 +26,8 @@ WITHOUT = {
     "labels of the teacher": {"least_weight": 1.0},
     "sports pictures (LSP)": {"source": "lsp"},
     "boxed people": {"source": "boxes"},
+    "rendered people": {"rendered": False},
+    "spoilt crops": {"degrade": 0.0},
 }
 
 
@@ -54,7 +56,9 @@ def settings(change: dict[str, Any], crops: Path, args: argparse.Namespace) -> d
     given = yaml.safe_load((CONFIG_FOLDER / "nano-frame.yaml").read_text())
     given |= {"init": change.get("init", given["init"]), "threads": args.threads}
     given["init_backbone"] = given["init"] is not None
-    given["data"]["train"] = [{"kind": "crops", "path": str(part(change, crops))}, RENDERED]
+    given["augment"]["degrade"] = change.get("degrade", given["augment"]["degrade"])
+    sources = [{"kind": "crops", "path": str(part(change, crops))}, RENDERED]
+    given["data"]["train"] = sources[: 1 + change.get("rendered", True)]
     given["optim"] |= {"sizes": [[1.0, args.height]], "epochs": 100, "steps": args.steps}
     given["optim"]["frozen"] = change.get("frozen", given["optim"]["frozen"])
     given["save"]["validate_every"] = 1000

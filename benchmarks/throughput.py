@@ -4,8 +4,8 @@
 
 Names of configurations get random weights, which cost the same; other names and paths of weights are loaded.
 `windows/s` counts calls of the whole network on windows of T frames; `single/s` calls of its backbone alone on one
-frame a person, what a single-frame model does. Inputs lie on the device and are read over and over: decoding, crops
-and decoding of heatmaps are not in it. Each cell is the median of the calls in `--seconds`, after a warm-up;
+frame a person, what a single-frame model does; `temporal/s` calls of its temporal part on windows of features. Inputs lie
+on the device and are read over and over: decoding, crops and decoding of heatmaps are not in it. Each cell is the median of the calls in `--seconds`, after a warm-up;
 compilation is not counted. A CPU runs one thread, and its seconds are processor seconds, which other work on the
 machine disturbs less: the figures are those of one core.
 """
@@ -52,8 +52,8 @@ def per_second(call: Callable[[Tensor], object], inputs: Tensor, *, seconds: flo
 
 def measure(
     model: JMPose, *, device: str, precision: str, compiled: bool, batch: int, seconds: float
-) -> tuple[float, float]:
-    """Windows per second of the whole network, and persons per second of its backbone alone."""
+) -> tuple[float, float, float]:
+    """Per second: windows of the whole network, persons of its backbone alone, windows of its temporal part alone."""
     set_float32_arithmetic(tf32=precision == "tf32")
     window, dtype = model.config.preprocess, DTYPES[precision]
     size = (window.input_height, window.input_width)
@@ -63,8 +63,15 @@ def measure(
     windows = torch.randn(batch, window.frames, 3, *size, device=device)
     pictures = windows[:, window.key_index].contiguous(memory_format=torch.channels_last)
     arithmetic = nullcontext() if dtype == torch.float32 else torch.autocast(kind, dtype)
+    temporal = torch.compile(model.fuse, dynamic=False) if compiled else model.fuse
+    rows = torch.arange(batch * window.frames, device=device).view(batch, window.frames)
     with torch.inference_mode(), arithmetic:
-        return per_second(whole, windows, seconds=seconds), per_second(single, pictures, seconds=seconds)
+        features = model.encode(windows.flatten(0, 1)).windows(rows)
+        return (
+            per_second(whole, windows, seconds=seconds),
+            per_second(single, pictures, seconds=seconds),
+            per_second(lambda _: temporal(features), windows, seconds=seconds),
+        )
 
 
 def load(name: str, device: str) -> JMPose:
@@ -101,8 +108,8 @@ def main() -> None:
         f"{date.today()}, torch {torch.__version__}, {machine}, {platform.machine()}, {os.cpu_count()} cores, ", end=""
     )
     print(f"batch {args.batch}\n")
-    print("| model | input | frames | precision | compiled | windows/s | single/s | ratio |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| model | input | frames | precision | compiled | windows/s | single/s | temporal/s | temporal : single |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in args.models:
         model = load(name, device.name)
         window = model.config.preprocess
@@ -114,11 +121,11 @@ def main() -> None:
                 line = f"{head} | {precision} | {'yes' if compiled else 'no'}"
                 settings = {"precision": precision, "compiled": compiled, "batch": args.batch, "seconds": args.seconds}
                 try:
-                    windows, single = measure(model, device=device.name, **settings)
+                    windows, single, temporal = measure(model, device=device.name, **settings)
                 except torch.OutOfMemoryError:
-                    print(f"{line} | out of memory | | |", flush=True)
+                    print(f"{line} | out of memory | | | |", flush=True)
                     continue
-                print(f"{line} | {windows:.1f} | {single:.1f} | {windows / single:.2f} |", flush=True)
+                print(f"{line} | {windows:.1f} | {single:.1f} | {temporal:.1f} | {single / temporal:.2f} |", flush=True)
         del model
         if device.name.startswith("cuda"):
             torch.cuda.empty_cache()
