@@ -4,10 +4,10 @@
 
 Names of configurations get random weights, which cost the same; other names and paths of weights are loaded.
 `windows/s` counts calls of the whole network on windows of T frames; `single/s` calls of its backbone alone on one
-frame a person, what a single-frame model does; `temporal/s` calls of its temporal part on windows of features. Inputs lie
-on the device and are read over and over: decoding, crops and decoding of heatmaps are not in it. Each cell is the median of the calls in `--seconds`, after a warm-up;
-compilation is not counted. A CPU runs one thread, and its seconds are processor seconds, which other work on the
-machine disturbs less: the figures are those of one core.
+frame a person, what a single-frame model does; `temporal/s` calls of its temporal part on windows of features. Inputs
+lie on the device and are read over and over: decoding, crops and decoding of heatmaps are not in it. Each cell is the
+median of the calls in `--seconds`, after a warm-up; compilation is not counted. A CPU runs one thread, and its seconds
+are processor seconds, which other work on the machine disturbs less: the figures are those of one core.
 """
 
 import argparse
