@@ -14,7 +14,7 @@ from jmpose.losses import heatmap_loss
 from jmpose_cli.training.devices import gather_objects, keep_depthwise_fp32, mean_over_devices
 
 ADAM_BETA = 0.9
-# Convolutions choose other kernels for other batch sizes: rounding alone makes 0.0015. Without the exchange of
+# Convolutions choose other kernels for other batch sizes: rounding alone makes 0.0043. Without the exchange of
 # BatchNorm statistics the difference is 0.2.
 TOLERANCE = 0.01
 
@@ -41,8 +41,12 @@ def test_two_processes_equal_one_with_the_doubled_batch(settings, tmp_path, temp
     assert gradients[0].norm() > 0.1
     assert (gradients[0] - gradients[1]).norm() < TOLERANCE * gradients[0].norm()
     for name, values in states[0]["model"].items():
-        if name.endswith(("running_mean", "running_var")):
-            assert torch.allclose(values, states[1]["model"][name], rtol=1e-4, atol=1e-5), name
+        if name.endswith("running_var"):
+            means = name.replace("running_var", "running_mean")
+            assert torch.allclose(values, states[1]["model"][name], rtol=1e-3, atol=1e-5), name
+            # A mean near zero is a sum of many values of either sign: it rounds by their size, not by its own.
+            apart = states[0]["model"][means] - states[1]["model"][means]
+            assert (apart.abs() <= 1e-3 * values.sqrt() + 1e-5).all(), means
     # Each process located half of the people; both halves were scored.
     for one, two in zip(*scores, strict=True):
         assert np.isclose(one["initial"], two["initial"], atol=1.0)
