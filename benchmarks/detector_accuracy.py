@@ -1,11 +1,14 @@
 """Accuracy and speed of a person detector, run as `jmpose infer` runs it: box AP50 and AP.
 
-`python benchmarks/detector_accuracy.py --data ../shared/data/person_boxes --split val [--detector person-nano]`
+`python benchmarks/detector_accuracy.py [--data ../shared/data/person_boxes] [--split val] [--detector person-nano]`
+`python benchmarks/detector_accuracy.py --data ../shared/data/coco_persons/val.json`
 
-The data are in YOLO layout: `images/SPLIT/*.jpg`, `labels/SPLIT/*.txt`.
+The data are in YOLO layout (`images/SPLIT/*.jpg`, `labels/SPLIT/*.txt`) or a COCO file beside its pictures. Recall and
+precision are those of IoU 0.5 at the scores that start and continue a track.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
+from jmpose_cli.config import PeopleConfig
 from jmpose_cli.known_weights import choose_detector
 from jmpose_cli.people.detect import YoloDetector
 
@@ -35,6 +39,35 @@ def read_truth(data: Path, split: str) -> tuple[list[np.ndarray], dict]:
     return pictures, {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 
+def read_coco(file: Path) -> tuple[list[np.ndarray], dict]:
+    """Give the same of a COCO file."""
+    given = json.loads(file.read_text())
+    pictures = [cv2.cvtColor(cv2.imread(str(file.parent / i["file_name"])), cv2.COLOR_BGR2RGB) for i in given["images"]]
+    number = {image["id"]: n for n, image in enumerate(given["images"], start=1)}
+    images = [{"id": number[i["id"]], "width": i["width"], "height": i["height"]} for i in given["images"]]
+    annotations = []
+    for annotation in given["annotations"]:
+        box = {
+            "bbox": annotation["bbox"],
+            "area": float(np.prod(annotation["bbox"][2:])),
+            "iscrowd": 0,
+            "category_id": 1,
+        }
+        annotations.append({"id": len(annotations) + 1, "image_id": number[annotation["image_id"]], **box})
+    categories = [{"id": 1, "name": "person"}]
+    return pictures, {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def at_score(evaluation: COCOeval_faster, least: float) -> str:
+    """Recall and precision of IoU 0.5 at a least score, from the evaluator's curve (steps of a hundredth of recall)."""
+    scores = np.asarray(evaluation.eval["scores"])[0, :, 0, 0, -1]
+    reached = int((scores >= least).sum()) - 1
+    if reached < 0:
+        return f"nothing above {least}"
+    precision = np.asarray(evaluation.eval["precision"])[0, reached, 0, 0, -1]
+    return f"at score {least} recall {evaluation.params.recThrs[reached]:.2f} precision {precision:.2f}"
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,7 +80,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     choice = choose_detector(args.detector, on_gpu=False)
     detector = YoloDetector(choice.path, device="cpu", min_score=0.001, input_size=args.input_size)
-    pictures, truth = read_truth(args.data, args.split)
+    pictures, truth = read_coco(args.data) if args.data.is_file() else read_truth(args.data, args.split)
     results = []
     started = time.perf_counter()
     for number, picture in enumerate(pictures):
@@ -61,7 +94,9 @@ def main() -> None:
     evaluation.run()
     ap, ap50 = evaluation.stats[:2]
     print(f"{detector.name}, {len(pictures)} pictures, {len(truth['annotations'])} people: AP50 {ap50:.3f} AP {ap:.3f}")
-    print(f"{1000 * seconds / len(pictures):.1f} ms a picture, one at a time, 2 threads")
+    print(f"{1000 * seconds / len(pictures):.1f} ms a picture, one at a time, {args.threads} threads")
+    people = PeopleConfig()
+    print("; ".join(at_score(evaluation, score) for score in (people.min_box_score, people.keep_box_score)))
 
 
 if __name__ == "__main__":

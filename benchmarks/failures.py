@@ -22,6 +22,7 @@ from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.structures import FramePoses, TrackedFrame
 from jmpose_cli.video.drawing import DrawStyle, draw_people
 from jmpose_cli.video.source import open_video
+from pose_accuracy import annotated_frame
 
 EXAMPLE = Path("examples/street.mp4")
 TILE_PX = 320
@@ -38,13 +39,13 @@ def main() -> None:
     torch.set_num_threads(1)
     path = choose_model(args.model).path
     estimator = PoseEstimator.load(path, device="cpu", precision="fp32", batch=16, flip_test=False)
-    truth = json.loads(EXAMPLE.with_suffix(".posetrack18.json").read_text())
-    pictures, frames = read(truth, args.frames)
+    fps, pictures, frames = read(args.frames)
     worst: dict[int, tuple[float, np.ndarray]] = {}
-    for poses, picture, people in zip(estimate(estimator, pictures, frames), pictures, frames, strict=True):
+    for poses, picture, people in zip(estimate(estimator, fps, pictures, frames), pictures, frames, strict=True):
+        xy, _ = map_keypoints(poses.xy_image, poses.scores, estimator.keypoints, POSETRACK18)
         for row, person in enumerate(people):
             wanted = np.array(person["keypoints"]).reshape(-1, 3)
-            error = error_of(estimator, poses, row, wanted)
+            error = error_of(xy[row], wanted, poses.people.boxes_xyxy_px[row])
             if error > worst.get(person["track_id"], (0.0, picture))[0]:
                 worst[person["track_id"]] = error, tile(estimator, poses, row, picture, wanted)
     ordered = sorted(worst.values(), key=lambda item: -item[0])
@@ -54,40 +55,38 @@ def main() -> None:
     cv2.imwrite(str(args.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
-def read(truth: dict, count: int) -> tuple[list[np.ndarray], list[list[dict]]]:
-    """Give the first pictures and the people of each."""
-    people: dict[int, list[dict]] = {}
+def read(count: int) -> tuple[float, list[np.ndarray], list[list[dict]]]:
+    """Give the frame rate, the first pictures and the people of each."""
+    truth = json.loads(EXAMPLE.with_suffix(".posetrack18.json").read_text())
+    people: dict[int, list[dict]] = {image["id"]: [] for image in truth["images"]}
     for annotation in truth["annotations"]:
-        people.setdefault(annotation["image_id"], []).append(annotation)
+        people[annotation["image_id"]].append(annotation)
     with open_video(EXAMPLE, frames=(0, count)) as source:
         pictures = [picture for batch in source for picture in batch.frames]
-    return pictures, [people.get(image["id"], []) for image in truth["images"][:count]]
+        return source.info.fps, pictures, list(people.values())[: len(pictures)]
 
 
-def estimate(estimator: PoseEstimator, pictures: list[np.ndarray], frames: list[list[dict]]) -> list[FramePoses]:
+def estimate(
+    estimator: PoseEstimator, fps: float, pictures: list[np.ndarray], frames: list[list[dict]]
+) -> list[FramePoses]:
     """Run the tool's windows and network on true boxes."""
-    maker = WindowMaker(Spacing(estimator.preprocess.window_offsets, 1.0))
-    windows = []
+    window = estimator.preprocess
+    spacing = Spacing.for_video(
+        window.window_offsets, fps=fps, reference_fps=window.reference_fps, max_gap_s=window.max_support_gap_s
+    )
+    maker, windows = WindowMaker(spacing), []
     for index, (picture, people) in enumerate(zip(pictures, frames, strict=True)):
-        xywh = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
-        tracked = TrackedFrame(
-            index=index,
-            time_s=index / 25,
-            boxes_xyxy_px=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
-            scores=np.ones(len(people), np.float32),
-            track_ids=np.array([person["track_id"] + 1 for person in people], np.int64),
-            observed=np.ones(len(people), bool),
-        )
-        windows += maker.push(SeenFrame(picture, tracked))
+        ids = [person["track_id"] + 1 for person in people]
+        boxes = annotated_frame([person["bbox"] for person in people], ids, index=index, time_s=index / fps)
+        windows += maker.push(SeenFrame(picture, boxes))
     return estimator.estimate([*windows, *maker.finish()])
 
 
-def error_of(estimator: PoseEstimator, poses: FramePoses, row: int, wanted: np.ndarray) -> float:
-    """Mean distance to the visible joints `[17, 3]` of the truth, in box sizes; 0 where few are visible."""
-    xy, _ = map_keypoints(poses.xy_image, poses.scores, estimator.keypoints, POSETRACK18)
-    seen = (wanted[:, 2] > 0) & np.isfinite(xy[row]).all(1)
-    x0, y0, x1, y1 = poses.people.boxes_xyxy_px[row]
-    apart = np.linalg.norm(xy[row] - wanted[:, :2], axis=1)[seen]
+def error_of(xy: np.ndarray, wanted: np.ndarray, box_xyxy: np.ndarray) -> float:
+    """Mean distance of joints `[17, 2]` to the visible ones of `[17, 3]`, in box sizes; 0 where few are."""
+    seen = (wanted[:, 2] > 0) & np.isfinite(xy).all(1)
+    x0, y0, x1, y1 = box_xyxy
+    apart = np.linalg.norm(xy - wanted[:, :2], axis=1)[seen]
     return float(apart.mean() / np.sqrt((x1 - x0) * (y1 - y0))) if seen.sum() >= 8 else 0.0
 
 

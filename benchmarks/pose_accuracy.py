@@ -8,6 +8,7 @@ share of annotated joints within a tenth of the root of the box area, over peopl
 
 import argparse
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -23,21 +24,27 @@ from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.structures import TrackedFrame
 
 
+def annotated_frame(
+    boxes_xywh: Sequence[Sequence[float]], track_ids: Iterable[int], *, index: int = 0, time_s: float = 0.0
+) -> TrackedFrame:
+    """Give the people of a frame on annotated boxes."""
+    xywh = np.array(boxes_xywh, np.float32).reshape(-1, 4)
+    return TrackedFrame(
+        index=index,
+        time_s=time_s,
+        boxes_xyxy_px=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
+        scores=np.ones(len(xywh), np.float32),
+        track_ids=np.array(list(track_ids), np.int64),
+        observed=np.ones(len(xywh), bool),
+    )
+
+
 def predict(estimator: PoseEstimator, file: Path, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give COCO joints `[N, 17, 2]` and scores `[N, 17]`, and person scores `[N]`, for annotated boxes."""
     image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-    xywh = np.array([p["bbox"] for p in people], np.float32)
-    n = len(people)
-    tracked = TrackedFrame(
-        index=0,
-        time_s=0.0,
-        boxes_xyxy_px=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
-        scores=np.ones(n, np.float32),
-        track_ids=np.arange(1, n + 1),
-        observed=np.ones(n, bool),
-    )
     maker = WindowMaker(Spacing(estimator.preprocess.window_offsets, 1.0))
-    windows = [*maker.push(SeenFrame(image, tracked)), *maker.finish()]
+    on_boxes = annotated_frame([person["bbox"] for person in people], range(1, len(people) + 1))
+    windows = [*maker.push(SeenFrame(image, on_boxes)), *maker.finish()]
     (poses,) = estimator.estimate(windows)
     xy, scores = map_keypoints(poses.xy_image, poses.scores, estimator.keypoints, COCO17)
     return xy, scores, poses.person_scores

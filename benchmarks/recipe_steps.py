@@ -1,6 +1,6 @@
 """What each step of the recipe of `nano`'s backbone brings: all of them, then one left out at a time.
 
-`python benchmarks/recipe_steps.py [--steps 900]`
+`python benchmarks/recipe_steps.py [--steps 500]`
 
 Every row trains single frames for the same number of steps on crops of the same height, then is scored on
 `coco_persons/val` at the model's own size. Short runs: they show what helps first, not what helps in the end. A stopped
@@ -35,7 +35,7 @@ def main() -> None:
     """Train what is not finished, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/recipe_steps"))
-    parser.add_argument("--steps", type=int, default=900, help="of 48 crops")
+    parser.add_argument("--steps", type=int, default=500, help="of 48 crops")
     parser.add_argument("--height", type=int, default=128, help="of the crops")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()

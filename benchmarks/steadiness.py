@@ -18,7 +18,6 @@ On clips of people in videos that no training sees (see `real_video.py`), all of
 """
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -27,13 +26,12 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torchvision.ops import box_iou
 
 from degradation import spoil
-from detector_accuracy import read_truth
+from detector_accuracy import read_coco, read_truth
 from jmpose.keypoints import COCO17
 from jmpose.weights import file_sha256
 from jmpose_cli.config import PeopleConfig
@@ -197,9 +195,8 @@ def detection_sets(data: Path) -> Iterator[tuple[str, list[Bytes], list[np.ndarr
     """Yield name, pictures and boxes `[N, 4]` (corners) of the two validation sets."""
     pictures, truth = read_truth(data / "person_boxes", "val")
     yield "person_boxes", pictures, _boxes(truth)
-    truth = json.loads((data / "coco_persons/val.json").read_text())
-    files = [str(data / "coco_persons" / image["file_name"]) for image in truth["images"]]
-    yield "coco_persons", [cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in files], _boxes(truth)
+    pictures, truth = read_coco(data / "coco_persons/val.json")
+    yield "coco_persons", pictures, _boxes(truth)
 
 
 def _boxes(truth: dict) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ are processor seconds, which other work on the machine disturbs less: the figure
 """
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
@@ -74,10 +75,12 @@ def measure(
         )
 
 
-def load(name: str, device: str) -> JMPose:
+def load(name: str, device: str, *, folded: bool) -> JMPose:
     """A configuration with random weights, or trained weights by name or path."""
     model = build_model(CONFIGS[name]) if name in CONFIGS else load_model(choose_model(name).path)
-    fold_batch_norms(model.eval())
+    model.eval()
+    if folded:
+        fold_batch_norms(model)
     model.backbone.to(memory_format=torch.channels_last)
     return model.to(device)
 
@@ -100,6 +103,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="for each cell")
     parser.add_argument("--precisions", default="fp32,tf32,bf16,fp16")
     parser.add_argument("--without-compile", action="store_true")
+    parser.add_argument("--with-norms", action="store_true", help="each model with its BatchNorm not folded, too")
     args = parser.parse_args()
     device = choose_device(args.device, precision="fp32")
     torch.set_num_threads(1)
@@ -110,10 +114,12 @@ def main() -> None:
     print(f"batch {args.batch}\n")
     print("| model | input | frames | precision | compiled | windows/s | single/s | temporal/s | temporal : single |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in args.models:
-        model = load(name, device.name)
+    for name, folded in itertools.product(args.models, (True, False) if args.with_norms else (True,)):
+        model = load(name, device.name, folded=folded)
         window = model.config.preprocess
-        head = f"| {name} | {window.input_height}x{window.input_width} | {window.frames}"
+        head = (
+            f"| {name}{'' if folded else ', norms kept'} | {window.input_height}x{window.input_width} | {window.frames}"
+        )
         for precision in args.precisions.split(","):
             if not supported(device.name, precision):
                 continue

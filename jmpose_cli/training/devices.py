@@ -26,6 +26,8 @@ class _SumOverDevices(torch.autograd.Function):
 class SyncedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm whose training statistics are those of all devices' batches together.
 
+    torch's own needs CUDA, and timm's conversion is built on it; this one works wherever `torch.distributed` does.
+
     Args:
         plain: The module that it stands in for; parameters and buffers are taken over. timm's modules that also
             apply an activation keep it.
