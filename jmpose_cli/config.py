@@ -76,6 +76,9 @@ class PoseConfig(_Section):
     batch: int = Field(16, ge=1, description="Person windows gathered for the network; a GPU takes them at once.")
     channels_last: bool = Field(True, description="Keep the backbone's maps pixel by pixel: mostly faster.")
     compile: bool = Field(False, description="Compile the network by torch.compile: slow to start, then faster.")
+    shared_crops: bool = Field(
+        False, description="Cut all frames of a window by the key frame's box, as the paper does: T times the work."
+    )
     flip_test: bool = Field(False, description="Average with the mirrored window: better, half as fast.")
     smooth: bool = Field(False, description="Zero-phase low-pass filter along each track.")
     smooth_cutoff_hz: float = Field(6.0, gt=0, description="Lower is smoother; fast motion needs more.")

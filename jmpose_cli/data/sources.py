@@ -337,13 +337,14 @@ class CropWindows:
         row, frames = int(self._rows[index]), len(choice.offsets)
         if self._scenes:
             stored = self._pictures.shape[1]
-            if frames not in (1, stored):
+            step = (stored - 1) // max(frames - 1, 1)  # spread evenly over what there is
+            if not step and frames > 1:
                 raise JmposeError(
                     f"{self.name}: windows of {stored} pictures, the model takes {frames}",
                     hint="cut the windows again for this model",
                 )
-            first = (stored - frames) // 2
-            pictures = list(self._pictures[row, first : first + frames])
+            first = stored // 2 - step * (frames // 2)
+            pictures = [self._pictures[row, first + step * place] for place in range(frames)]
             labels = Labels.unknown(frames, self._xy.shape[1])
             labels.xy[choice.key], labels.weight[choice.key] = self._xy[row], self._weight[row]
             labels.present[choice.key] = self._present[row]

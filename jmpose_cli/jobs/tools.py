@@ -131,6 +131,7 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
         flip_test=config.pose.flip_test,
         threads=threads,
         channels_last=config.pose.channels_last,
+        shared_crops=config.pose.shared_crops,
         compiled=config.pose.compile,
         temporal=_temporal_file(config),
         replace_temporal=config.pose.temporal != "auto",

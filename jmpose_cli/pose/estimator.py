@@ -1,38 +1,43 @@
 """Windows of tracked people in, joints in image pixels out: crops, network, decoding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import SubprocessError
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from jmpose.config import Preprocess
-from jmpose.decoding import decode_dark, predict_with_initial
+from jmpose.decoding import decode_dark, flip_average
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.folding import fold_batch_norms
 from jmpose.keypoints import KeypointSet
-from jmpose.network import JMPose, with_temporal_part
-from jmpose.sampling import crop_affine, normalise, sample_crops
+from jmpose.network import FrameFeatures, JMPose, with_temporal_part
+from jmpose.sampling import normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose.weights import load_model, weights_sha256
 from jmpose_cli.device import CallThreads, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.cost import require_memory
+from jmpose_cli.pose.maps import MapKeeper, PersonMaps, arrange
 from jmpose_cli.pose.windows import Windows
-from jmpose_cli.structures import Float, FramePoses, Ids
+from jmpose_cli.structures import Float, FramePoses
 
 COUNTED_SCORE = 0.2  # joints below it say nothing about how good a pose is
-# Windows per network call on the CPU, whatever the batch: kernels are chosen by shape, and another kernel rounds
+# People per network call on the CPU, whatever the batch: kernels are chosen by shape, and another kernel rounds
 # otherwise, so only calls of one shape give a person the same joints in any company.
-_CPU_WINDOWS = 4
+_CPU_PEOPLE = 4
+Result = TypeVar("Result")
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class PoseEstimator:
-    """Runs JM-Pose over person windows; keeps nothing between calls.
+    """Runs JM-Pose over person windows.
+
+    Between calls it keeps what the backbone saw of people in frames that somebody still holds; a pose is the same
+    without.
 
     Attributes:
         temporal: Weights whose temporal part stands in the place of the model's own; None: none does.
@@ -50,6 +55,7 @@ class PoseEstimator:
         threads: Calls of the network at a time on the CPU.
         channels_last: Keep the backbone's maps pixel by pixel in memory, which most convolutions like.
         compiled: Compile the network by `torch.compile`, for the one shape that all calls have.
+        shared_crops: As in `MapKeeper`.
 
     Raises:
         JmposeError: The network cannot be compiled here.
@@ -68,20 +74,28 @@ class PoseEstimator:
         threads: int = 1,
         channels_last: bool = True,
         compiled: bool = False,
+        shared_crops: bool = False,
     ) -> None:
         set_float32_arithmetic(tf32=precision == "tf32")
         self.name, self.sha256 = name, sha256
         self.temporal: Path | None = None
         self._model, self._device, self._dtype = model, torch.device(device), _DTYPES[precision]
-        self._windows_a_call = _CPU_WINDOWS if self._device.type == "cpu" else batch
-        self._flip_test = flip_test
+        self._people_a_call = _CPU_PEOPLE if self._device.type == "cpu" else batch
+        self._shared_crops = shared_crops
         self._calls = CallThreads(threads) if self._device.type == "cpu" else None
-        self.windows_wanted = max(batch, _CPU_WINDOWS * threads) if self._calls else batch
+        self.windows_wanted = max(batch, _CPU_PEOPLE * threads) if self._calls else batch
         self.preprocess: Preprocess = model.config.preprocess
         self.keypoints: KeypointSet = self.preprocess.keypoints
         self._order = torch.channels_last if channels_last else torch.contiguous_format
         # The small maps of the temporal part are faster in the ordinary order.
         model.backbone.to(memory_format=self._order)
+        self._keepers = [
+            MapKeeper(
+                self._encode_crops, self.preprocess, device=self._device, shared_crops=shared_crops, mirrored=mirrored
+            )
+            for mirrored in ((False, True) if flip_test else (False,))
+        ]
+        self._encode, self._fuse = model.encode, model.fuse
         if compiled:
             self._compile()
 
@@ -97,6 +111,7 @@ class PoseEstimator:
         threads: int = 1,
         channels_last: bool = True,
         compiled: bool = False,
+        shared_crops: bool = False,
         temporal: Path | None = None,
         replace_temporal: bool = False,
     ) -> Self:
@@ -111,6 +126,7 @@ class PoseEstimator:
             threads: Calls of the network at a time on the CPU.
             channels_last: Keep the backbone's maps pixel by pixel.
             compiled: Run torch.compile on the network.
+            shared_crops: As in `MapKeeper`.
             temporal: Weights whose temporal part is put on a model that has learnt none of its own, if it fits.
             replace_temporal: Put it on any model; that it does not fit is an error then.
 
@@ -129,21 +145,25 @@ class PoseEstimator:
         model.to(device)
         settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
         settings |= {"threads": threads, "channels_last": channels_last, "compiled": compiled}
+        settings["shared_crops"] = shared_crops
         estimator = cls(model, name=model.config.name, sha256=weights_sha256(path), **settings)  # type: ignore[arg-type]
         estimator.temporal = used
         return estimator
 
     @torch.inference_mode()
     def _compile(self) -> None:
-        """Compile the network and run it once, as compilers fail only then."""
-        size, frames = (self.preprocess.input_height, self.preprocess.input_width), self.preprocess.frames
-        self._model.compile(dynamic=False)
-        people = self._windows_a_call
+        """Compile both parts of the network and run them once, as compilers fail only then."""
+        self._encode = torch.compile(self._encode, dynamic=False)
+        self._fuse = torch.compile(self._fuse, dynamic=False)
+        people, size = self._people_a_call, (self.preprocess.input_height, self.preprocess.input_width)
         picture = torch.zeros(1, *size, 3, dtype=torch.uint8, device=self._device)
-        rows = torch.zeros(people, frames, dtype=torch.int64, device=self._device)
-        box = torch.tensor([0.0, 0.0, size[1], size[0]], device=self._device)
+        rows = torch.zeros(people, dtype=torch.int64, device=self._device)
+        affine = torch.eye(2, 3, device=self._device).expand(people, 2, 3)
+        exists = torch.ones(people, self.preprocess.frames, dtype=torch.bool, device=self._device)
         try:
-            self._run(picture, rows, rows == 0, box.expand(people, 4), with_initial=False)
+            seen = self._encode_crops(picture, rows, affine)
+            maps = PersonMaps(affine[0], tuple(stage[0] for stage in seen.stages), seen.heatmaps[0])
+            self._fuse_windows([[maps] * self.preprocess.frames] * people, exists)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, OSError, ImportError, SubprocessError) as error:
@@ -179,21 +199,19 @@ class PoseEstimator:
         if not sum(people):
             joints = np.zeros((0, len(self.keypoints), 2), np.float32)
             return [[self._frame_poses(w, joints, joints[..., 0]) for w in frames] for _ in range(kinds)]
-        pictures, rows = self._upload(frames)
+        views = [keeper.look_up(frames) for keeper in self._keepers]
         exists = torch.from_numpy(np.concatenate([w.exists for w in frames])).to(self._device)
-        boxes = torch.from_numpy(np.concatenate([w.key.people.boxes_xyxy_px for w in frames])).to(self._device)
-        step = self._windows_a_call
+        step, last = self._people_a_call, len(exists) - 1
 
         @torch.inference_mode()  # holds for one thread only
         def call(start: int) -> list[tuple[Float, Float]]:
             # The last call is filled up with its last window, to keep the shape.
-            part = torch.arange(start, start + step, device=self._device).clamp(max=len(boxes) - 1)
-            left = len(boxes) - start
-            found = self._run(pictures, rows[part], exists[part], boxes[part], with_initial=with_initial)
+            part = [min(row, last) for row in range(start, start + step)]
+            found = self._locate([[view[row] for row in part] for view in views], exists[part], kinds=kinds)
+            left = len(exists) - start
             return [(xy[:left].cpu().numpy(), scores[:left].cpu().numpy()) for xy, scores in found]
 
-        starts = range(0, len(boxes), step)
-        located = self._calls.map(call, starts) if self._calls else [call(start) for start in starts]
+        located = self._map(call, range(0, len(exists), step))
         splits = np.cumsum(people)[:-1]
         results = []
         for kind in zip(*located, strict=True):
@@ -202,43 +220,59 @@ class PoseEstimator:
             results.append([self._frame_poses(*frame) for frame in each])
         return results
 
-    def _upload(self, frames: Sequence[Windows]) -> tuple[Tensor, Tensor]:
-        """Put the distinct pictures on the device `[F, H, W, 3]`; give the row of each person and offset `[N, T]`."""
-        slots: dict[int, int] = {}
-        distinct: list[Tensor] = []
-        rows: list[Ids] = []
-        for windows in frames:
-            for frame in windows.frames:
-                if frame.people.index not in slots:
-                    slots[frame.people.index] = len(distinct)
-                    distinct.append(torch.from_numpy(frame.pixels))
-            slot = np.array([slots[frame.people.index] for frame in windows.frames], np.int64)
-            rows.append(slot[windows.frame_of] if len(windows.key.people) else windows.frame_of)
-        return torch.stack(distinct).to(self._device), torch.from_numpy(np.concatenate(rows)).to(self._device)
+    def _map(self, call: Callable[[int], Result], starts: range) -> list[Result]:
+        """Make the calls, side by side on a CPU."""
+        return self._calls.map(call, starts) if self._calls else [call(start) for start in starts]
 
-    def _run(
-        self, pictures: Tensor, rows: Tensor, exists: Tensor, boxes: Tensor, *, with_initial: bool
+    def _encode_crops(self, pictures: Tensor, rows: Tensor, affine: Tensor) -> FrameFeatures:
+        """Run the backbone on crops, some at a time; see `MapKeeper`."""
+        size, step, last = (
+            (self.preprocess.input_height, self.preprocess.input_width),
+            self._people_a_call,
+            len(rows) - 1,
+        )
+
+        @torch.inference_mode()  # holds for one thread only
+        def call(start: int) -> FrameFeatures:
+            part = torch.arange(start, start + step, device=self._device).clamp(max=last)
+            crops = normalise(sample_crops(pictures, rows[part], affine[part], size), self.preprocess)
+            with self._arithmetic():
+                return self._encode(crops.contiguous(memory_format=self._order))
+
+        parts = self._map(call, range(0, len(rows), step))
+        stages = zip(*(part.stages for part in parts), strict=True)
+        heatmaps = torch.cat([part.heatmaps for part in parts])[: len(rows)]
+        return FrameFeatures(tuple(torch.cat(stage)[: len(rows)] for stage in stages), heatmaps)
+
+    def _fuse_windows(self, people: Sequence[Sequence[PersonMaps]], exists: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the temporal part; give the final and the initial heatmaps `[B, K, h, w]`."""
+        with self._arithmetic():
+            output = self._fuse(arrange(people, self.preprocess, lay=not self._shared_crops), exists)
+        return output.heatmaps, output.initial_key
+
+    def _locate(
+        self, views: Sequence[Sequence[Sequence[PersonMaps]]], exists: Tensor, *, kinds: int
     ) -> list[tuple[Tensor, Tensor]]:
         """Give joints `[B, K, 2]` in image pixels and scores `[B, K]` of one batch of windows."""
-        size = (self.preprocess.input_height, self.preprocess.input_width)
-        people, times = rows.shape
-        affine = crop_affine(boxes, self.preprocess)  # [B, 2, 3]
-        crops = sample_crops(pictures, rows.flatten(), affine.repeat_interleave(times, 0), size)
-        inputs = normalise(crops, self.preprocess).contiguous(memory_format=self._order)
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            heatmaps = predict_with_initial(
-                self._model, inputs.view(people, times, *inputs.shape[1:]), exists, flip_test=self._flip_test
-            )
+        preprocess = self.preprocess
+        seen = [self._fuse_windows(view, exists) for view in views]
+        heatmaps: Sequence[Tensor] = seen[0]
+        if len(seen) > 1:
+            flip_index, alignment = self.keypoints.flip_index, preprocess.heatmap_alignment
+            both = zip(*seen, strict=True)
+            heatmaps = [flip_average(maps, back, flip_index, alignment=alignment) for maps, back in both]
+        affine = torch.stack([frames[preprocess.key_index].to_image for frames in views[0]])
         found = []
-        for maps in heatmaps[: 1 + with_initial]:
-            xy_heatmap, scores = decode_dark(maps, sigma=self.preprocess.heatmap_sigma)
+        for maps in heatmaps[:kinds]:
+            xy_heatmap, scores = decode_dark(maps, sigma=preprocess.heatmap_sigma)
             xy_crop = heatmap_to_crop(
-                xy_heatmap,
-                heatmap_size=self.preprocess.heatmap_size,
-                alignment=self.preprocess.heatmap_alignment,
+                xy_heatmap, heatmap_size=preprocess.heatmap_size, alignment=preprocess.heatmap_alignment
             )
             found.append((crop_to_image(xy_crop, affine), scores))
         return found
+
+    def _arithmetic(self) -> torch.autocast:
+        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
     def _frame_poses(self, windows: Windows, xy: Float, scores: Float) -> FramePoses:
         return FramePoses(windows.key.people, xy, scores, score_people(scores, windows.key.people.scores))

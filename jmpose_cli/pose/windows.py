@@ -42,9 +42,9 @@ class Spacing:
         return cls(tuple(o * stride for o in offsets), max_gap_s)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeenFrame:
-    """A frame's pixels `[H, W, 3]` uint8 RGB and the people tracked in it."""
+    """A frame's pixels `[H, W, 3]` uint8 RGB and the people tracked in it; equal to nothing but itself."""
 
     pixels: Bytes
     people: TrackedFrame

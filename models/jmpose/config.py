@@ -397,8 +397,16 @@ CONFIGS = {
     ),
     "small": ModelConfig(
         name="small",
-        backbone=BackboneSpec("pyramid", "mobilenetv4_conv_medium", 96),
-        preprocess=Preprocess(256, 192, "coco17_head", heatmap_sigma=2.0, window_offsets=(-2, -1, 0, 1, 2)),
+        backbone=BackboneSpec("pyramid", "tf_efficientnet_lite2", 96),
+        preprocess=Preprocess(
+            256,
+            192,
+            "coco17_head",
+            heatmap_sigma=2.0,
+            window_offsets=(-2, -1, 0, 1, 2),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        ),
         channels=32,
         offset_groups=4,
         dilation=2,

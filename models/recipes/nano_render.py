@@ -2,7 +2,7 @@
 
 `python models/recipes/nano_render.py --out runs/nano/rendered --scenes 24`
 
-Each scene is another seed of the renderer in `examples/`. A window is three frames (t-2, t, t+2) of one
+Each scene is another seed of the renderer in `examples/`. A window is five frames in a row of one
 region, laid out as the patches of `nano_data.py`; scenes are written one by one, so a stopped run goes on.
 """
 
@@ -19,15 +19,15 @@ from nano_data import PATCH_HEIGHT, PATCH_WIDTH, patch_to_image
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from renderer import RenderedFrame, render_scene
 
-STEP = 2  # frames between the pictures of a window, at 30 frames a second
+REACH = 2  # frames on each side of the key frame, at 30 frames a second
 KEY_EVERY = 3
 MIN_HEIGHT = 60  # pixels
 
 
 def windows(frames: list[RenderedFrame]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Give pictures `[3, H, W, 3]`, joints `[19, 2]` in patch pixels and visibility `[19]` of all windows."""
+    """Give pictures `[5, H, W, 3]`, joints `[19, 2]` in patch pixels and visibility `[19]` of all windows."""
     made = []
-    for at in range(STEP, len(frames) - STEP, KEY_EVERY):
+    for at in range(REACH, len(frames) - REACH, KEY_EVERY):
         key = frames[at]
         for person in range(len(key.boxes_xyxy)):
             x0, y0, x1, y1 = key.boxes_xyxy[person]
@@ -35,7 +35,7 @@ def windows(frames: list[RenderedFrame]) -> list[tuple[np.ndarray, np.ndarray, n
                 continue
             affine = patch_to_image((x0, y0, x1 - x0, y1 - y0))
             flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (PATCH_WIDTH, PATCH_HEIGHT)
-            near = (frames[at - STEP], key, frames[at + STEP])
+            near = frames[at - REACH : at + REACH + 1]
             pictures = np.stack([cv2.warpAffine(f.frame_rgb, affine, size, flags=flags) for f in near])
             joints = (key.joints_xy[person] - affine[:, 2]) / affine[0, 0]
             made.append((pictures, joints.astype(np.float32), key.visible[person].astype(np.float32)))

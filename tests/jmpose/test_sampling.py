@@ -4,12 +4,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jmpose import sampling
 from jmpose.config import CONFIGS
+from jmpose.decoding import decode_dark
 from jmpose.sampling import crop_affine, normalise, sample_crops
+from jmpose.targets import crop_to_image, gaussian_targets, heatmap_to_crop
 
 NANO = replace(CONFIGS["nano"].preprocess, input_height=256, input_width=192)
 
@@ -145,3 +148,49 @@ def test_normalise() -> None:
     assert normalise(crop, CONFIGS["hrnet-w32"].preprocess).flatten().tolist() == pytest.approx(
         [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     )
+
+
+def two_crops(preprocess):
+    """Affines of two crops that lie differently."""
+    boxes = torch.tensor([[20.0, 30.0, 70.0, 150.0], [26.0, 18.0, 80.0, 160.0]])
+    return crop_affine(boxes, preprocess).split(1)
+
+
+@pytest.mark.parametrize("alignment", ["edges", "corners", "origins"])
+def test_heatmap_pixels_of_one_crop_lie_where_the_image_says_in_another(alignment):
+    preprocess = replace(NANO, heatmap_alignment=alignment)
+    key, other = two_crops(preprocess)
+    scale, shift = sampling.place_between(key, other, preprocess)
+    points = torch.tensor([[[0.0, 0.0], [11.0, 40.0], [47.0, 63.0]]])
+    places = {"heatmap_size": preprocess.heatmap_size, "alignment": alignment}
+    images = [
+        crop_to_image(heatmap_to_crop(p, **places), affine)
+        for p, affine in ((points, key), (scale[:, None] * points + shift[:, None], other))
+    ]
+    assert torch.allclose(*images, atol=1e-3)
+
+
+@pytest.mark.parametrize(("repeat_border", "padding"), [(True, "border"), (False, "zeros")])
+def test_laid_maps_are_those_of_grid_sample(repeat_border, padding):
+    maps = torch.rand(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    scale, shift = torch.tensor([[0.9, 1.2], [1.1, 1.0]]), torch.tensor([[-0.7, 0.4], [1.3, 0.0]])
+    laid = sampling.lay_maps(maps, scale, shift, repeat_border=repeat_border)
+    x, y = (scale[:, i, None] * torch.arange(side) + shift[:, i, None] for i, side in ((0, 7), (1, 9)))
+    grid = torch.stack(torch.broadcast_tensors((2 * x[:, None] + 1) / 7 - 1, (2 * y[:, :, None] + 1) / 9 - 1), -1)
+    wanted = F.grid_sample(maps, grid, padding_mode=padding, align_corners=False)
+    assert torch.allclose(laid, wanted, atol=1e-5)
+
+
+def test_a_joint_stays_where_it_is_in_the_image_when_its_heatmap_is_laid_onto_another_crop():
+    key, other = two_crops(NANO)
+    joint = torch.tensor([[[45.0, 80.0]]])
+    maps = [
+        gaussian_targets(
+            (joint - affine[:, :, 2]) / affine[:, 0, 0], torch.ones(1, 1), heatmap_size=NANO.heatmap_size, sigma=2.0
+        )
+        for affine in (key, other)
+    ]
+    laid = sampling.lay_maps(maps[1], *sampling.place_between(key, other, NANO), repeat_border=False)
+    seen = crop_to_image(heatmap_to_crop(decode_dark(laid, sigma=2.0)[0]), key)
+    assert torch.allclose(seen, joint, atol=0.05)
+    assert torch.allclose(decode_dark(maps[0], sigma=2.0)[0], decode_dark(laid, sigma=2.0)[0], atol=0.05)

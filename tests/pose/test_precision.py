@@ -5,10 +5,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch._inductor.exc import InvalidCxxCompiler
 
-from jmpose.network import JMPose
 from jmpose_cli.device import choose_device, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.estimator import PoseEstimator
@@ -71,7 +69,8 @@ def test_bfloat16_is_near():
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_a_compiled_network_gives_the_same_and_is_compiled_once(monkeypatch, flip_test):
     # Without the code generator, which takes a minute on two cores; benchmarks/precision.py runs all of it.
-    monkeypatch.setattr(JMPose, "compile", lambda self, **kwargs: nn.Module.compile(self, backend="eager", **kwargs))
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **kwargs: compile_(function, backend="eager", **kwargs))
     torch._dynamo.reset()
     options = {"plain": True, "flip_test": flip_test}
     with torch._dynamo.config.patch(error_on_recompile=True):
@@ -91,7 +90,7 @@ def test_no_compiler_is_an_error_that_says_so(monkeypatch, error, reason):
     def broken(*_):
         raise error
 
-    monkeypatch.setattr(JMPose, "compile", lambda self, **_: setattr(self, "forward", broken))
+    monkeypatch.setattr(torch, "compile", lambda function, **_: broken)
     with pytest.raises(JmposeError, match=rf"pose\.compile: torch\.compile does not work here \({re.escape(reason)}"):
         estimate(compiled=True)
 
