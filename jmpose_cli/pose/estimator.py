@@ -87,7 +87,6 @@ class PoseEstimator:
         self.preprocess: Preprocess = model.config.preprocess
         self.keypoints: KeypointSet = self.preprocess.keypoints
         self._order = torch.channels_last if channels_last else torch.contiguous_format
-        # The small maps of the temporal part are faster in the ordinary order.
         model.backbone.to(memory_format=self._order)
         self._keepers = [
             MapKeeper(
@@ -95,7 +94,7 @@ class PoseEstimator:
             )
             for mirrored in ((False, True) if flip_test else (False,))
         ]
-        self._encode, self._fuse = model.encode, model.fuse
+        self._encode, self._fuse, self._places = model.encode, model.fuse, model.places
         if compiled:
             self._compile()
 
@@ -162,7 +161,7 @@ class PoseEstimator:
         exists = torch.ones(people, self.preprocess.frames, dtype=torch.bool, device=self._device)
         try:
             seen = self._encode_crops(picture, rows, affine)
-            maps = PersonMaps(affine[0], tuple(stage[0] for stage in seen.stages), seen.heatmaps[0])
+            maps = PersonMaps(affine[0], tuple(each[0] for each in seen.maps), seen.heatmaps[0])
             self._fuse_windows([[maps] * self.preprocess.frames] * people, exists)
         except torch.OutOfMemoryError:
             raise
@@ -240,14 +239,15 @@ class PoseEstimator:
                 return self._encode(crops.contiguous(memory_format=self._order))
 
         parts = self._map(call, range(0, len(rows), step))
-        stages = zip(*(part.stages for part in parts), strict=True)
-        heatmaps = torch.cat([part.heatmaps for part in parts])[: len(rows)]
-        return FrameFeatures(tuple(torch.cat(stage)[: len(rows)] for stage in stages), heatmaps)
+        maps, heatmaps = zip(*((part.maps, part.heatmaps) for part in parts), strict=True)
+        # The small maps of the temporal part are faster in the ordinary order.
+        joined = [torch.cat(each)[: len(rows)].contiguous() for each in (heatmaps, *zip(*maps, strict=True))]
+        return FrameFeatures(tuple(joined[1:]), joined[0])
 
     def _fuse_windows(self, people: Sequence[Sequence[PersonMaps]], exists: Tensor) -> tuple[Tensor, Tensor]:
         """Run the temporal part; give the final and the initial heatmaps `[B, K, h, w]`."""
         with self._arithmetic():
-            output = self._fuse(arrange(people, self.preprocess, lay=not self._shared_crops), exists)
+            output = self._fuse(arrange(people, self._places, self.preprocess, lay=not self._shared_crops), exists)
         return output.heatmaps, output.initial_key
 
     def _locate(

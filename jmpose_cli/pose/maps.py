@@ -24,18 +24,18 @@ class PersonMaps:
 
     Attributes:
         to_image: `[2, 3]`, crop pixels to image pixels.
-        stages: `[C_s, h, w]` each, as in `FrameFeatures`.
+        maps: `[*, h, w]` each, as in `FrameFeatures`.
         heatmaps: `[K, h, w]`.
     """
 
     to_image: Tensor
-    stages: tuple[Tensor, ...]
+    maps: tuple[Tensor, ...]
     heatmaps: Tensor
 
     @property
     def nbytes(self) -> int:
         """Memory of the maps."""
-        return sum(maps.nbytes for maps in (*self.stages, self.heatmaps))
+        return sum(maps.nbytes for maps in (*self.maps, self.heatmaps))
 
 
 # Gives the maps of crops: pictures [F, H, W, 3], the picture of each crop [P], affines [P, 2, 3] of crop to image.
@@ -94,7 +94,7 @@ class MapKeeper:
             affine[:, 0, 2] += affine[:, 0, 0] * (self._preprocess.input_width - 1)
             affine[:, 0, 0] *= -1
         features = self._encode(pictures, rows, affine)
-        each = zip(affine, zip(*features.stages, strict=True), features.heatmaps, strict=True)
+        each = zip(affine, zip(*features.maps, strict=True), features.heatmaps, strict=True)
         return [PersonMaps(*maps) for maps in each]
 
 
@@ -109,27 +109,32 @@ def _box_of(frame: SeenFrame, track: int) -> Float:
     return box
 
 
-def arrange(people: Sequence[Sequence[PersonMaps]], preprocess: Preprocess, *, lay: bool) -> FrameFeatures:
+def arrange(
+    people: Sequence[Sequence[PersonMaps]], places: Sequence[Sequence[int]], preprocess: Preprocess, *, lay: bool
+) -> FrameFeatures:
     """Put maps into windows.
 
     Args:
         people: N people in T frames each.
+        places: `JMPose.places`.
         preprocess: Of the model.
         lay: Lay each map onto the key frame's crop; False where it is cut like that already.
 
     Returns:
-        Stages `[N, T, C_s, h, w]` and heatmaps `[N, T, K, h, w]`.
+        Maps `[N, places, *, h, w]` and heatmaps `[N, T, K, h, w]`.
     """
     key = torch.stack([frames[preprocess.key_index].to_image for frames in people])
-    stages: list[list[Tensor]] = []
     heatmaps: list[Tensor] = []
+    arranged: list[list[Tensor]] = [[] for _ in places]
     for place, seen in enumerate(zip(*people, strict=True)):
-        at_once = [torch.stack(maps) for maps in zip(*(maps.stages for maps in seen), strict=True)]
-        heat = torch.stack([maps.heatmaps for maps in seen])
+        heat = torch.stack([person.heatmaps for person in seen])
+        used = [number for number, at in enumerate(places) if place in at]
+        maps = [torch.stack([person.maps[number] for person in seen]) for number in used]
         if lay and place != preprocess.key_index:
-            where = place_between(key, torch.stack([maps.to_image for maps in seen]), preprocess)
-            at_once = [lay_maps(maps, *where, repeat_border=True) for maps in at_once]
+            where = place_between(key, torch.stack([person.to_image for person in seen]), preprocess)
             heat = lay_maps(heat, *where, repeat_border=False)
-        stages.append(at_once)
+            maps = [lay_maps(each, *where, repeat_border=True) for each in maps]
         heatmaps.append(heat)
-    return FrameFeatures(tuple(torch.stack(maps, 1) for maps in zip(*stages, strict=True)), torch.stack(heatmaps, 1))
+        for number, each in zip(used, maps, strict=True):
+            arranged[number].append(each)
+    return FrameFeatures(tuple(torch.stack(each, 1) for each in arranged), torch.stack(heatmaps, 1))

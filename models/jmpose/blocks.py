@@ -1,5 +1,7 @@
 """Convolution blocks that the temporal modules share."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,3 +34,16 @@ class ResidualBlock(nn.Module):
 def residual_blocks(in_channels: int, channels: int, count: int) -> nn.Sequential:
     """A 1x1 convolution to `channels`, then `count` residual blocks."""
     return nn.Sequential(conv_block(in_channels, channels, 1), *(ResidualBlock(channels) for _ in range(count)))
+
+
+def run_behind(block: nn.Module, shares: Sequence[Tensor]) -> Tensor:
+    """Run what a `conv_block` has behind the product of its convolution, given as a sum of shares `[B, C, h, w]`."""
+    convolution, *rest = block.children()
+    x = shares[0]
+    for share in shares[1:]:
+        x = x + share
+    if isinstance(convolution.bias, Tensor):  # of a BatchNorm folded into it
+        x = x + convolution.bias.to(x.dtype).view(-1, 1, 1)
+    for layer in rest:
+        x = layer(x)
+    return x

@@ -383,7 +383,7 @@ CONFIGS = {
             144,
             "coco17_head",
             heatmap_sigma=1.5,
-            window_offsets=(-2, 0, 2),
+            window_offsets=(-2, -1, 0, 1, 2),
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
         ),

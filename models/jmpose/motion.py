@@ -4,32 +4,56 @@ Letters: B windows, T frames, C channels of the flow, C_s channels of a backbone
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jmpose.blocks import ResidualBlock, conv_block, residual_blocks
+from jmpose.blocks import ResidualBlock, conv_block, residual_blocks, run_behind
 from jmpose.deform import DeformConv, OffsetsAndWeights
 
 
 class MotionEncoder(nn.Module):
-    """Anything that turns a window's features into a motion flow."""
+    """Anything that turns a window's features into a motion flow, in two steps.
 
-    def forward(self, stages: Sequence[Tensor], exists: Tensor) -> Tensor:
+    `look` sees single pictures, so that one call serves all windows that a picture is in; `flow` puts together what
+    the pictures of a window gave.
+
+    Attributes:
+        places: For each map that `look` gives, the frames of a window that `flow` wants it of.
+    """
+
+    places: tuple[tuple[int, ...], ...]
+
+    def look(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Map the features of N pictures, each stage in use `[N, C_s, h, w]`, to maps `[N, *, h, w]`."""
+        raise NotImplementedError(f"{type(self).__name__} must define look")
+
+    def flow(self, maps: Sequence[Tensor], exists: Tensor) -> Tensor:
         """Compute the flow.
 
         Args:
-            stages: The backbone stages in use, each `[B, T, C_s, h, w]`.
+            maps: For each map of `look`, those of its places: `[B, places, *, h, w]`.
             exists: `[B, T]` bool, False where a frame is only a repeat of another.
 
         Returns:
             `[B, C, h, w]`.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define forward")
+        raise NotImplementedError(f"{type(self).__name__} must define flow")
+
+    def forward(self, stages: Sequence[Tensor], exists: Tensor) -> Tensor:
+        """Compute the flow `[B, C, h, w]` from the stages in use, each `[B, T, C_s, h, w]`."""
+        seen = self.look([stage.flatten(0, 1) for stage in stages])
+        windows = [maps.view(*exists.shape, *maps.shape[1:]) for maps in seen]
+        return self.flow([w[:, list(at)] for w, at in zip(windows, self.places, strict=True)], exists)
 
 
 class _StageDifference(nn.Module):
     """Left and right flow of one backbone stage, fused.
+
+    The 1x1 convolution that stands first on each side is applied to pictures instead of their differences: it is
+    linear, so the flow is the same, and most of its work is done once a picture.
 
     Args:
         in_channels: C_s.
@@ -41,28 +65,34 @@ class _StageDifference(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, *, before: int, after: int, blocks: int) -> None:
         super().__init__()
-        self.before = before
+        self._counts = before, after
         self.left = residual_blocks(before * in_channels, channels, blocks)
         self.right = residual_blocks(after * in_channels, channels, blocks)
         self.fuse = conv_block(2 * channels, channels, 1)
 
-    def forward(self, features: Tensor, exists: Tensor) -> Tensor:
-        key = self.before
-        left = self.left(_differences(features[:, : key + 1], exists[:, : key + 1]))  # [B, C, h, w]
-        right = self.right(_differences(features[:, key:], exists[:, key:]))  # [B, C, h, w]
+    def look(self, features: Tensor) -> list[Tensor]:
+        """Map `[N, C_s, h, w]` to T-1 maps `[N, C, h, w]`: a picture's share in the difference of frames i and i+1."""
+        sides = zip((self.left, self.right), self._counts, strict=True)
+        firsts = [side.get_parameter("0.0.weight").chunk(count, 1) for side, count in sides]
+        kernels = [kernel for first in firsts for kernel in first]  # each [C, C_s, 1, 1]
+        return list(F.conv2d(features, torch.cat(kernels)).chunk(len(kernels), 1))
+
+    def forward(self, pairs: Sequence[Tensor], exists: Tensor) -> Tensor:
+        """Map the shares of both frames of each difference, `[B, 2, C, h, w]`, to the flow `[B, C, h, w]`."""
+        both = exists[:, 1:] & exists[:, :-1]
+        differences = [
+            torch.where(known[:, None, None, None], pair[:, 1] - pair[:, 0], 0.0)
+            for pair, known in zip(pairs, both.unbind(1), strict=True)
+        ]
+        before, _ = self._counts
+        left = self.left[1:](run_behind(self.left[0], differences[:before]))  # [B, C, h, w]
+        right = self.right[1:](run_behind(self.right[0], differences[before:]))  # [B, C, h, w]
         fused: Tensor = self.fuse(torch.cat([left, right], 1))  # [B, 2C, h, w] -> [B, C, h, w]
         return fused
 
 
-def _differences(features: Tensor, exists: Tensor) -> Tensor:
-    """Each frame minus the one before, 0 where either is missing: `[B, n, C_s, h, w]` to `[B, (n-1)*C_s, h, w]`."""
-    difference = features[:, 1:] - features[:, :-1]
-    both = exists[:, 1:] & exists[:, :-1]
-    return torch.where(both[:, :, None, None, None], difference, 0.0).flatten(1, 2)
-
-
 class FeatureDifference(MotionEncoder):
-    """Differences of adjacent frames' features, those before and those after the key frame apart.
+    """Differences of adjacent frames' features, 0 where either is missing; those before and after the key frame apart.
 
     With several stages, each stage's flow goes through a modulated deformable convolution conditioned on the
     key frame's last feature, and the results are summed.
@@ -80,7 +110,6 @@ class FeatureDifference(MotionEncoder):
         self, stage_channels: Sequence[int], channels: int, *, frames: int, key: int, blocks: int, groups: int
     ) -> None:
         super().__init__()
-        self.key = key
         self.stages = nn.ModuleList(
             _StageDifference(c, channels, before=key, after=frames - 1 - key, blocks=blocks) for c in stage_channels
         )
@@ -89,13 +118,23 @@ class FeatureDifference(MotionEncoder):
             OffsetsAndWeights(stage_channels[-1], channels, groups=groups) for _ in stage_channels if several
         )
         self.align = nn.ModuleList(DeformConv(channels, dilation=1) for _ in stage_channels if several)
+        self.places = tuple(pairwise(range(frames))) * len(stage_channels) + ((key,),) * several
 
-    def forward(self, stages: Sequence[Tensor], exists: Tensor) -> Tensor:
+    def look(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Give the shares in the differences of each stage, and with several stages the last feature behind them."""
+        maps: list[Tensor] = []
+        for stage, features in zip(self.stages, stages, strict=True):
+            maps += stage.look(features)  # type: ignore[operator]
+        return [*maps, stages[-1]] if self.align else maps
+
+    def flow(self, maps: Sequence[Tensor], exists: Tensor) -> Tensor:
         """Compute the flow `[B, C, h, w]`; see `MotionEncoder`."""
-        flows: list[Tensor] = [stage(features, exists) for stage, features in zip(self.stages, stages, strict=True)]
+        count = exists.shape[1] - 1
+        flows = [stage(maps[i * count : (i + 1) * count], exists) for i, stage in enumerate(self.stages)]
         if not self.align:
-            return flows[0]
-        key_feature = stages[-1][:, self.key]  # [B, C_s, h, w]
+            only: Tensor = flows[0]
+            return only
+        key_feature = maps[-1][:, 0]  # [B, C_s, h, w]
         aligned = [
             align(flow, *sampling(key_feature))
             for align, sampling, flow in zip(self.align, self.sampling, flows, strict=True)
@@ -140,10 +179,14 @@ class KeyFrameFeature(MotionEncoder):
 
     def __init__(self, in_channels: int, channels: int, *, key: int, blocks: int) -> None:
         super().__init__()
-        self.key = key
+        self.places = ((key,),)
         self.body = residual_blocks(in_channels, channels, blocks)
 
-    def forward(self, stages: Sequence[Tensor], exists: Tensor) -> Tensor:
+    def look(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Give the backbone's output as it is."""
+        return [stages[-1]]
+
+    def flow(self, maps: Sequence[Tensor], exists: Tensor) -> Tensor:
         """Give `[B, C, h, w]`; which support frames exist makes no difference."""
-        out: Tensor = self.body(stages[-1][:, self.key])
+        out: Tensor = self.body(maps[0][:, 0])
         return out

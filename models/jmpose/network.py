@@ -1,7 +1,6 @@
 """JM-Pose (Wu et al., ACM MM 2024, arXiv 2408.02285): heatmaps of a key frame from a window of frames.
 
-Letters: B windows, T frames, N pictures, K joints, C channels, C_s channels of a backbone stage,
-(H, W) input, (h, w) = (H/4, W/4).
+Letters: B windows, T frames, N pictures, K joints, C channels, (H, W) input, (h, w) = (H/4, W/4).
 """
 
 from collections.abc import Sequence
@@ -22,20 +21,17 @@ from jmpose.mutual import MutualBlock
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What the backbone says about single pictures.
+    """What the network says about single pictures, or about windows of them.
 
     Attributes:
-        stages: The features that the motion encoder uses, each `[N, C_s, h, w]`: stages of the backbone, the last one
-            its output, or those of the network on pixels.
-        heatmaps: `[N, K, h, w]` initial heatmaps.
+        maps: What the temporal part wants to know beside heatmaps: those of `MotionEncoder.look`, and the features
+            themselves if the head takes them. Of pictures each `[N, *, h, w]`, of windows `[B, places, *, h, w]`, where
+            `JMPose.places` says which frames those are.
+        heatmaps: Initial heatmaps, of pictures `[N, K, h, w]`, of windows `[B, T, K, h, w]`.
     """
 
-    stages: tuple[Tensor, ...]
+    maps: tuple[Tensor, ...]
     heatmaps: Tensor
-
-    def windows(self, rows: Tensor) -> "FrameFeatures":
-        """Arrange pictures into windows: rows `[B, T]` int64 into N; the result has axes `[B, T, ...]`."""
-        return FrameFeatures(tuple(s[rows] for s in self.stages), self.heatmaps[rows])
 
 
 @dataclass(frozen=True)
@@ -119,8 +115,30 @@ class JMPose(nn.Module):
             stages = self.backbone.stage_features(images)
             heatmaps = self.backbone.heatmap_head(stages[-1])
         if self.motion_features is not None:
-            return FrameFeatures((self.motion_features(images),), heatmaps)
-        return FrameFeatures(tuple(stages[-self.config.motion_stages :]), heatmaps)
+            stages = [self.motion_features(images)]
+        stages = stages[-self.config.motion_stages :]
+        maps = self.motion_encoder.look(stages)
+        return FrameFeatures((*maps, stages[-1]) if self._head_takes_features else tuple(maps), heatmaps)
+
+    @property
+    def places(self) -> tuple[tuple[int, ...], ...]:
+        """For each map of `FrameFeatures`, the frames of a window that the temporal part wants it of."""
+        key = self.config.preprocess.key_index
+        return self.motion_encoder.places + (((key,),) if self._head_takes_features else ())
+
+    @property
+    def _head_takes_features(self) -> bool:
+        return self.config.head_context == "heatmaps+features"
+
+    def arrange(self, pictures: FrameFeatures, rows: Tensor) -> FrameFeatures:
+        """Put pictures that show the same image region into windows.
+
+        Args:
+            pictures: Of N pictures, from `encode`.
+            rows: `[B, T]` int64, the picture of each frame.
+        """
+        maps = (each[rows[:, list(at)]] for each, at in zip(pictures.maps, self.places, strict=True))
+        return FrameFeatures(tuple(maps), pictures.heatmaps[rows])
 
     def forward(self, windows: Tensor, exists: Tensor | None = None) -> JMPoseOutput:
         """Estimate the key frames' heatmaps.
@@ -133,13 +151,13 @@ class JMPose(nn.Module):
         b, t = windows.shape[:2]
         frames = self.encode(windows.flatten(0, 1))  # of B*T pictures
         rows = torch.arange(b * t, device=windows.device).view(b, t)
-        return self.fuse(frames.windows(rows), exists)
+        return self.fuse(self.arrange(frames, rows), exists)
 
     def fuse(self, windows: FrameFeatures, exists: Tensor | None = None) -> JMPoseOutput:
         """Run the temporal part on features computed before.
 
         Args:
-            windows: From `encode(...).windows(rows)`: stages `[B, T, C_s, h, w]`, heatmaps `[B, T, K, h, w]`.
+            windows: As `arrange` gives them.
             exists: As in `forward`.
         """
         initial, key = windows.heatmaps, self.config.preprocess.key_index
@@ -149,7 +167,7 @@ class JMPose(nn.Module):
         if exists is None:
             exists = torch.ones(b, t, dtype=torch.bool, device=initial.device)
         context = initial.flatten(1, 2)  # [B, T*K, h, w]
-        motion = self.motion_encoder(windows.stages, exists)  # [B, C, h, w]
+        motion = self.motion_encoder.flow(windows.maps[: len(self.motion_encoder.places)], exists)  # [B, C, h, w]
         joint = self.joint_learner(context, motion)  # [B, C, h, w]
         motions, joints = [], []
         for block in self.mutual_blocks:
@@ -159,8 +177,8 @@ class JMPose(nn.Module):
         inputs = [motion, joint]
         if self.config.head_context != "none":
             inputs.append(context)
-        if self.config.head_context == "heatmaps+features":
-            inputs.append(windows.stages[-1][:, key])
+        if self._head_takes_features:
+            inputs.append(windows.maps[-1][:, 0])
         heatmaps = self.head(inputs, initial[:, key])  # [B, K, h, w]
         # A window of one real frame has nothing to add to the single-frame estimate.
         supported = exists.sum(1) > 1

@@ -157,16 +157,15 @@ def lay_maps(maps: Tensor, scale: Tensor, shift: Tensor, *, repeat_border: bool)
         repeat_border: What lies outside repeats the nearest pixel; False makes it 0.
 
     Returns:
-        `[N, C, h, w]`, channels last in memory.
+        `[N, C, h, w]`.
     """
     n, c, h, w = maps.shape
     columns, rows = (
         _interpolation(scale[:, axis], shift[:, axis], side, repeat_border=repeat_border).to(maps.dtype)
         for axis, side in ((0, w), (1, h))
     )
-    last = maps.permute(0, 2, 3, 1).reshape(n, h, w * c)
-    moved = (rows @ last).view(n, h, w, c)
-    return (columns[:, None] @ moved).permute(0, 3, 1, 2)
+    moved = (maps.reshape(n, c * h, w) @ columns.mT).view(n, c, h, w)
+    return rows[:, None] @ moved
 
 
 def _interpolation(scale: Tensor, shift: Tensor, side: int, *, repeat_border: bool) -> Tensor:

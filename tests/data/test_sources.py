@@ -345,6 +345,13 @@ class TestCropWindows:
         assert numbers_in(source.read(1, Choice((0,))).pictures) == [4]
         assert [path.rsplit("/", 1)[1] for path in source.files()] == ["scene-000.npz", "scene-001.npz"]
 
+    def test_shorter_windows_are_spread_over_the_stored_ones(self, tmp_path):
+        source = CropWindows(scenes(tmp_path / "crops", frames=5), keypoints=COCO17, box_height=40, moving=False)
+        for offsets, shown in (((-2, -1, 0, 1, 2), [3, 4, 5, 6, 7]), ((-2, 0, 2), [3, 5, 7]), ((0,), [5])):
+            window = source.read(1, Choice(offsets))
+            assert numbers_in(window.pictures) == shown
+            assert np.flatnonzero(window.labels.weight[:, 1]).tolist() == [offsets.index(0)]
+
     def test_windows_of_another_length(self, tmp_path):
         source = CropWindows(scenes(tmp_path / "crops"), keypoints=COCO17, box_height=40, moving=False)
         with pytest.raises(JmposeError, match="windows of 3 pictures, the model takes 5"):

@@ -32,7 +32,7 @@ def test_large_hrnets_have_the_layers_of_a_pose_network_only(width: int, million
     config = replace(CONFIGS[f"hrnet-w{width}"], motion_stages=4)
     with torch.device("meta"):
         model = build_model(config)
-        stages = model.encode(torch.empty(1, 3, 128, 96)).stages
+        stages = model.backbone.stage_features(torch.empty(1, 3, 128, 96))
     assert isinstance(model.backbone, HRNetBackbone)
     assert model.backbone.stage_channels == (256, width, width, width)
     assert [tuple(s.shape) for s in stages] == [(1, c, 32, 24) for c in model.backbone.stage_channels]
@@ -75,7 +75,7 @@ def test_all_four_stages_of_an_hrnet_reach_the_motion_flow() -> None:
     torch.manual_seed(0)
     model = stir(build_model(config)).eval()
     windows = tiny_windows()
-    assert model.encode(windows[:, 0]).stages[0].shape == (2, 128, 16, 8)
+    assert model.backbone.stage_features(windows[:, 0])[0].shape == (2, 128, 16, 8)
     with torch.inference_mode():
         before = model(windows).heatmaps
         model.backbone.body.layer1[0].bn1.bias += 1

@@ -18,11 +18,11 @@ def test_json_round_trip(config: ModelConfig) -> None:
 
 def test_named_configs_are_what_their_names_say() -> None:
     nano, hrnet = CONFIGS["nano"].preprocess, CONFIGS["hrnet-w48"].preprocess
-    assert (nano.input_height, nano.input_width, nano.frames, nano.heatmap_size) == (192, 144, 3, (48, 36))
+    assert (nano.input_height, nano.input_width, nano.frames, nano.heatmap_size) == (192, 144, 5, (48, 36))
     assert (hrnet.input_height, hrnet.input_width, hrnet.frames, hrnet.heatmap_size) == (384, 288, 5, (96, 72))
-    assert (nano.key_index, hrnet.key_index) == (1, 2)
+    assert (nano.key_index, hrnet.key_index) == (2, 2)
     assert len(nano.keypoints) == 19 and len(hrnet.keypoints) == 17
-    assert nano.window_times_s == pytest.approx((-2 / 30, 0, 2 / 30))
+    assert nano.window_times_s == pytest.approx((-2 / 30, -1 / 30, 0, 1 / 30, 2 / 30))
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def test_repeated_frames_need_no_second_backbone_pass() -> None:
     model = stir(tiny_model()).eval()
     pictures = tiny_windows(1)[0, :2]
     rows, exists = torch.tensor([[0, 1, 1], [0, 0, 1]]), torch.tensor([[True, True, False], [False, True, True]])
-    fused = model.fuse(model.encode(pictures).windows(rows), exists)
+    fused = model.fuse(model.arrange(model.encode(pictures), rows), exists)
     whole = model(pictures[rows], exists)
     assert torch.allclose(fused.heatmaps, whole.heatmaps, atol=1e-5)
 
@@ -162,13 +162,13 @@ def test_four_stages_need_an_hrnet() -> None:
     model = build_model(config).eval()
     output = stir(model)(tiny_windows(1))
     assert output.heatmaps.shape == (1, 17, 16, 8)
-    assert len(model.encode(tiny_windows(1)[0]).stages) == 4
+    assert len(model.encode(tiny_windows(1)[0]).maps) == 2 * 4 + 1
 
 
 def test_nano() -> None:
     model = build_model(CONFIGS["nano"]).eval()
     with torch.inference_mode():
-        output = model(torch.randn(1, 3, 3, 192, 144))
+        output = model(torch.randn(1, 5, 3, 192, 144))
     assert output.heatmaps.shape == (1, 19, 48, 36)
     assert torch.equal(output.heatmaps, output.initial_key)
     temporal = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("backbone"))

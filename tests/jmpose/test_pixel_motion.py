@@ -77,7 +77,7 @@ def test_a_temporal_part_moves_to_another_backbone() -> None:
         output, given = moved(windows), donor.encode(windows.flatten(0, 1))
         torch.testing.assert_close(output.initial, model(windows).initial)
         # The donor on the other's heatmaps and its own pixels.
-        frames = replace(given.windows(torch.arange(6).view(2, 3)), heatmaps=output.initial)
+        frames = replace(donor.arrange(given, torch.arange(6).view(2, 3)), heatmaps=output.initial)
         torch.testing.assert_close(output.heatmaps, donor.fuse(frames).heatmaps)
     assert moved.config.name == "wide" and moved.config.backbone == wide.backbone
     assert not torch.allclose(output.heatmaps, output.initial_key)

@@ -132,10 +132,11 @@ def arranged(made: list[Windows], *, shared_crops: bool, mirrored: bool = False,
 
     device = torch.device("cpu")
     keeper = MapKeeper(encode, window, device=device, shared_crops=shared_crops, mirrored=mirrored)
-    features = arrange(keeper.look_up(made), window, lay=lay and not shared_crops)
+    everywhere = (tuple(range(len(OFFSETS))),)
+    features = arrange(keeper.look_up(made), everywhere, window, lay=lay and not shared_crops)
     inside = (..., slice(3, -3), slice(3, -3))
-    assert torch.allclose(features.stages[0][inside], features.heatmaps[inside], atol=1e-3)
-    return features.stages[0]
+    assert torch.allclose(features.maps[0][inside], features.heatmaps[inside], atol=1e-3)
+    return features.maps[0]
 
 
 def test_maps_of_own_crops_laid_onto_the_key_frames_crop_are_nearly_those_of_shared_crops():

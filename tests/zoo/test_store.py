@@ -36,7 +36,7 @@ def small(name, url=""):
 
 def test_shipped_models_describe_themselves():
     nano, person = find_entry("nano"), find_entry("person-nano")
-    assert (nano.kind, nano.keypoint_set, nano.input_hw, nano.window_frames) == ("pose", "coco17_head", (192, 144), 3)
+    assert (nano.kind, nano.keypoint_set, nano.input_hw, nano.window_frames) == ("pose", "coco17_head", (192, 144), 5)
     assert (person.kind, person.input_hw) == ("detector", (384, 384))
     assert state(nano) == state(person) == "shipped" and bring(nano, Access(offline=True)).is_file()
     assert store.card_section(nano, "Figures") and store.card_section(nano, "Nothing") == ""
