@@ -35,6 +35,8 @@ class Augmentation:
         motion: Largest shift between frames of a still image as a share of the crop's height.
         missing: Chance that the frames on one side are missing, as at the ends of tracks.
         grain: Chance that each frame has mild noise and compression of its own, as those of cameras and files do.
+        swap: Chance that the initial heatmaps of some frames have the left and right joints of arms or legs mixed, as
+            single frames do now and then; what follows learns to trust the others.
     """
 
     rotation_deg: float = 45.0
@@ -48,9 +50,10 @@ class Augmentation:
     motion: float = 0.035
     missing: float = 0.15
     grain: float = 0.0
+    swap: float = 0.0
 
 
-PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 """No change at all: validation."""
 
 
@@ -65,6 +68,7 @@ class Window:
         weight: `[T, K]` float32.
         present: `[T, K]` float32.
         to_image: `[2, 3]` float32, crop pixels to image pixels of the key frame.
+        swap: `[T, 2]` float32, share of the other side to be mixed into the initial heatmaps of arms and of legs.
     """
 
     crops: Bytes
@@ -73,6 +77,7 @@ class Window:
     weight: Float
     present: Float
     to_image: Float
+    swap: Float
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,9 @@ def make_window(
         )
     if settings.grain and rng.random() < settings.grain:
         crops = own_grain(rng, crops)
+    swap = np.zeros((len(times), 2), np.float32)
+    if settings.swap and rng.random() < settings.swap:
+        swap = _draw_swap(rng, len(times), key)
     exists = raw.exists.copy()
     if settings.missing and rng.random() < settings.missing:
         crops, labels = _lose_a_side(rng, crops, labels, exists, key)
@@ -179,7 +187,21 @@ def make_window(
         weight=labels.weight.astype(np.float32),
         present=labels.present.astype(np.float32),
         to_image=np.linalg.inv(affine)[:2].astype(np.float32),
+        swap=swap,
     )
+
+
+def _draw_swap(rng: np.random.Generator, frames: int, key: int) -> Float:
+    """Mix arms, legs or both in less than half of the frames, in every other window the key frame among them."""
+    share = np.zeros((frames, 2), np.float32)
+    others = rng.permutation([place for place in range(frames) if place != key])
+    order = [key, *others] if rng.random() < 0.5 else [*others, key]
+    most = (frames - 1) // 2
+    places = order[: rng.integers(1, most + 1)] if most else []
+    limbs = [(True, True), (True, False), (False, True)][rng.integers(3)]
+    for place in places:
+        share[place] = rng.uniform(0.4, 1.0) * np.array(limbs)
+    return share
 
 
 def _crop_size(preprocess: Preprocess, height: int | None) -> tuple[int, int]:

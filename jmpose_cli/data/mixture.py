@@ -28,6 +28,7 @@ class Batch:
         weight: `[B, T, K]`.
         present: `[B, T, K]`.
         to_image: `[B, 2, 3]`.
+        swap: `[B, T, 2]`.
         samples: `[B]` numbers of the samples, to name the ones that break something.
     """
 
@@ -37,6 +38,7 @@ class Batch:
     weight: Tensor
     present: Tensor
     to_image: Tensor
+    swap: Tensor
     samples: Tensor
 
     def __len__(self) -> int:
@@ -55,7 +57,7 @@ def stack(windows: Sequence[tuple[Window, int]]) -> Batch:
     """Collate what a `WindowSet` gives."""
     columns = {
         name: torch.from_numpy(np.stack([getattr(window, name) for window, _ in windows]))
-        for name in ("crops", "exists", "xy", "weight", "present", "to_image")
+        for name in ("crops", "exists", "xy", "weight", "present", "to_image", "swap")
     }
     return Batch(**columns, samples=torch.tensor([sample for _, sample in windows]))
 

@@ -75,6 +75,7 @@ class AugmentConfig(_Section):
     motion: float = Field(0.035, ge=0)
     missing: float = Field(0.15, ge=0, le=1)
     grain: float = Field(0.0, ge=0, le=1)
+    swap: float = Field(0.0, ge=0, le=1)
 
 
 class OptimConfig(_Section):

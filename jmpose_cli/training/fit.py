@@ -112,7 +112,9 @@ def _forward_backward(run: Run, batch: Batch, *, is_last: bool) -> Mapping[str, 
     """Add up the gradients of one batch; devices exchange them with the last one of a step."""
     try:
         with run.fabric.no_backward_sync(run.step, enabled=not is_last):
-            terms: dict[str, Tensor] = run.step(batch.crops, batch.exists, batch.xy, batch.weight, batch.present)
+            terms: dict[str, Tensor] = run.step(
+                batch.crops, batch.exists, batch.xy, batch.weight, batch.present, batch.swap
+            )
             run.fabric.backward(terms["total"] / run.config.optim.accumulate)
     except torch.OutOfMemoryError as error:
         raise JmposeError(

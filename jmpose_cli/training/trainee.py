@@ -1,10 +1,13 @@
 """What is optimised: a batch in, loss terms out."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
+from jmpose.keypoints import KeypointSet
 from jmpose.losses import JMPoseLoss, heatmap_loss
-from jmpose.network import JMPose
+from jmpose.network import JMPose, JMPoseOutput
 from jmpose.sampling import normalise
 from jmpose.targets import gaussian_targets
 from jmpose_cli.training.devices import mean_over_devices
@@ -41,7 +44,9 @@ class Trainee(nn.Module):
         model: JMPose = self.__dict__["_model"]
         return model
 
-    def forward(self, crops: Tensor, exists: Tensor, xy: Tensor, weight: Tensor, present: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, crops: Tensor, exists: Tensor, xy: Tensor, weight: Tensor, present: Tensor, swap: Tensor
+    ) -> dict[str, Tensor]:
         """Compute the loss terms of a batch; see `Batch` for the arguments.
 
         Returns:
@@ -59,7 +64,7 @@ class Trainee(nn.Module):
             loss = heatmap_loss(heatmaps, targets[:, 0], weight[:, 0], sigma=sigma, mean_over_devices=mean_over_devices)
             return {"total": loss, "initial_key": loss.detach()}
         key = self._preprocess.key_index
-        output = self.model(network_input(crops, self.model), exists)
+        output = self._output(network_input(crops, self.model), exists, swap)
         terms = self.loss(
             output,
             targets[:, key],
@@ -72,3 +77,19 @@ class Trainee(nn.Module):
                 output.initial_key, targets[:, key], weight[:, key], sigma=sigma, mean_over_devices=mean_over_devices
             )
         return {**vars(terms), "initial_key": before}
+
+    def _output(self, windows: Tensor, exists: Tensor, swap: Tensor) -> JMPoseOutput:
+        """Run the model; its temporal part sees the initial heatmaps with some sides mixed."""
+        b, t = exists.shape
+        pictures = self.model.encode(windows.flatten(0, 1))
+        seen = self.model.arrange(pictures, torch.arange(b * t, device=exists.device).view(b, t))
+        mixed = mix_sides(seen.heatmaps, swap, self._preprocess.keypoints)
+        return replace(self.model.fuse(replace(seen, heatmaps=mixed), exists), initial=seen.heatmaps)
+
+
+def mix_sides(heatmaps: Tensor, share: Tensor, keypoints: KeypointSet) -> Tensor:
+    """Mix heatmaps `[B, T, K, h, w]` of left and right joints by shares `[B, T, 2]`: of arms, of legs."""
+    limbs = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
+    belongs = share.new_tensor([[joint.endswith(limb) for joint in keypoints.joints] for limb in limbs])  # [2, K]
+    weight = (share @ belongs)[..., None, None].to(heatmaps.dtype)
+    return torch.lerp(heatmaps, heatmaps[:, :, list(keypoints.flip_index)], weight)

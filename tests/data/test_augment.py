@@ -309,3 +309,16 @@ def test_grain_is_mild_and_every_frame_has_its_own():
     # Neighbours know what a frame has lost: their mean is nearer to the truth than each of them.
     one, mean = (np.abs(c - clean[1]).mean() for c in (crops[1], crops.astype(float).mean(0)))
     assert mean < 0.8 * one
+
+
+def test_sides_are_mixed_in_less_than_half_of_the_frames():
+    raw = raw_window([noisy()] * 3, [spread_joints()] * 3)
+    swaps = np.stack([make(raw, replace(PLAIN, swap=1.0), seed).swap for seed in range(200)])
+    mixed = swaps.max(2) > 0
+    assert (mixed.sum(1) == 1).all()
+    assert 70 < mixed[:, 1].sum() < 130  # the key frame
+    assert swaps[swaps > 0].min() >= 0.4 and swaps.max() <= 1
+    arms, legs = (swaps > 0).any(1).T
+    assert 30 < (arms & legs).sum() < 110 and (arms | legs).all()
+    assert (make(raw, replace(PLAIN, swap=1.0), 0).crops == make(raw, PLAIN).crops).all()
+    assert not make(raw, PLAIN).swap.any()

@@ -1,0 +1,31 @@
+"""What the temporal part is shown in training."""
+
+import torch
+
+from jmpose.keypoints import COCO17
+from jmpose_cli.training.trainee import Trainee, mix_sides
+from tests.jmpose.tiny_model import stir, tiny_config, tiny_model
+
+
+def test_arms_and_legs_are_mixed_apart():
+    heatmaps = torch.arange(17.0).view(1, 1, 17, 1, 1).expand(1, 3, 17, 2, 2)
+    share = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 0.25]]])
+    plain, arms, legs = mix_sides(heatmaps, share, COCO17)[0, :, :, 0, 0]
+    assert plain.tolist() == list(range(17))
+    assert arms.tolist() == [0, 1, 2, 3, 4, 6, 5, 8, 7, 10, 9, 11, 12, 13, 14, 15, 16]
+    assert legs.tolist() == [*range(11), 11.25, 11.75, 13.25, 13.75, 15.25, 15.75]
+
+
+def test_the_temporal_part_alone_sees_mixed_sides():
+    torch.manual_seed(0)
+    model = stir(tiny_model(tiny_config(io_estimator=None)))
+    trainee = Trainee(model, temporal=True, initial_loss=True).eval()
+    crops = torch.randint(0, 256, (2, 3, 64, 32, 3), dtype=torch.uint8)
+    xy, known = torch.rand(2, 3, 17, 2) * 32, torch.ones(2, 3, 17)
+    exists = torch.ones(2, 3, dtype=torch.bool)
+    terms = [
+        {name: float(value.detach()) for name, value in trainee(crops, exists, xy, known, known, swap).items()}
+        for swap in (torch.zeros(2, 3, 2), torch.ones(2, 3, 2))
+    ]
+    assert terms[0]["heatmap"] != terms[1]["heatmap"]
+    assert terms[0]["initial"] == terms[1]["initial"] and terms[0]["initial_key"] == terms[1]["initial_key"]
