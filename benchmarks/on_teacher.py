@@ -1,11 +1,13 @@
 """A temporal part on a backbone that it was not trained with: the heatmaps of the pose teacher, PP-TinyPose."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from jmpose.backbones import Backbone
+from jmpose.config import Preprocess
 from jmpose.keypoints import COCO17
 from jmpose.network import JMPose, with_temporal_part
 from jmpose.weights import load_model
@@ -39,7 +41,8 @@ class TeacherBackbone(Backbone):
 def put_on_teacher(part: Path, data: Path) -> JMPose:
     """Put the temporal part of the model `part` on the teacher's heatmaps."""
     donor = load_model(part)
-    config = donor.config
+    pictures = replace(donor.config.preprocess, mean=Preprocess.mean, std=Preprocess.std)  # the teacher's
+    config = replace(donor.config, preprocess=pictures)
     return with_temporal_part(
         JMPose(TeacherBackbone(data), donor.motion_encoder, donor.joint_learner, [], donor.head, config), donor
     )

@@ -225,11 +225,8 @@ class PoseEstimator:
 
     def _encode_crops(self, pictures: Tensor, rows: Tensor, affine: Tensor) -> FrameFeatures:
         """Run the backbone on crops, some at a time; see `MapKeeper`."""
-        size, step, last = (
-            (self.preprocess.input_height, self.preprocess.input_width),
-            self._people_a_call,
-            len(rows) - 1,
-        )
+        size = (self.preprocess.input_height, self.preprocess.input_width)
+        step, last = self._people_a_call, len(rows) - 1
 
         @torch.inference_mode()  # holds for one thread only
         def call(start: int) -> FrameFeatures:

@@ -391,7 +391,7 @@ CONFIGS = {
         offset_groups=2,
         dilation=2,
         mutual_blocks=1,
-        head_channels=48,
+        head_channels=32,
         head_context="heatmaps",
         io_estimator=None,
     ),
