@@ -4,7 +4,7 @@
 
 Every row trains single frames for the same number of steps on crops of the same height, then is scored on
 `coco_persons/val` at the model's own size. Short runs: they show what helps first, not what helps in the end. A stopped
-one goes on by the same command. Needs what `models/recipes` makes: `nano_data.py`, `nano_render.py`, `imagenet_start.py`.
+one goes on by the same command. It needs the folders `runs/nano/data` and `runs/nano/rendered` and the start of `nano`.
 """
 
 import argparse
