@@ -65,19 +65,18 @@ def measure(
     backbone, encode, fuse, whole = model.backbone, model.encode, model.fuse, model
     if compiled:
         backbone, encode, fuse, whole = (torch.compile(f, dynamic=False) for f in (backbone, encode, fuse, whole))
-    windows = torch.randn(batch, window.frames, 3, *size, device=device)
-    pictures = windows[:, window.key_index].contiguous(memory_format=torch.channels_last)
+    crops = torch.randn(batch * window.frames, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
+    windows, pictures = crops.view(batch, window.frames, 3, *size), crops[:batch]
     arithmetic = nullcontext() if dtype == torch.float32 else torch.autocast(kind, dtype)
     exists = torch.ones(batch, window.frames, dtype=torch.bool, device=device)
     with torch.inference_mode(), arithmetic:
         seen = model.encode(pictures)
         maps, heatmaps = [each.contiguous() for each in seen.maps], seen.heatmaps.contiguous()
         # Boxes change a little from frame to frame.
-        crops = torch.eye(2, 3, device=device) + torch.rand(batch, window.frames, 2, 3, device=device) * torch.tensor(
-            [[0.05, 0, 4], [0, 0.05, 4]], device=device
-        )
+        change = torch.tensor([[0.05, 0, 4], [0, 0.05, 4]], device=device)
+        affines = torch.eye(2, 3, device=device) + change * torch.rand(batch, window.frames, 2, 3, device=device)
         people = [
-            [PersonMaps(affine, tuple(each[n] for each in maps), heatmaps[n]) for affine in crops[n]]
+            [PersonMaps(affine, tuple(each[n] for each in maps), heatmaps[n]) for affine in affines[n]]
             for n in range(batch)
         ]
 

@@ -61,7 +61,8 @@ def cost_of(model: JMPose, *, windows: int = 1, dtype: torch.dtype = torch.float
 def require_memory(model: JMPose, device: torch.device, *, windows: int, dtype: torch.dtype, flip_test: bool) -> None:
     """Make sure that a network fits into what is free on a CUDA device; other devices are not looked at.
 
-    Counted are calls on whole windows (`shared_crops`); one look at each person takes less, kept maps included.
+    Counted are calls on whole windows (`shared_crops`). One look at each person takes less, but keeps maps of people
+    in the frames around, which are not counted.
 
     Args:
         model: The network, still on the CPU.

@@ -79,7 +79,7 @@ class PoseEstimator:
         set_float32_arithmetic(tf32=precision == "tf32")
         self.name, self.sha256 = name, sha256
         self.temporal: Path | None = None
-        self._model, self._device, self._dtype = model, torch.device(device), _DTYPES[precision]
+        self._device, self._dtype = torch.device(device), _DTYPES[precision]
         self._people_a_call = _CPU_PEOPLE if self._device.type == "cpu" else batch
         self._shared_crops = shared_crops
         self._calls = CallThreads(threads) if self._device.type == "cpu" else None

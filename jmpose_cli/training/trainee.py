@@ -80,9 +80,7 @@ class Trainee(nn.Module):
 
     def _output(self, windows: Tensor, exists: Tensor, swap: Tensor) -> JMPoseOutput:
         """Run the model; its temporal part sees the initial heatmaps with some sides mixed."""
-        b, t = exists.shape
-        pictures = self.model.encode(windows.flatten(0, 1))
-        seen = self.model.arrange(pictures, torch.arange(b * t, device=exists.device).view(b, t))
+        seen = self.model.encode_windows(windows)
         mixed = mix_sides(seen.heatmaps, swap, self._preprocess.keypoints)
         return replace(self.model.fuse(replace(seen, heatmaps=mixed), exists), initial=seen.heatmaps)
 

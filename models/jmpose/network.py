@@ -148,10 +148,13 @@ class JMPose(nn.Module):
                 A frame that does not exist is a repeat of the nearest one that does.
             exists: `[B, T]` bool, False for such repeats; None when all frames exist.
         """
+        return self.fuse(self.encode_windows(windows), exists)
+
+    def encode_windows(self, windows: Tensor) -> FrameFeatures:
+        """Run the backbone on all frames of windows `[B, T, 3, H, W]`, as `forward` takes them, for `fuse`."""
         b, t = windows.shape[:2]
-        frames = self.encode(windows.flatten(0, 1))  # of B*T pictures
         rows = torch.arange(b * t, device=windows.device).view(b, t)
-        return self.fuse(self.arrange(frames, rows), exists)
+        return self.arrange(self.encode(windows.flatten(0, 1)), rows)
 
     def fuse(self, windows: FrameFeatures, exists: Tensor | None = None) -> JMPoseOutput:
         """Run the temporal part on features computed before.

@@ -147,8 +147,7 @@ def _scales(affine: Tensor) -> Tensor:
 def lay_maps(maps: Tensor, scale: Tensor, shift: Tensor, *, repeat_border: bool) -> Tensor:
     """Lay maps of some crops onto other crops of the same pictures, by bilinear interpolation.
 
-    Both axes by themselves, as products with sparse matrices: for small maps that is several times as fast as
-    gathering pixels.
+    One axis after the other, as products with matrices: for small maps that is faster than gathering pixels.
 
     Args:
         maps: `[N, C, h, w]`.
