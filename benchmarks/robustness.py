@@ -292,8 +292,8 @@ def report(real: Results, rendered: Results | None, about: dict[str, object]) ->
         f"- Test: {', '.join(real.names())}; {len(real.videos)} clips of {len(set(real.tracks))} tracks.",
         f"- Never here, for training only: {', '.join(TRAINING)}.",
         "- Brackets: 95 % intervals of paired bootstraps, over videos or over the tracks of all videos.",
-        "- `mmpose_street_5frames` and `mmtracking_street` have 5 and 3 frames a second: no neighbour of a window is "
-        "near enough in time, so temporal equals single there.",
+        "- `mmpose_street_5frames` and `mmtracking_street` have 5 and 3 frames a second: neighbours are within 0.25 s "
+        "at 5 (only the next ones) and never at 3, where temporal equals single.",
         "- The labels are the teacher's own answers, which flatters the teacher.",
         "",
         f"**Temporal against single-frame, middle strength, points: {said}; clean {with_interval(clean)}.**",

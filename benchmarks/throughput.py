@@ -7,9 +7,9 @@ Names of configurations get random weights, which cost the same; other names and
 `jmpose infer` does for a person and frame: one pass of the backbone, its neighbours' maps laid onto its crop, and the
 temporal part; `temporal adds` compares the two. `paper/s` counts calls of the whole network on T crops of one region,
 the way of the paper (`pose.shared_crops`). Inputs lie on the device and are read over and over: decoding of video,
-cutting crops and decoding of heatmaps are not in it. Each cell is the median of the calls in `--seconds`, after a
-warm-up; compilation is not counted. A CPU runs one thread, and its seconds are processor seconds, which other work on
-the machine disturbs less: the figures are those of one core.
+cutting crops and decoding of heatmaps are not in it. The three are called in turns; each cell is the median of the
+calls in `--seconds`, after a warm-up; compilation is not counted. A CPU runs one thread, and its seconds are processor
+seconds, which other work on the machine disturbs less: the figures are those of one core.
 """
 
 import argparse
@@ -18,12 +18,11 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import date
 
 import torch
-from torch import Tensor
 
 from jmpose import CONFIGS, build_model, load_model
 from jmpose.folding import fold_batch_norms
@@ -36,27 +35,24 @@ from jmpose_cli.pose.maps import PersonMaps, arrange
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def per_second(call: Callable[[Tensor], object], inputs: Tensor, *, seconds: float) -> float:
-    """Items of `inputs` per second, the median over the calls that fit into `seconds`; at least three."""
-    on_gpu = inputs.is_cuda
+def per_second(calls: Sequence[Callable[[], object]], *, items: int, on_gpu: bool, seconds: float) -> list[float]:
+    """Items per second of each call, in turns: the medians of as many rounds as fit into `seconds`; at least three."""
     clock = time.perf_counter if on_gpu else time.process_time
-    for _ in range(2):
-        call(inputs)
-    spent: list[float] = []
-    while sum(spent) < seconds or len(spent) < 3:
-        if on_gpu:
-            torch.cuda.synchronize()
-        started = clock()
-        call(inputs)
-        if on_gpu:
-            torch.cuda.synchronize()
-        spent.append(clock() - started)
-    return len(inputs) / statistics.median(spent)
+    spent: list[list[float]] = [[] for _ in calls]
+    warm_up = 2
+    while sum(map(sum, spent)) < seconds * len(calls) or len(spent[0]) < warm_up + 3:
+        for call, times in zip(calls, spent, strict=True):
+            if on_gpu:
+                torch.cuda.synchronize()
+            started = clock()
+            call()
+            if on_gpu:
+                torch.cuda.synchronize()
+            times.append(clock() - started)
+    return [items / statistics.median(times[warm_up:]) for times in spent]
 
 
-def measure(
-    model: JMPose, *, device: str, precision: str, compiled: bool, batch: int, seconds: float
-) -> tuple[float, float, float]:
+def measure(model: JMPose, *, device: str, precision: str, compiled: bool, batch: int, seconds: float) -> list[float]:
     """People per second by the backbone alone, as the tool does it, and as the paper does."""
     set_float32_arithmetic(tf32=precision == "tf32")
     window, dtype = model.config.preprocess, DTYPES[precision]
@@ -80,15 +76,12 @@ def measure(
             for n in range(batch)
         ]
 
-        def as_the_tool(pictures: Tensor) -> None:
+        def as_the_tool() -> None:
             encode(pictures)
             fuse(arrange(people, model.places, window, lay=True), exists)
 
-        return (
-            per_second(backbone, pictures, seconds=seconds),
-            per_second(as_the_tool, pictures, seconds=seconds),
-            per_second(whole, windows, seconds=seconds),
-        )
+        calls = (lambda: backbone(pictures), as_the_tool, lambda: whole(windows))
+        return per_second(calls, items=batch, on_gpu=kind == "cuda", seconds=seconds)
 
 
 def load(name: str, device: str, *, folded: bool) -> JMPose:
