@@ -60,6 +60,9 @@ class PeopleConfig(_Section):
         0.25, gt=0, lt=1, description="Score that starts a track; higher means fewer false people."
     )
     keep_box_score: float = Field(0.1, gt=0, lt=1, description="Score that is enough to continue a track.")
+    same_pose_oks: float = Field(
+        0.7, gt=0, le=1, description="Of people found with poses more alike than this, one is kept; 1 keeps all."
+    )
     max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")
     input_size: int | None = Field(None, ge=64, description="Detector input in pixels; None: as trained.")
     lost_after_s: float = Field(1.0, gt=0, description="Seconds for which a lost person is remembered.")

@@ -1,6 +1,6 @@
 """Neutral values that travel between the stages: frames, boxes, poses. NumPy only."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,3 +138,20 @@ class FramePoses(_ShapeRepr):
 
     def __len__(self) -> int:
         return len(self.people)
+
+    def only(self, kept: Bools) -> "FramePoses":
+        """Leave out the people where `kept` `[N]` is False."""
+        people = self.people
+        return FramePoses(
+            replace(
+                people,
+                boxes_xyxy_px=people.boxes_xyxy_px[kept],
+                scores=people.scores[kept],
+                track_ids=people.track_ids[kept],
+                observed=people.observed[kept],
+            ),
+            self.xy_image[kept],
+            self.scores[kept],
+            self.person_scores[kept],
+            None if self.xy_raw_image is None else self.xy_raw_image[kept],
+        )

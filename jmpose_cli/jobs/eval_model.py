@@ -31,6 +31,7 @@ from jmpose_cli.jobs.report import Reporter
 from jmpose_cli.jobs.stages import Tools, batched_windows
 from jmpose_cli.jobs.tools import fetch_models, load_detector, load_estimator
 from jmpose_cli.known_weights import Access
+from jmpose_cli.pose.doubles import without_doubles
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.structures import FramePoses, TrackedFrame
 from jmpose_cli.video.image_folder import ImageFolderSource, read_image
@@ -177,25 +178,12 @@ def _predict_video(
         for windows in batched_windows(source, config, tools, StageClock()):
             for writer, poses in zip(writers, tools.estimator.estimate_both(windows), strict=True):
                 for frame in poses:
-                    writer.write(frame if boxes is None else _observed(frame))
+                    if boxes is None:
+                        writer.write(without_doubles(frame, keypoints, same_from_oks=config.people.same_pose_oks))
+                    else:  # those of the data set and no others, so not those interpolated between them
+                        writer.write(frame.only(frame.people.observed))
             for window in windows:
                 progress.advance(len(window.key.people))
-
-
-def _observed(poses: FramePoses) -> FramePoses:
-    """Leave out people whose box was interpolated: with given boxes, those and no others are wanted."""
-    rows = poses.people.observed
-    people = poses.people
-    kept = TrackedFrame(
-        index=people.index,
-        time_s=people.time_s,
-        boxes_xyxy_px=people.boxes_xyxy_px[rows],
-        scores=people.scores[rows],
-        track_ids=people.track_ids[rows],
-        observed=people.observed[rows],
-        segment=people.segment,
-    )
-    return FramePoses(kept, poses.xy_image[rows], poses.scores[rows], poses.person_scores[rows])
 
 
 def _predict_images(
@@ -254,6 +242,9 @@ def _still_poses(
         maker = WindowMaker(spacing)
         windows = [*maker.push(SeenFrame(pixels, people)), *maker.finish()]
         (final,), (initial,) = estimator.estimate_both(windows)
+        if boxes is None:
+            limit = config.people.same_pose_oks
+            final, initial = (without_doubles(p, estimator.keypoints, same_from_oks=limit) for p in (final, initial))
         yield final, initial
 
 

@@ -15,6 +15,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.pipeline import StageClock, in_background
 from jmpose_cli.people.cuts import CutDetector, CutState
 from jmpose_cli.people.track import PeopleTracker
+from jmpose_cli.pose.doubles import without_doubles
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.structures import Bytes, Detections, FrameBatch, FramePoses, Ids, TrackedFrame
 from jmpose_cli.video.source import ChildPool, FrameSource
@@ -150,6 +151,9 @@ def pose_frames(
     for batch in in_batches(made, tools):
         with clock("pose"):
             estimated = tools.estimator.estimate(batch)
+            if tools.boxes is None:
+                limit = config.people.same_pose_oks
+                estimated = [without_doubles(p, tools.estimator.keypoints, same_from_oks=limit) for p in estimated]
         for windows, poses in zip(batch, estimated, strict=True):
             yield Result(windows.key.pixels, poses, fronts.pop(poses.people.index))
 

@@ -1,36 +1,57 @@
-"""Take the joints of COCO out of a model with more joints: what the movable temporal part is trained on.
+"""Make a model of COCO's joints and ImageNet's normalisation of `nano`: what the movable temporal part is trained on.
 
-`python models/recipes/frame_coco17.py --model runs/nano/frame/best.safetensors --out runs/temporal/frame.safetensors`
+`python models/recipes/frame_coco17.py --model nano --out runs/temporal/frame.safetensors`
 
-The backbone stays as it is, its heatmap layer loses the rows of the other joints; the temporal part is new.
+The heatmap layer loses the rows of the other joints, and the first layer takes pictures normalised as ViTPose and
+most others have them; else the backbone stays as it is. The temporal part is new.
 """
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from jmpose.backbones import PyramidBackbone
+from jmpose.config import Preprocess
 from jmpose.keypoints import COCO17
 from jmpose.network import build_model
 from jmpose.weights import load_model, save_model
+from jmpose_cli.known_weights import choose_model
 
 
 def main() -> None:
     """Write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("runs/nano/frame/best.safetensors"))
+    parser.add_argument("--model", default="nano", help="a model on a pyramid: a shipped name or a .safetensors file")
     parser.add_argument("--out", type=Path, default=Path("runs/temporal/frame.safetensors"))
     args = parser.parse_args()
-    whole = load_model(args.model)
-    rows = [whole.config.preprocess.keypoints.joints.index(joint) for joint in COCO17.joints]
-    preprocess = replace(whole.config.preprocess, keypoint_set="coco17")
+    whole = load_model(choose_model(args.model).path)
+    given = whole.config.preprocess
+    rows = [given.keypoints.joints.index(joint) for joint in COCO17.joints]
+    preprocess = replace(given, keypoint_set="coco17", mean=Preprocess.mean, std=Preprocess.std)
     model = build_model(replace(whole.config, name="temporal", motion_source="pixels", preprocess=preprocess))
     state = whole.backbone.state_dict()
     for name in ("heatmap_head.weight", "heatmap_head.bias"):
         state[name] = state[name][rows]
     model.backbone.load_state_dict(state)
+    assert isinstance(model.backbone, PyramidBackbone)
+    renormalise(model.backbone, given, preprocess)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, args.out)
     print(f"{args.out}: {len(rows)} joints")
+
+
+@torch.no_grad()
+def renormalise(backbone: PyramidBackbone, old: Preprocess, new: Preprocess) -> None:
+    """Change the first layers so that pictures normalised the `new` way give what those of the `old` way gave.
+
+    Exact but for the rim, where the padding of 0 is the new mean.
+    """
+    convolution, norm = backbone.body.conv_stem, backbone.body.bn1
+    mean, std, old_mean, old_std = (torch.tensor(v) for v in (new.mean, new.std, old.mean, old.std))
+    shift = (convolution.weight * ((mean - old_mean) / old_std)[:, None, None]).sum((1, 2, 3))
+    norm.running_mean -= shift
+    convolution.weight *= (std / old_std)[:, None, None]
 
 
 if __name__ == "__main__":

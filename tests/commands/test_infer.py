@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import app
+from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.structures import Detections
 from tests.conftest import ROOT
 from tests.video_assets import make_video
 
@@ -118,6 +121,29 @@ def test_people_can_be_limited(tmp_path, options, most):
     coco = read(tmp_path / "street", "keypoints.coco.json")
     counts = [sum(a["image_id"] == i["id"] for a in coco["annotations"]) for i in coco["images"]]
     assert max(counts) <= most and len(coco["images"]) == 8
+
+
+def test_a_person_found_twice_is_one(tmp_path, monkeypatch):
+    found = YoloDetector.detect
+
+    def doubled(self: YoloDetector, frames: np.ndarray) -> list[Detections]:
+        """Give the leftmost box of each frame and, as a second one, nine tenths of it."""
+        pairs = []
+        for one in found(self, frames):
+            row = one.boxes_xyxy_px[:, :1].argmin(0)
+            whole, part = one.boxes_xyxy_px[row], one.boxes_xyxy_px[row]
+            part[:, 3] -= 0.1 * (part[:, 3] - part[:, 1])
+            pairs.append(Detections(np.concatenate([whole, part]), one.scores[row.repeat(2)]))
+        return pairs
+
+    def most(*options: object) -> int:
+        assert infer(CLIP, "--out", tmp_path, "--frames", "0:8", "--no-overlay", "--quiet", *options) == 0
+        people = [a["image_id"] for a in read(tmp_path / "street", "keypoints.coco.json")["annotations"]]
+        return max(people.count(image) for image in people)
+
+    monkeypatch.setattr(YoloDetector, "detect", doubled)
+    assert most("--set", "people.same_pose_oks=1") == 2
+    assert most() == 1
 
 
 def test_other_options_run(tmp_path):

@@ -1,0 +1,38 @@
+"""People that were found twice: two boxes, one pose."""
+
+import numpy as np
+
+from jmpose.keypoints import KeypointSet
+from jmpose_cli.structures import Float, FramePoses
+
+
+def without_doubles(poses: FramePoses, keypoints: KeypointSet, *, same_from_oks: float) -> FramePoses:
+    """Leave out people of a frame whose pose is that of a person who was tracked before them.
+
+    Boxes of one person need not overlap by much, one may show the upper body only; and a box of somebody hidden behind
+    another mostly gets the pose of the one in front. Both are seen in the poses.
+
+    Args:
+        poses: Raw poses of one frame.
+        keypoints: Their joints.
+        same_from_oks: Poses that are more alike than this are one; from 1 on nobody is left out.
+    """
+    if len(poses) < 2:
+        return poses
+    oks = _oks_between(poses, keypoints)
+    kept = np.zeros(len(poses), bool)
+    for row in np.argsort(poses.people.track_ids, kind="stable").tolist():
+        kept[row] = not (oks[row, kept] > same_from_oks).any()
+    return poses if kept.all() else poses.only(kept)
+
+
+def _oks_between(poses: FramePoses, keypoints: KeypointSet) -> Float:
+    """Object keypoint similarity `[N, N]` of COCO between people, joints weighted by the lower of their two scores."""
+    boxes = poses.people.boxes_xyxy_px
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    area = np.minimum(areas[:, None], areas[None]).clip(min=1)[..., None]
+    apart_sq = ((poses.xy_image[:, None] - poses.xy_image[None]) ** 2).sum(-1)
+    alike = np.exp(-apart_sq / (2 * area * (2 * np.array(keypoints.sigmas)) ** 2))
+    weight = np.minimum(poses.scores[:, None], poses.scores[None])
+    oks: Float = (weight * alike).sum(-1) / weight.sum(-1).clip(min=1e-9)
+    return oks
