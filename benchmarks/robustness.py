@@ -1,6 +1,6 @@
 """Does the temporal model hold where single frames fail? Joints on spoilt real video, scored against the sharp one.
 
-`python benchmarks/robustness.py [--model nano] [--data ../shared/data] [--out benchmarks/robustness.md] [--quick]`
+`python benchmarks/robustness.py [--model nano] [--data ../shared/data] [--out FILE] [--quick]`
 
 Clips of people in videos that no training sees (the split stands in `real_video.py`) are spoilt in six ways, at three
 strengths, in bursts and throughout (`degradation.py`). Five answers are scored on the same boxes:
@@ -386,7 +386,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/robustness.md"))
+    parser.add_argument("--out", type=Path, help="benchmarks/robustness.md, or robustness_on_teacher.md, if not given")
     parser.add_argument("--cache", type=Path, default=Path("runs/robustness"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread; 1 on a GPU")
@@ -394,6 +394,7 @@ def main() -> None:
     parser.add_argument("--on-teacher", action="store_true", help="put the temporal part on the teacher's heatmaps")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
+    args.out = args.out or Path(f"benchmarks/robustness{'_on_teacher' if args.on_teacher else ''}.md")
     model = choose_model(args.model).path
     most, levels, rendered = (1, (MIDDLE,), 0) if args.quick else (args.clips, LEVELS, RENDERED_CLIPS)
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=rendered)

@@ -273,15 +273,23 @@ def check_encoder() -> Iterator[Finding]:
     yield Finding("encoder", "problem", f"PyAV has no {_ENCODER}: no overlay can be written", todo)
 
 
+def _is_gpu(asked: str) -> bool:
+    """Whether a run would take a GPU; that there is no such device is said elsewhere."""
+    try:
+        return choose_device(asked, precision="fp32").name != "cpu"
+    except JmposeError:
+        return False
+
+
 def check_models(wanted: Wanted) -> Iterator[Finding]:
     """The weights that a run would take, and those that are at hand; nothing is fetched."""
-    offline = Access(offline=True)
+    offline, on_gpu = Access(offline=True), _is_gpu(wanted.device)
     for option, name in (("--model", wanted.model), ("--detector", wanted.detector)):
         try:
             if option == "--model":
-                choice = choose_model(name, access=offline)
+                choice = choose_model(name, on_gpu=on_gpu, access=offline)
             else:
-                choice = choose_detector(name, on_gpu=False, access=offline)
+                choice = choose_detector(name, on_gpu=on_gpu, access=offline)
         except JmposeError as error:
             yield Finding("models", "problem", error.message, error.hint)
             continue

@@ -35,8 +35,9 @@ def small(name, url=""):
 
 
 def test_shipped_models_describe_themselves():
-    nano, person = find_entry("nano"), find_entry("person-nano")
+    nano, small_one, person = (find_entry(name) for name in ("nano", "small", "person-nano"))
     assert (nano.kind, nano.keypoint_set, nano.input_hw, nano.window_frames) == ("pose", "coco17_head", (192, 144), 5)
+    assert (small_one.kind, small_one.input_hw, small_one.window_frames) == ("pose", (256, 192), 5)
     assert (person.kind, person.input_hw) == ("detector", (384, 384))
     assert state(nano) == state(person) == "shipped" and bring(nano, Access(offline=True)).is_file()
     assert store.card_section(nano, "Figures") and store.card_section(nano, "Nothing") == ""
@@ -44,7 +45,7 @@ def test_shipped_models_describe_themselves():
 
 def test_records_fit_the_shipped_weights():
     """Made anew by `jmpose models check --record` after each training."""
-    for name in ("nano", "person-nano"):
+    for name in ("nano", "small", "person-nano"):
         assert store.read_record(name)["sha256"] == store.file_sha256(location(find_entry(name)))
 
 
