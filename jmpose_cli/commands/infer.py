@@ -80,8 +80,8 @@ def infer(
         str | None,
         typer.Option(
             metavar="NAME|ID|PATH",
-            help="Pose model: nano (shipped), one that `jmpose models list` names, a ViTPose of the Hub or in a "
-            "folder, a .safetensors file, or auto: nano, on a GPU small.",
+            help="Pose model: nano or small (shipped), one that `jmpose models list` names, a ViTPose of the Hub or "
+            "in a folder, a .safetensors file, or auto: nano.",
             rich_help_panel=_POSE,
         ),
     ] = None,

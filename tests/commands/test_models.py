@@ -60,6 +60,7 @@ def test_list_shows_every_model_and_where_it_is():
     lines = run("models", "list").stdout.splitlines()
     rows = {words[0]: words for line in lines if (words := line.split())}
     assert rows["nano"][1:4] == ["pose", "shipped", "192x144"] and rows["person-nano"][1:3] == ["detector", "shipped"]
+    assert rows["small"][1:4] == ["pose", "shipped", "256x192"]
     assert rows["vitpose-b"][1:7] == ["pose", "available", "256x192", "coco17", "90", "M"]
     assert set(CATALOGUE) < set(rows)
 
@@ -165,10 +166,10 @@ def test_auto_never_fetches(monkeypatch, tmp_path):
     ("name", "content", "message", "hint"),
     [
         ("some.pth", b"", "is not a weights file", "jmpose models convert"),
-        ("some.txt", b"", "is not a weights file", "shipped: nano"),
+        ("some.txt", b"", "is not a weights file", "shipped: nano, small, auto"),
         ("folder/README", b"", r"folder holds 0 weights files|no", ""),
         ("nano2.safetensors", None, "is neither a known name nor a file", "files end in .safetensors"),
-        ("yolo26n", None, "is a person detector", "shipped: nano"),
+        ("yolo26n", None, "is a person detector", "shipped: nano, small, auto"),
     ],
 )
 def test_what_model_does_not_take(tmp_path, monkeypatch, name, content, message, hint):
