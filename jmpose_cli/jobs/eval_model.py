@@ -179,7 +179,7 @@ def _predict_video(
             for writer, poses in zip(writers, tools.estimator.estimate_both(windows), strict=True):
                 for frame in poses:
                     if boxes is None:
-                        writer.write(without_doubles(frame, keypoints, same_from_oks=config.people.same_pose_oks))
+                        writer.write(without_doubles(frame, keypoints, same_pose_oks=config.people.same_pose_oks))
                     else:  # those of the data set and no others, so not those interpolated between them
                         writer.write(frame.only(frame.people.observed))
             for window in windows:
@@ -244,7 +244,7 @@ def _still_poses(
         (final,), (initial,) = estimator.estimate_both(windows)
         if boxes is None:
             limit = config.people.same_pose_oks
-            final, initial = (without_doubles(p, estimator.keypoints, same_from_oks=limit) for p in (final, initial))
+            final, initial = (without_doubles(p, estimator.keypoints, same_pose_oks=limit) for p in (final, initial))
         yield final, initial
 
 

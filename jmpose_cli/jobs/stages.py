@@ -153,7 +153,7 @@ def pose_frames(
             estimated = tools.estimator.estimate(batch)
             if tools.boxes is None:
                 limit = config.people.same_pose_oks
-                estimated = [without_doubles(p, tools.estimator.keypoints, same_from_oks=limit) for p in estimated]
+                estimated = [without_doubles(p, tools.estimator.keypoints, same_pose_oks=limit) for p in estimated]
         for windows, poses in zip(batch, estimated, strict=True):
             yield Result(windows.key.pixels, poses, fronts.pop(poses.people.index))
 

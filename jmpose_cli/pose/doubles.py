@@ -6,7 +6,7 @@ from jmpose.keypoints import KeypointSet
 from jmpose_cli.structures import Float, FramePoses
 
 
-def without_doubles(poses: FramePoses, keypoints: KeypointSet, *, same_from_oks: float) -> FramePoses:
+def without_doubles(poses: FramePoses, keypoints: KeypointSet, *, same_pose_oks: float) -> FramePoses:
     """Leave out people of a frame whose pose is that of a person who was tracked before them.
 
     Boxes of one person need not overlap by much, one may show the upper body only; and a box of somebody hidden behind
@@ -15,14 +15,14 @@ def without_doubles(poses: FramePoses, keypoints: KeypointSet, *, same_from_oks:
     Args:
         poses: Raw poses of one frame.
         keypoints: Their joints.
-        same_from_oks: Poses that are more alike than this are one; from 1 on nobody is left out.
+        same_pose_oks: Poses that are more alike than this are one; from 1 on nobody is left out.
     """
     if len(poses) < 2:
         return poses
     oks = _oks_between(poses, keypoints)
     kept = np.zeros(len(poses), bool)
     for row in np.argsort(poses.people.track_ids, kind="stable").tolist():
-        kept[row] = not (oks[row, kept] > same_from_oks).any()
+        kept[row] = not (oks[row, kept] > same_pose_oks).any()
     return poses if kept.all() else poses.only(kept)
 
 

@@ -20,8 +20,8 @@ def frame(*people: tuple[int, np.ndarray], scores: np.ndarray | None = None) -> 
     return FramePoses(tracked, xy, joint_scores, ids.astype(np.float32), xy + 1)
 
 
-def kept(poses: FramePoses, same_from_oks: float = 0.7) -> list[int]:
-    return without_doubles(poses, COCO17, same_from_oks=same_from_oks).people.track_ids.tolist()
+def kept(poses: FramePoses, same_pose_oks: float = 0.7) -> list[int]:
+    return without_doubles(poses, COCO17, same_pose_oks=same_pose_oks).people.track_ids.tolist()
 
 
 def test_of_two_people_with_one_pose_the_one_tracked_first_stays_wherever_it_stands():
@@ -36,7 +36,7 @@ def test_people_side_by_side_and_people_in_other_poses_stay():
 @pytest.mark.parametrize("people", [(), ((4, SHAPE),)], ids=["nobody", "one"])
 def test_frames_without_pairs(people: tuple[tuple[int, np.ndarray], ...]):
     poses = frame(*people)
-    assert without_doubles(poses, COCO17, same_from_oks=0.1) is poses
+    assert without_doubles(poses, COCO17, same_pose_oks=0.1) is poses
 
 
 def test_the_limit_says_how_alike_poses_must_be_and_1_keeps_even_equal_ones():
@@ -68,7 +68,7 @@ def test_where_no_joint_has_a_score_nobody_is_left_out():
 
 def test_everything_of_those_who_stay_is_kept():
     poses = frame((2, SHAPE), (1, SHAPE), (3, SHAPE + 200))
-    left = without_doubles(poses, COCO17, same_from_oks=0.7)
+    left = without_doubles(poses, COCO17, same_pose_oks=0.7)
     rows = [1, 2]
     assert left.people.index == 3 and left.people.time_s == 0.1
     for name in ("boxes_xyxy_px", "scores", "track_ids", "observed"):
