@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+
 from jmpose.backbones import PyramidBackbone
 from jmpose.config import Preprocess
 from jmpose.keypoints import COCO17
