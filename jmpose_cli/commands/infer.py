@@ -81,7 +81,7 @@ def infer(
         typer.Option(
             metavar="NAME|ID|PATH",
             help="Pose model: nano or small (shipped), one that `jmpose models list` names, a ViTPose of the Hub or "
-            "in a folder, a .safetensors file, or auto: nano.",
+            "in a folder, a .safetensors file, or auto: nano, on a GPU small.",
             rich_help_panel=_POSE,
         ),
     ] = None,

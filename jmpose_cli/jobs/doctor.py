@@ -287,7 +287,7 @@ def check_models(wanted: Wanted) -> Iterator[Finding]:
     for option, name in (("--model", wanted.model), ("--detector", wanted.detector)):
         try:
             if option == "--model":
-                choice = choose_model(name, access=offline)
+                choice = choose_model(name, on_gpu=on_gpu, access=offline)
             else:
                 choice = choose_detector(name, on_gpu=on_gpu, access=offline)
         except JmposeError as error:

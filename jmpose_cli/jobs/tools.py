@@ -122,7 +122,8 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
     """Load the pose network; say what it is."""
     from jmpose_cli.pose.estimator import PoseEstimator
 
-    choice = choose_model(config.pose.model, access=Access(offline=config.run.offline))
+    on_gpu, access = device.name != "cpu", Access(offline=config.run.offline)
+    choice = choose_model(config.pose.model, on_gpu=on_gpu, access=access)
     estimator = PoseEstimator.load(
         choice.path,
         device=device.name,

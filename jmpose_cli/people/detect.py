@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -257,3 +258,4 @@ def save_detector(model: Any, weights: Path, *, imgsz: int) -> None:
         yaml["scale"] = next(iter(yaml["scales"]))  # what ultralytics took, with a warning
     description = {"kind": KIND, "yaml": yaml, "names": names, "imgsz": imgsz, "licence": "AGPL-3.0-or-later"}
     weights.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+    shutil.copymode(weights.with_suffix(".json"), weights)  # safetensors lets nobody else read it

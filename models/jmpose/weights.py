@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -52,6 +53,7 @@ def save_model(model: JMPose, path: Path, *, half: bool = False) -> Path:
         os.replace(partial, path)
         partial.write_text(config + "\n", encoding="utf-8")
         os.replace(partial, path.with_suffix(".json"))
+        shutil.copymode(path.with_suffix(".json"), path)  # safetensors lets nobody else read it
     except (SafetensorError, OSError) as error:
         partial.unlink(missing_ok=True)
         raise WeightsError(f"{path} cannot be written: {error}", "a writable folder with free space") from error

@@ -33,6 +33,12 @@ def test_round_trip(model: JMPose, saved: Path) -> None:
     assert ModelConfig.from_dict(json.loads(saved.with_suffix(".json").read_text())) == SMALL
 
 
+def test_whoever_may_read_other_files_may_read_weights(saved: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    assert {path.stat().st_mode for path in saved.parent.iterdir()} == {other.stat().st_mode}
+
+
 def test_folders_stand_for_the_one_file_in_them(model: JMPose, tmp_path: Path) -> None:
     assert save_model(model, tmp_path) == tmp_path / "small.safetensors"
     assert load_model(tmp_path).config == SMALL

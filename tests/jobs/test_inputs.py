@@ -229,6 +229,15 @@ def test_auto_takes_a_yolo_from_the_cache_before_the_shipped_detector(tmp_path, 
     assert choose_detector("auto", on_gpu=True).path.name == "yolo26x.pt"
 
 
+def test_auto_takes_the_larger_shipped_pose_model_on_a_gpu():
+    chosen = {on_gpu: choose_model("auto", on_gpu=on_gpu).path for on_gpu in (False, True)}
+    assert {on_gpu: path.name for on_gpu, path in chosen.items()} == {
+        False: "nano.safetensors",
+        True: "small.safetensors",
+    }
+    assert all(path.is_file() for path in chosen.values())
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
