@@ -155,11 +155,9 @@ def test_black_background_shows_nothing_of_the_frame():
     ).all()
 
 
-def test_joints_below_the_score_are_not_drawn():
+def test_joints_below_the_score_are_not_drawn_and_nobody_without_joints_is_named():
     at = (200, 80)
-    picture = draw_people(GREY, people(at, scores=0.29), COCO17, DrawStyle(min_score=0.3))
-    body = picture[at[1] + 2 :, at[0] : at[0] + 80]
-    assert (body == 120).all()
+    assert (draw_people(GREY, people(at, scores=0.29), COCO17, DrawStyle(min_score=0.3)) == GREY).all()
     assert (draw_people(GREY, people(at, scores=0.3), COCO17, DrawStyle(min_score=0.3))[100:] != 120).any()
 
 
@@ -245,6 +243,7 @@ class TestPlates:
 
 def test_plates_do_not_lie_on_each_other():
     poses = people((200, 100), (205, 100), (210, 100), (215, 100), scores=0.0)
+    poses.scores[:, COCO17.joints.index("left_ankle")] = 1.0  # no limb has the plates' colour then
     picture = draw_people(GREY, poses, COCO17, DrawStyle())
     counts = [int((picture == track_colours(i).middle).all(axis=2).sum()) for i in range(1, 5)]
     assert min(counts) > 0.9 * max(counts) > 0
