@@ -60,14 +60,17 @@ def main() -> None:
     parser.add_argument("--export-imgsz", type=int, default=384, help="input size written into the weights' JSON")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--init", help="a detector of ours to start from: a shipped name or a .safetensors file")
+    parser.add_argument("--mean-with-init", action="store_true", help="write the mean of the start and of the result")
     parser.add_argument("--lr", type=float, default=0.001)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
+    if args.mean_with_init and not args.init:
+        parser.error("--mean-with-init needs --init")
     if args.device == "cpu":
         # ultralytics refuses bf16 off CUDA; torch does not.
         ultralytics_trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
     train(args)
-    export(args.out, imgsz=args.export_imgsz)
+    export(args.out, imgsz=args.export_imgsz, mean_with=args.init if args.mean_with_init else None)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -81,7 +84,7 @@ def train(args: argparse.Namespace) -> None:
         return
     start = args.out / "start.pt"
     start.parent.mkdir(parents=True, exist_ok=True)
-    model = load_shipped(choose_detector(args.init, on_gpu=False).path)[0] if args.init else imagenet_start()
+    model = load_init(args.init) if args.init else imagenet_start()
     torch.save({"model": model, "train_args": {}}, start)
     YOLO(start).train(
         trainer=ChannelsLastTrainer,
@@ -112,6 +115,11 @@ def train(args: argparse.Namespace) -> None:
     )
 
 
+def load_init(name: str) -> DetectionModel:
+    """Load a detector of ours by its shipped name or file."""
+    return load_shipped(choose_detector(name, on_gpu=False).path)[0]
+
+
 def imagenet_start() -> DetectionModel:
     """Build the network on a MobileNetV2 that knows ImageNet."""
     model = DetectionModel(str(NETWORK), verbose=False)
@@ -132,10 +140,16 @@ def imagenet_start() -> DetectionModel:
     return model
 
 
-def export(out: Path, *, imgsz: int) -> None:
-    """Write the last moving average as `person-nano.safetensors` and `.json` beside the run."""
+def export(out: Path, *, imgsz: int, mean_with: str | None = None) -> None:
+    """Write the last moving average, or its mean with other weights, as `person-nano.safetensors` and `.json`."""
     checkpoint = torch.load(out / "weights/last.pt", weights_only=False)
     model = (checkpoint.get("ema") or checkpoint["model"]).float()
+    if mean_with:
+        others = load_init(mean_with).state_dict()
+        mean = {
+            name: (value + others[name]) / 2 for name, value in model.state_dict().items() if value.is_floating_point()
+        }
+        model.load_state_dict(mean, strict=False)  # counters stay
     model.names = {0: "person"}
     save_detector(model, out / "person-nano.safetensors", imgsz=imgsz)
 

@@ -5,7 +5,8 @@
 Pictures: `person_boxes` (all people boxed) and `coco_persons/train`, where only people with keypoints
 are listed: the others get pseudo-boxes from the YOLO11n teacher (score >= 0.35, IoU < 0.5 with a
 listed box), so that the detector is not punished for finding them. Every third picture of Leeds Sports Pose
-extended and frames of the training videos have the teacher's boxes alone. Validation is `person_boxes/val`.
+extended and frames of the training videos have the teacher's boxes alone. Plain pictures (black, one colour, shades,
+blocks, noise) have nobody: a video that fades to black shall have none. Validation is `person_boxes/val`.
 """
 
 import argparse
@@ -30,6 +31,7 @@ VIDEOS = ("pose2sim_two_people", "intel_one_by_one", "crowd_from_above")  # the 
 FRAMES_A_VIDEO = 120
 LONGEST_SIDE = 640  # of a stored frame, pixels
 TEACHER_SIZE = 1280  # for frames, whose people are small
+PLAIN = 240
 
 
 def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -106,6 +108,21 @@ def video_frames(data: Path) -> Iterator[tuple[str, np.ndarray]]:
                         yield f"{video}_{index:06d}", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
 
 
+def add_plain(out: Path) -> None:
+    """Add pictures in which nobody is: few cells, dark or bright, sharp or soft, with and without noise."""
+    random = np.random.default_rng(0)
+    for number in range(PLAIN):
+        width, height = random.integers(160, LONGEST_SIDE, 2)
+        cells = random.integers(1, 9, 2) if number % 3 else (1, 1)
+        colours = random.uniform(0, 256, (*cells, 3 if number % 2 else 1)) * random.choice([0, 0.1, 0.5, 1])
+        how = random.choice([cv2.INTER_NEAREST, cv2.INTER_LINEAR])
+        picture = cv2.resize(np.broadcast_to(colours, (*cells, 3)).copy(), (width, height), interpolation=how)
+        picture += random.normal(0, random.choice([0, 0, 3, 20, 60]), picture.shape)
+        name = f"plain_{number:03d}"
+        cv2.imwrite(str(out / "images/train" / f"{name}.jpg"), picture.clip(0, 255).astype(np.uint8))
+        (out / "labels/train" / f"{name}.txt").touch()
+
+
 def main() -> None:
     """Write the data set and its YAML."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,6 +140,7 @@ def main() -> None:
     pseudo = add_coco(args.data, teacher, args.out)
     taught = add_taught(lsp_pictures(args.data), teacher, args.out, teacher_size=448)
     taught += add_taught(video_frames(args.data), teacher, args.out, teacher_size=TEACHER_SIZE)
+    add_plain(args.out)
     (args.out / "data.yaml").write_text(
         f"path: {args.out.resolve()}\ntrain: images/train\nval: images/val\nnames:\n  0: person\n"
     )

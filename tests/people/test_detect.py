@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from jmpose_cli.config import PeopleConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.people.detect import YoloDetector, letterbox, save_detector
 from tests.conftest import ROOT
@@ -59,6 +60,14 @@ def test_boxes_lie_in_the_frame_best_first(tiny):
     boxes = found.boxes_xyxy_px
     assert boxes.min() >= 0 and (boxes[:, 2] <= 160).all() and (boxes[:, 3] <= 90).all()
     assert (boxes[:, 2:] - boxes[:, :2] >= 1).all() and (np.diff(found.scores) <= 0).all()
+
+
+@pytest.mark.parametrize("size", [(360, 640), (640, 360), (1080, 1920), (64, 96)])
+def test_nobody_is_in_a_picture_of_one_colour(size):
+    detector = YoloDetector(SHIPPED, device="cpu", min_score=PeopleConfig().min_box_score)
+    for brightness in (0, 8, 60, 128, 250, 255):
+        (found,) = detector.detect(np.full((1, *size, 3), brightness, np.uint8))
+        assert len(found) == 0, brightness
 
 
 def test_no_frames_and_a_high_threshold(tiny):
