@@ -81,8 +81,8 @@ def draw_people(
     _draw_skeletons(canvas, poses, _plan(keypoints), style.min_score, sizes, order)
     head_boxes = heads.boxes_xyxy_px(scale=0.8)
     head_boxes[:, 1] = np.maximum(head_boxes[:, 1], boxes[:, 1])
-    shown = (poses.scores >= style.min_score).any(axis=1)
-    _draw_ids(canvas, poses, head_boxes, sizes, [row for row in order if shown[row]])
+    named = [row for row in order if (poses.scores[row] >= style.min_score).any()]
+    _draw_ids(canvas, poses, head_boxes, sizes, named)
     return canvas
 
 
