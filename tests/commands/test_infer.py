@@ -127,12 +127,13 @@ def test_a_person_found_twice_is_one(tmp_path, monkeypatch):
     found = YoloDetector.detect
 
     def doubled(self: YoloDetector, frames: np.ndarray) -> list[Detections]:
-        """Give the most certain box of each frame and, as a second one, nine tenths of it."""
+        """Give the leftmost certain box of each frame and, as a second one, nine tenths of it."""
         pairs = []
         for one in found(self, frames):
-            whole, part = one.boxes_xyxy_px[:1], one.boxes_xyxy_px[:1].copy()
+            row = np.where(one.scores >= 0.3, one.boxes_xyxy_px[:, 0], np.inf).argmin(keepdims=True)
+            whole, part = one.boxes_xyxy_px[row], one.boxes_xyxy_px[row]
             part[:, 3] -= 0.1 * (part[:, 3] - part[:, 1])
-            pairs.append(Detections(np.concatenate([whole, part]), one.scores[:1].repeat(2)))
+            pairs.append(Detections(np.concatenate([whole, part]), one.scores[row.repeat(2)]))
         return pairs
 
     def most(*options: object) -> int:
