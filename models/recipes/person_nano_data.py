@@ -31,7 +31,7 @@ VIDEOS = ("pose2sim_two_people", "intel_one_by_one", "crowd_from_above")  # the 
 FRAMES_A_VIDEO = 120
 LONGEST_SIDE = 640  # of a stored frame, pixels
 TEACHER_SIZE = 1280  # for frames, whose people are small
-PLAIN = 240
+PLAIN_PICTURES = 240
 
 
 def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -110,14 +110,14 @@ def video_frames(data: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 def add_plain(out: Path) -> None:
     """Add pictures in which nobody is: few cells, dark or bright, sharp or soft, with and without noise."""
-    random = np.random.default_rng(0)
-    for number in range(PLAIN):
-        width, height = random.integers(160, LONGEST_SIDE, 2)
-        cells = random.integers(1, 9, 2) if number % 3 else (1, 1)
-        colours = random.uniform(0, 256, (*cells, 3 if number % 2 else 1)) * random.choice([0, 0.1, 0.5, 1])
-        how = random.choice([cv2.INTER_NEAREST, cv2.INTER_LINEAR])
+    rng = np.random.default_rng(0)
+    for number in range(PLAIN_PICTURES):
+        width, height = rng.integers(160, LONGEST_SIDE, 2)
+        cells = rng.integers(1, 9, 2) if number % 3 else (1, 1)
+        colours = rng.uniform(0, 256, (*cells, 3 if number % 2 else 1)) * rng.choice([0, 0.1, 0.5, 1])
+        how = rng.choice([cv2.INTER_NEAREST, cv2.INTER_LINEAR])
         picture = cv2.resize(np.broadcast_to(colours, (*cells, 3)).copy(), (width, height), interpolation=how)
-        picture += random.normal(0, random.choice([0, 0, 3, 20, 60]), picture.shape)
+        picture += rng.normal(0, rng.choice([0, 0, 3, 20, 60]), picture.shape)
         name = f"plain_{number:03d}"
         cv2.imwrite(str(out / "images/train" / f"{name}.jpg"), picture.clip(0, 255).astype(np.uint8))
         (out / "labels/train" / f"{name}.txt").touch()
