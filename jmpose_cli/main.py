@@ -12,6 +12,7 @@ from jmpose_cli.commands.infer import infer
 from jmpose_cli.commands.models import models
 from jmpose_cli.commands.train import train
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.home import settle
 
 app = typer.Typer(
     name="jmpose",
@@ -46,6 +47,7 @@ def _main(
 
 def run() -> None:
     """Entry point: one clear error instead of a traceback, exit code 1 (an input failed) or 2 (usage)."""
+    settle()
     try:
         app()
     except JmposeError as error:

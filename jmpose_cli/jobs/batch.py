@@ -12,6 +12,7 @@ from typing import Any
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.formats.base import PartialFile, explain_os_errors
+from jmpose_cli.home import temporary_files
 from jmpose_cli.jobs.claims import Claims
 from jmpose_cli.jobs.crew import Crew
 from jmpose_cli.jobs.inputs import STATE_FOLDER, Clip
@@ -123,6 +124,7 @@ class Batch:
         """
         self._prepare()
         with ExitStack() as stack:
+            stack.enter_context(temporary_files(self._state / f"tmp-{self._run}"))
             self._journal = Journal(self._state / "journal.jsonl")
             stack.callback(self._journal.close)
             self._claims = stack.enter_context(Claims(self._state / "claims"))

@@ -25,6 +25,7 @@ from rich.table import Table
 from jmpose_cli import __version__
 from jmpose_cli.device import choose_device, usable_cores
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.home import is_kept
 from jmpose_cli.jobs.report import LOG_WIDTH
 from jmpose_cli.known_weights import Access, choose_detector, choose_model
 from jmpose_cli.text import to_json
@@ -306,8 +307,17 @@ def check_models(wanted: Wanted) -> Iterator[Finding]:
 
 def check_folders() -> Iterator[Finding]:
     """The folders that a run writes to beside its results."""
-    for name, folder in (("cache", cache_folder()), ("temporary files", Path(tempfile.gettempdir()))):
-        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    folders = {"cache": cache_folder()}
+    try:
+        folders["temporary files"] = Path(tempfile.gettempdir())
+    except OSError as error:
+        todo = "set TMPDIR to a folder that you may write to; until then a run's go to .jmpose in its --out"
+        yield Finding("folders", "note", f"temporary files: {error.strerror}", todo)
+    if not is_kept():
+        text = f"no home folder can be written to, so the cache is {folders['cache']}"
+        yield Finding("folders", "note", text, "set JMPOSE_CACHE to a folder that stays, to keep models")
+    for name, folder in folders.items():
+        existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
         free = shutil.disk_usage(existing).free
         facts = {"name": name, "path": str(folder), "free_bytes": free}
         text = f"{name}: {folder}, {free / 10**9:.0f} GB free"

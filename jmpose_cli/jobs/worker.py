@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from jmpose_cli.errors import JmposeError, OutputError
+from jmpose_cli.home import settle
 from jmpose_cli.jobs.messages import (
     Advanced,
     Alive,
@@ -54,6 +55,7 @@ def serve(inbox: Inbox, send: Send) -> None:
     first = inbox.get()
     if not isinstance(first, SetUp):
         return
+    settle()
     try:
         from jmpose_cli.jobs.tools import load_tools
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.home import library_folder
 from jmpose_cli.structures import Bytes, Detections
 
 if TYPE_CHECKING:
@@ -163,9 +164,9 @@ def _ultralytics() -> None:
     """Keep ultralytics from installing packages, sending usage and writing into the home folder."""
     os.environ.setdefault("YOLO_AUTOINSTALL", "False")
     os.environ.setdefault("YOLO_VERBOSE", "False")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jmpose" / "ultralytics"
-    cache.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(cache))
+    folder = library_folder("ultralytics")
+    if folder:
+        os.environ.setdefault("YOLO_CONFIG_DIR", str(folder))
     from ultralytics.utils import SETTINGS
 
     if SETTINGS.get("sync"):

@@ -1,18 +1,19 @@
 """Where models lie on this machine, and how they get there: the package's own, and one cache folder.
 
-The cache is `JMPOSE_CACHE`, else `~/.cache/jmpose`. Files from the web lie in it under their own names, repositories of
+The cache is `home.cache_folder`. Files from the web lie in it under their own names, repositories of
 the Hub in `hub/owner/name/`. Whoever has no network puts the same files there by hand.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.home import cache_folder as cache_folder
+from jmpose_cli.home import is_kept
 from jmpose_cli.zoo import hub
 from jmpose_cli.zoo.catalogue import CATALOGUE, ByHand, Entry, HubRepo, Kind, Shipped, WebFile
 from jmpose_cli.zoo.download import Progress, check_sha256, download
@@ -35,11 +36,6 @@ class Access:
     offline: bool = False
     notify: Notify = lambda text: None
     progress: Progress | None = None
-
-
-def cache_folder() -> Path:
-    """Where downloaded weights are kept: `JMPOSE_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("JMPOSE_CACHE", Path.home() / ".cache" / "jmpose"))
 
 
 def known_models() -> dict[str, Entry]:
@@ -178,6 +174,8 @@ def _may_fetch(entry: Entry, access: Access) -> None:
     if access.offline or hub.is_offline():
         why = "--offline" if access.offline else "HF_HUB_OFFLINE is set"
         raise JmposeError(f"{entry.name} is not on this machine and nothing is fetched ({why})", hint=by_hand(entry))
+    if not is_kept():
+        access.notify(f"no home folder can be written to: models go to {cache_folder()}; set JMPOSE_CACHE to keep them")
 
 
 def _fetch_repo(entry: Entry, place: HubRepo, access: Access) -> None:
