@@ -36,7 +36,7 @@ class FrameBatch(_ShapeRepr):
     """Consecutive frames of one video.
 
     Attributes:
-        frames: `[T, H, W, 3]` uint8 RGB, rotation applied.
+        frames: `[T, H, W, 3]` uint8 RGB, turned upright.
         index: `[T]` frame number in the file, from 0.
         time_s: `[T]` presentation timestamp in seconds, on the container's clock.
     """

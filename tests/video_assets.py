@@ -60,6 +60,8 @@ def make_video(
     timestamps: Sequence[float] | None = None,
     size: tuple[int, int] = (96, 64),
     rotation: int = 0,
+    mirrored: bool = False,
+    display_matrix: Sequence[int] = (),
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     key_frame_every: int = 12,
@@ -80,6 +82,8 @@ def make_video(
         timestamps: Time of each frame in seconds; None spaces them by `fps` from 0.
         size: Width and height as shown, that is with the rotation applied.
         rotation: Degrees clockwise that a player has to turn the stored pictures.
+        mirrored: Whether a player has to mirror them after that, left to right.
+        display_matrix: What the file says of this instead, nine integers as FFmpeg has them.
         codec: FFmpeg's name of the encoder.
         pix_fmt: Pixel format stored.
         key_frame_every: Distance of key frames in frames.
@@ -109,13 +113,16 @@ def make_video(
         stream.codec_context.gop_size = key_frame_every
         stream.codec_context.thread_count = 1
         stream.codec_context.sample_aspect_ratio = pixel_aspect
-        if rotation:
-            stream.set_display_rotation(-rotation)
+        if rotation or mirrored:
+            stream.set_display_rotation(-rotation, hflip=mirrored)
+        if display_matrix:
+            stream.set_display_matrix(display_matrix)
         sound = None if audio is None else container.add_stream(audio, rate=AUDIO_RATE, layout="mono")
         if sound is not None:
             _encode_beeps(container, sound, times[-1] + 1 / fps)
         for number, time_s in enumerate(times):
-            picture = np.rot90(draw_number(number, width=size[0], height=size[1]), rotation // 90)
+            shown = draw_number(number, width=size[0], height=size[1])
+            picture = np.rot90(shown[:, ::-1] if mirrored else shown, rotation // 90)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = round(time_s / time_base), time_base
             if number in key_frames:

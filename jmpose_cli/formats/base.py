@@ -40,8 +40,8 @@ class VideoMeta:
 
     Attributes:
         name: Name of the video inside the files, usually the source's name without its ending.
-        width: Frame width in pixels, rotation applied.
-        height: Frame height in pixels, rotation applied.
+        width: Frame width in pixels, turned upright.
+        height: Frame height in pixels, turned upright.
         fps: Average frame rate.
         source: Name of the source file or folder.
         image_names: File name of each frame, by frame index, when the source is a folder of images;

@@ -275,7 +275,7 @@ def _digest(task: ClipTask) -> str:
 
 def _described(info: VideoInfo) -> dict[str, Any]:
     """Give the facts about a video that belong into its record."""
-    names = ("width", "height", "fps", "frames_claimed", "rotation", "has_audio", "decoder")
+    names = ("width", "height", "fps", "frames_claimed", "rotation", "mirrored", "has_audio", "decoder")
     return {name: getattr(info, name) for name in names}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.video.av_library import LOCAL_FILES_ONLY, file_url, pyav
 from jmpose_cli.video.info import VideoInfo
+from jmpose_cli.video.orientation import UPRIGHT, Orientation, in_words, orientation_of
 
 # Formats in which FFmpeg finds "video" in any text.
 _TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
@@ -24,12 +25,14 @@ class Probe:
         info: The facts for the user.
         time_base: Seconds a tick of the stream's timestamps.
         end_s: When the last picture ends by the stream's own header; None where it says nothing.
+        asks_for_a_turn: Whether the file says anything about the orientation, be it in a way that is not followed.
         remarks: Sentences for the user about what was found.
     """
 
     info: VideoInfo
     time_base: Fraction
     end_s: float | None
+    asks_for_a_turn: bool
     remarks: tuple[str, ...]
 
 
@@ -85,9 +88,22 @@ def main_stream(container: Any, path: Path) -> Any:
     return stream
 
 
-def clockwise_degrees(frame: Any) -> int:
-    """Return by how many degrees clockwise a decoded picture must be turned to stand upright, 0 to 359."""
-    return int(-frame.rotation % 360)
+def _orientation(frame: Any) -> tuple[Orientation, str | None]:
+    """Return how a decoded picture is turned upright, and a remark where what the file asks for is not done."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    orientation = UPRIGHT if matrix is None else orientation_of(bytes(matrix))
+    if orientation is not None:
+        return orientation, None
+    asked = in_words(bytes(matrix))
+    return (
+        UPRIGHT,
+        f"the file asks for {asked}; only quarter turns and mirrors are applied, so the picture is left as stored",
+    )
+
+
+def _has_turn_tag(stream: Any) -> bool:
+    """Whether there is a tag that was followed before display matrices were, and is by old decoders."""
+    return any(name.lower() == "rotate" for name in stream.metadata)
 
 
 def probe(path: Path, *, decoder: str) -> Probe:
@@ -107,12 +123,8 @@ def probe(path: Path, *, decoder: str) -> Probe:
             raise JmposeError(
                 f"{path}: not one frame can be decoded", hint="the video is empty or damaged; try to play it"
             )
-        rotation = clockwise_degrees(frame)
-        remarks: tuple[str, ...] = ()
-        if rotation % 90:
-            remarks = (f"the file asks for a turn by {rotation} degrees; only quarter turns are applied, so none was",)
-            rotation = 0
-        turned = rotation in (90, 270)
+        orientation, remark = _orientation(frame)
+        turned = orientation.swaps_sides
         aspect = stream.sample_aspect_ratio or Fraction(1)
         info = VideoInfo(
             path=path,
@@ -120,13 +132,20 @@ def probe(path: Path, *, decoder: str) -> Probe:
             height=frame.width if turned else frame.height,
             fps=float(stream.average_rate or stream.guessed_rate or _FPS_OF_LAST_RESORT),
             frames_claimed=stream.frames or None,
-            rotation=rotation,
+            rotation=orientation.rotation,
+            mirrored=orientation.mirrored,
             has_audio=bool(container.streams.audio),
             decoder=decoder,
             pixel_aspect=(1 / aspect if turned else aspect).as_integer_ratio(),
             duration_s=container.duration / pyav().time_base if container.duration else None,
         )
-        return Probe(info, stream.time_base, _claimed_end_s(container, stream), remarks)
+        return Probe(
+            info=info,
+            time_base=stream.time_base,
+            end_s=_claimed_end_s(container, stream),
+            asks_for_a_turn=orientation != UPRIGHT or remark is not None or _has_turn_tag(stream),
+            remarks=(remark,) if remark else (),
+        )
 
 
 def header_frames(path: Path) -> tuple[int | None, float]:

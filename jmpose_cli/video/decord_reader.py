@@ -8,6 +8,7 @@ chunks of whole key-frame groups, only when the receiver has room for the whole 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from jmpose_cli.video.av_library import file_url
 from jmpose_cli.video.container import Probe
 from jmpose_cli.video.key_groups import KeyGroup, NoKeyGroupsError, key_groups
 from jmpose_cli.video.messages import DecoderGaveUpError, Job
+from jmpose_cli.video.orientation import Orientation
+from jmpose_cli.video.pyav_reader import first_picture
 from jmpose_cli.video.reading import Picture, ReadingNotes
 
 _THREADS = 2
@@ -112,6 +115,9 @@ def read_with_decord(
             if reader is None:
                 reader = _open(job)
                 yield None
+                if found.asks_for_a_turn:
+                    _check_turn(reader, job.path, found)
+                    yield None
             wait_for_room(len(chunk.pts))
             yield from _read_chunk(reader, chunk, found)
     except NoKeyGroupsError as error:
@@ -138,8 +144,36 @@ def _errors() -> tuple[type[Exception], ...]:
     return (decord.DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, StopIteration)
 
 
-def _paint(frame: Any, out: Bytes) -> None:
-    np.copyto(out, frame.asnumpy())
+def _check_turn(reader: Any, path: Path, found: Probe) -> None:
+    """Compare decord's first picture with PyAV's: decord knows some ways only in which files ask to be turned.
+
+    Raises:
+        DecoderGaveUpError: If decord's picture lies otherwise.
+    """
+    try:
+        frame = reader.next()
+        reader.seek(0)
+    except _errors() as error:
+        raise DecoderGaveUpError("decord cannot decode frame 0") from error
+    right = first_picture(path, found)
+    if right is None or tuple(frame.shape) != right.shape:
+        raise DecoderGaveUpError("decord does not turn the pictures as the file asks")
+    given = np.empty_like(right)
+    _paint(frame, found.info.orientation, given)
+    # A few hundred rows and columns are enough.
+    rows, columns = (slice(None, None, -(-side // 256)) for side in right.shape[:2])
+    given, right = given[rows, columns].astype(np.float32), right[rows, columns].astype(np.float32)
+    apart = [float(np.abs(turned - right).mean()) for turned in (given, given[::-1], given[:, ::-1], given[::-1, ::-1])]
+    if apart[0] > 2 * min(apart) + 1:
+        raise DecoderGaveUpError("decord does not turn the pictures as the file asks")
+
+
+def _paint(frame: Any, orientation: Orientation, out: Bytes) -> None:
+    """Copy what decord gives, which is turned by where the stored rows point to, and never mirrored."""
+    turned = frame.asnumpy()
+    if orientation.mirrored:
+        turned = turned[:, ::-1] if orientation.swaps_sides else turned[::-1]
+    np.copyto(out, turned)
 
 
 def _read_chunk(reader: Any, chunk: Chunk, found: Probe) -> Iterator[Picture]:
@@ -151,7 +185,7 @@ def _read_chunk(reader: Any, chunk: Chunk, found: Probe) -> Iterator[Picture]:
             frame = reader.next()
             if tuple(frame.shape) != shape:
                 raise DecoderGaveUpError(f"decord gives frames of shape {tuple(frame.shape)} instead of {shape}")
-            yield Picture(index, pts, partial(_paint, frame))
+            yield Picture(index, pts, partial(_paint, frame, found.info.orientation))
         reader.seek(0)
     except _errors() as error:
         raise DecoderGaveUpError(f"decord cannot decode frame {index}") from error

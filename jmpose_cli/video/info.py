@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.video.orientation import Orientation
 
 
 @dataclass(frozen=True)
@@ -13,13 +14,14 @@ class VideoInfo:
 
     Attributes:
         path: The file, or the folder of images.
-        width: Width in pixels of the frames as given out, rotation applied.
-        height: Height in pixels of the frames as given out, rotation applied.
+        width: Width in pixels of the frames as given out, turned upright.
+        height: Height in pixels of the frames as given out, turned upright.
         fps: Average frames per second; a description only, times come from the timestamps.
         frames_claimed: Number of frames that the container claims; None where it claims none.
         rotation: Degrees clockwise by which the stored pictures were turned to stand upright: 0, 90, 180 or 270.
         has_audio: Whether the file holds an audio stream.
         decoder: What decodes: "decord", "pyav" or "images"; "decord, then pyav" after a change on the way.
+        mirrored: Whether they were mirrored after that, left to right.
         pixel_aspect: Width over height of one pixel as a fraction `(num, den)`; (1, 1) for square pixels.
         duration_s: Length in seconds that the container claims; None where it claims none. For progress bars only.
     """
@@ -32,8 +34,14 @@ class VideoInfo:
     rotation: int
     has_audio: bool
     decoder: str
+    mirrored: bool = False
     pixel_aspect: tuple[int, int] = (1, 1)
     duration_s: float | None = None
+
+    @property
+    def orientation(self) -> Orientation:
+        """How the stored pictures were brought upright."""
+        return Orientation(self.rotation, self.mirrored)
 
     @property
     def frame_bytes(self) -> int:

@@ -16,6 +16,7 @@ from jmpose_cli.video.container import Probe, main_stream, open_container
 from jmpose_cli.video.info import Selection
 from jmpose_cli.video.key_groups import NoKeyGroupsError, key_groups
 from jmpose_cli.video.messages import Job
+from jmpose_cli.video.orientation import turn_upright
 from jmpose_cli.video.reading import Picture, ReadingNotes
 
 _MOST_THREADS = 4  # each holds frames in memory, and more gain little
@@ -61,6 +62,16 @@ def read_with_pyav(job: Job, found: Probe, notes: ReadingNotes) -> Iterator[Pict
         notes.frames += 1
         notes.damaged_frames += frame.is_corrupt
         yield Picture(index, frame.pts, partial(painter.paint, frame, index)) if index >= start.index else None
+
+
+def first_picture(path: Path, found: Probe) -> Bytes | None:
+    """Decode the first frame `[H, W, 3]`, upright; None where none can be decoded."""
+    notes = ReadingNotes()
+    for frame in _decode(path, None, notes):
+        picture = np.empty((found.info.height, found.info.width, 3), np.uint8)
+        _Painter(found, notes).paint(frame, 0, picture)
+        return picture
+    return None
 
 
 def _find_start(path: Path, wanted: Selection, time_base: Fraction) -> Generator[None, None, _Start]:
@@ -121,8 +132,8 @@ class _Painter:
         self._info = found.info
         self._notes = notes
         self._converter = pyav().video.reformatter.VideoReformatter()
-        turned = self._info.rotation in (90, 270)
-        self._stored_size = (self._info.height, self._info.width) if turned else (self._info.width, self._info.height)
+        size = (self._info.width, self._info.height)
+        self._stored_size = size[::-1] if self._info.orientation.swaps_sides else size
         self._size_remarked = False
 
     def paint(self, frame: Any, index: int, out: Bytes) -> None:
@@ -137,15 +148,4 @@ class _Painter:
         rgb = self._converter.reformat(frame, width=width, height=height, format="rgb24")
         plane = rgb.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
-        _turn_upright(rows.reshape(height, width, 3), self._info.rotation, out)
-
-
-def _turn_upright(pixels: Bytes, clockwise: int, out: Bytes) -> None:
-    """Copy `pixels` into `out`, turned clockwise by 0, 90, 180 or 270 degrees."""
-    if clockwise == 0:
-        np.copyto(out, pixels)
-        return
-    import cv2  # ten times faster than NumPy at turning, and a tenth of a second to import
-
-    turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-    cv2.rotate(pixels, turns[clockwise], dst=out)
+        turn_upright(rows.reshape(height, width, 3), self._info.orientation, out)

@@ -15,7 +15,7 @@ class Picture:
     Attributes:
         index: Frame number in the file, from 0.
         pts: Timestamp in ticks of the stream; None where the file has none.
-        paint: Writes the picture as RGB, rotation applied, into an `[H, W, 3]` uint8 array.
+        paint: Writes the picture as RGB, turned upright, into an `[H, W, 3]` uint8 array.
     """
 
     index: int
