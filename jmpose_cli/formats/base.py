@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.errors import JmposeError, OutputError
+from jmpose_cli.errors import JmposeError, OutputError, is_of_the_disk
 from jmpose_cli.structures import FramePoses
 
 # A hundredth of a pixel is far below what any pose model resolves.
@@ -65,7 +65,7 @@ def explain_os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, "check that the folder exists and can be written to")
-        kind = OutputError if error.errno in _HINTS else JmposeError
+        kind = OutputError if is_of_the_disk(error) else JmposeError
         raise kind(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
 
 

@@ -14,6 +14,8 @@ _AAC_RATE = 48000
 _AAC_FRAME = 1024
 # A decoder needs the packet before the first one heard; the edit list of the mp4 keeps it silent.
 _LEAD_S = 0.05
+# A longer gap in the sound stays one; shorter ones are filled with silence, which is held in memory.
+_LONGEST_SILENCE_S = 30.0
 
 
 class AudioTrack:
@@ -95,24 +97,44 @@ class AudioTrack:
 
     def _encoded(self, begin_s: float) -> Iterator[Any]:
         """Yield AAC packets of the source's sound from `begin_s` on."""
-        graph = self._clock_graph(begin_s)
+        graph: Any = None
+        reached_s = begin_s
         for frame in self._source_frames(begin_s):
+            time_s = float(frame.pts * frame.time_base)
+            is_late = time_s - reached_s > _LONGEST_SILENCE_S
+            if is_late and graph is not None:
+                yield from self._end_graph(graph)
+            if is_late or graph is None:
+                graph = self._clock_graph(begin_s, from_start=not is_late)
+            reached_s = max(reached_s, time_s + frame.samples / frame.sample_rate)
             graph.push(frame)
             for ready in _pull_all(graph):
                 yield from self._track.encode(ready)
-        graph.push(None)
-        for ready in _pull_all(graph):
-            yield from self._track.encode(ready)
+        if graph is not None:
+            yield from self._end_graph(graph, is_last=True)
         yield from self._track.encode(None)
 
-    def _clock_graph(self, begin_s: float) -> Any:
-        """Return a filter that puts decoded sound on the output's clock, gaps filled with silence, for the encoder."""
+    def _end_graph(self, graph: Any, *, is_last: bool = False) -> Iterator[Any]:
+        """Yield AAC packets of what a graph still holds; only the very last one may be short."""
+        graph.push(None)
+        for ready in _pull_all(graph):
+            if is_last or ready.samples == _AAC_FRAME:
+                yield from self._track.encode(ready)
+
+    def _clock_graph(self, begin_s: float, *, from_start: bool) -> Any:
+        """Return a filter that puts decoded sound on the output's clock, gaps filled with silence, for the encoder.
+
+        Args:
+            begin_s: What becomes second 0, on the source's clock.
+            from_start: The sound begins at second 0, with silence if need be; else with the first sound given.
+        """
+        padded = ":first_pts=0" if from_start else ""
         graph = pyav().filter.Graph()
         graph.link_nodes(
             graph.add_abuffer(template=self._stream),
             graph.add("atrim", f"start={begin_s:.6f}"),
             graph.add("asetpts", f"PTS-{begin_s:.6f}/TB"),
-            graph.add("aresample", f"{_AAC_RATE}:async=1:first_pts=0"),
+            graph.add("aresample", f"{_AAC_RATE}:async=1{padded}"),
             graph.add("aformat", f"sample_fmts=fltp:channel_layouts={self._track.layout.name}"),
             graph.add("abuffersink"),
         ).configure()

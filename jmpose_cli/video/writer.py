@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jmpose_cli.errors import JmposeError, OutputError
+from jmpose_cli.errors import JmposeError, OutputError, is_of_the_disk
 from jmpose_cli.record_file import RecordFile
 from jmpose_cli.structures import Bytes
 from jmpose_cli.video.audio_track import AudioTrack
@@ -26,6 +26,10 @@ from jmpose_cli.video.info import VideoInfo
 
 # Holds the times of all usual frame rates exactly, and any other to 6 microseconds.
 TIME_BASE = Fraction(1, 90000)
+# In place of it where a picture is shown for longer than mp4 can say in its ticks, which is 6.6 hours.
+_COARSE_TIME_BASE = Fraction(1, 1000)
+_MOST_TICKS = 2**31 - 1000  # of one picture, in either; some fewer than the format has, for rounding
+_LONGEST_SHOWN = int(_MOST_TICKS * _COARSE_TIME_BASE / TIME_BASE)  # 24.8 days, in ticks of TIME_BASE
 
 _PRESET = "veryfast"
 _QUALITY_CRF = 23
@@ -33,26 +37,39 @@ _THREADS = 2  # fixed, because the number changes what x264 writes
 _SEGMENT_S = 2
 _SLOWEST_RATE, _FASTEST_RATE = Fraction(1, 100), Fraction(1000)
 _LARGEST_SIDE_PX = 16384
+_MOST_PIXELS = 139264 * 16 * 16  # macroblocks of the largest level of H.264
 _BT709 = 1
 _STUDIO_RANGE = 1
 
 
 @dataclass(frozen=True)
 class _Reached:
-    """How far the frames have come: their number, the first and the last timestamp, the last one in the output."""
+    """How far the frames have come.
+
+    Attributes:
+        frames: Their number.
+        begin_s: The first timestamp, in seconds on the source's clock.
+        last_s: The last timestamp.
+        last_pts: The last one in the output, in ticks of TIME_BASE.
+        longest: For how many ticks a picture is shown at most, of those before the last one.
+        cut: By how many ticks pauses were shortened, all together.
+    """
 
     frames: int = 0
     begin_s: float = 0.0
     last_s: float = -math.inf
     last_pts: int = -1
+    longest: int = 0
+    cut: int = 0
 
 
 class OverlayWriter:
     """Writes frames as an mp4 file: H.264, yuv420p, index at the front.
 
     The first frame written is at second 0 of the output; each later one keeps its distance in time, also where the
-    frame rate varies. Width and height are padded to even numbers by repeating the last column and row. The file
-    appears under its name only when complete; until then it is `<name>.partial`, which an exception removes.
+    frame rate varies; only what is beyond mp4, a picture shown for over 24 days, is shortened. Width and height are
+    padded to even numbers by repeating the last column and row; frames beyond H.264 are made smaller. The file appears
+    under its name only when complete; until then it is `<name>.partial`, which an exception removes.
 
     Args:
         path: The mp4 file; None writes nothing.
@@ -66,7 +83,7 @@ class OverlayWriter:
         notes: Sentences for the user, complete after closing.
 
     Raises:
-        JmposeError: If the file cannot be created; when writing or closing, if the disk is full or fails.
+        JmposeError: If the file cannot be created or written; an OutputError, if the disk is full or fails.
     """
 
     def __init__(
@@ -123,8 +140,11 @@ class OverlayWriter:
         if time_s <= at.last_s:
             raise ValueError(f"a frame at {time_s} s cannot follow one at {at.last_s} s")
         begin_s = at.begin_s if at.frames else time_s
-        pts = max(at.last_pts + 1, round((time_s - begin_s) / TIME_BASE))
-        self._at = _Reached(at.frames + 1, begin_s, time_s, pts)
+        pts = max(at.last_pts + 1, round((time_s - begin_s) / TIME_BASE) - at.cut)
+        shown = pts - at.last_pts if at.frames else 0
+        excess = max(shown - _LONGEST_SHOWN, 0)
+        longest = max(at.longest, shown - excess)
+        self._at = _Reached(at.frames + 1, begin_s, time_s, pts - excess, longest, at.cut + excess)
         if self._records is not None:
             with self._failures_explained():
                 self._encode(frame_rgb)
@@ -137,31 +157,32 @@ class OverlayWriter:
             return
         with self._failures_explained():
             self._end_segment()
-            self._multiplex()
+            self._complete()
             _flush_to_disk(self._partial)
             self._partial.replace(self._path)
             self._close_records()
 
     def _open(self, packets: Path) -> None:
-        if max(self._info.width, self._info.height) > _LARGEST_SIDE_PX:
-            raise JmposeError(
-                f"{self._path}: frames of {self._info.width}x{self._info.height} pixels are too large for H.264",
-                hint=f"up to {_LARGEST_SIDE_PX} pixels a side can be written; leave the overlay out",
-            )
         self._converter = pyav().video.reformatter.VideoReformatter()
         height, width, _ = self._shape
         self._padded = np.empty((height + height % 2, width + width % 2, 3), np.uint8)
+        self._size = _size_written(self._padded.shape[1], self._padded.shape[0])
+        if self._size != self._padded.shape[1::-1]:
+            self.notes.append(
+                f"the overlay is made smaller, {self._size[0]}x{self._size[1]} pixels: "
+                f"frames of {width}x{height} are too large for H.264"
+            )
         self._records = RecordFile(packets)
         if not self._is_kept:
             self._records.clear()
         for values, _ in self._records:
             self._at = _Reached(**values)
 
-    def _set_up(self, encoder: Any) -> None:
+    def _set_up(self, encoder: Any, time_base: Fraction = TIME_BASE) -> None:
         """Give an encoder, or the stream that stands for all of them, its settings."""
-        encoder.height, encoder.width = self._padded.shape[:2]
+        encoder.width, encoder.height = self._size
         encoder.pix_fmt = "yuv420p"
-        encoder.time_base = TIME_BASE
+        encoder.time_base = time_base
         encoder.thread_count = _THREADS
         encoder.gop_size = self._segment_frames
         encoder.sample_aspect_ratio = Fraction(*self._info.pixel_aspect)
@@ -182,7 +203,8 @@ class OverlayWriter:
         self._padded[height:] = self._padded[height - 1]
         self._padded[:, width:] = self._padded[:, width - 1 : width]
         rgb = av.VideoFrame.from_numpy_buffer(self._padded, "rgb24")
-        frame = self._converter.reformat(rgb, format="yuv420p", dst_colorspace="itu709")
+        width, height = self._size
+        frame = self._converter.reformat(rgb, width=width, height=height, format="yuv420p", dst_colorspace="itu709")
         frame.pts, frame.time_base = self._at.last_pts, TIME_BASE
         self._encoded.extend(self._encoder.encode(frame))
 
@@ -200,22 +222,38 @@ class OverlayWriter:
         }
         self._records.append(vars(self._at), arrays)
 
-    def _multiplex(self) -> None:
+    def _complete(self) -> None:
+        """Write the mp4 file; without the sound, when that is what cannot be written."""
+        if self._at.cut:
+            days = float(self._at.cut * TIME_BASE) / 86400
+            self.notes.append(
+                f"the overlay is {days:.1f} days shorter than the video, whose pauses are too long for mp4"
+            )
+        try:
+            self._multiplex(self._audio_from)
+        except pyav().error.FFmpegError as error:
+            if self._audio_from is None or is_of_the_disk(error):
+                raise
+            self.notes.append(f"the sound is left out of the overlay: it cannot be written ({error.strerror})")
+            self._multiplex(None)
+
+    def _multiplex(self, audio_from: Path | None) -> None:
         """Write the mp4 file from all packets, and the sound between them."""
         av = pyav()
-        options = {"movflags": "+faststart"}
+        time_base = TIME_BASE if self._at.longest <= _MOST_TICKS else _COARSE_TIME_BASE
+        options = {"movflags": "+faststart", "video_track_timescale": str(time_base.denominator)}
         with av.open(file_url(self._partial), "w", format="mp4", container_options=options) as output:
             stream = output.add_stream("libx264", rate=self._rate, options=_quality())
-            self._set_up(stream.codec_context)
-            audio = AudioTrack(self._audio_from, output) if self._audio_from is not None else None
+            self._set_up(stream.codec_context, time_base)
+            audio = AudioTrack(audio_from, output) if audio_from is not None else None
             try:
                 output.start_encoding()
                 if audio is not None and self._at.frames:
                     audio.start(self._at.begin_s)
-                for packet, pts in self._packets(stream):
+                for packet in self._packets(stream, time_base):
                     output.mux(packet)
                     if audio is not None:
-                        audio.advance(float(pts * TIME_BASE))
+                        audio.advance(float(packet.pts * time_base))
                 if audio is not None and self._at.frames:
                     audio.advance(float(self._at.last_pts * TIME_BASE + 1 / self._rate))
             finally:
@@ -223,41 +261,51 @@ class OverlayWriter:
                     audio.close()
                     self.notes.extend(audio.remarks)
 
-    def _packets(self, stream: Any) -> Iterator[tuple[Any, int]]:
-        """Yield all packets in order, each shown until the next one is, with their timestamps."""
+    def _packets(self, stream: Any, time_base: Fraction) -> Iterator[Any]:
+        """Yield all packets in order, each shown until the next one is, in ticks of `time_base`."""
         av = pyav()
         waiting: tuple[bytes, int, bool] | None = None
 
-        def packet(data: bytes, pts: int, is_key: bool, end: int) -> tuple[Any, int]:
+        def packet(data: bytes, pts: int, is_key: bool, end: int) -> Any:
             made = av.Packet(data)
-            made.stream, made.time_base, made.is_keyframe = stream, TIME_BASE, is_key
+            made.stream, made.time_base, made.is_keyframe = stream, time_base, is_key
             # No B-frames: the order of decoding is that of showing.
             made.pts = made.dts = pts
             made.duration = end - pts
-            return made, pts
+            return made
 
         for _, arrays in self._records or ():
             data, at = arrays["data"].tobytes(), 0
             columns = (arrays[name].tolist() for name in ("size", "pts", "is_key"))
-            for size, pts, is_key in zip(*columns, strict=True):
+            for size, exact, is_key in zip(*columns, strict=True):
+                pts = round(exact * TIME_BASE / time_base)
                 if waiting is not None:
+                    pts = max(pts, waiting[1] + 1)
                     yield packet(*waiting, end=pts)
                 waiting = (data[at : at + size], pts, is_key)
                 at += size
         if waiting is not None:
-            yield packet(*waiting, end=waiting[1] + round(1 / self._rate / TIME_BASE))
+            yield packet(*waiting, end=waiting[1] + max(round(1 / self._rate / time_base), 1))
 
     @contextmanager
     def _failures_explained(self) -> Iterator[None]:
-        """Remove the partial file when the body fails, and raise failures to write as JmposeError."""
+        """Remove the partial file when the body fails, and raise failures to write as JmposeError.
+
+        Only what the disk does is an OutputError; all else, such as what the encoder thinks of this video, is not.
+        """
         try:
             yield
         except (OSError, pyav().error.FFmpegError) as error:
             self._discard()
             if error.errno == errno.ENOSPC:
                 raise OutputError(f"{self._path}: the disk is full", hint="free space, or write elsewhere") from error
-            raise OutputError(
-                f"{self._path} cannot be written: {error.strerror}", hint="check that its folder exists and is writable"
+            if is_of_the_disk(error):
+                raise OutputError(
+                    f"{self._path} cannot be written: {error.strerror}", hint="check the disk, or write elsewhere"
+                ) from error
+            raise JmposeError(
+                f"{self._path} cannot be written: {error.strerror}",
+                hint="check its folder; --no-overlay makes the other results",
             ) from error
         except BaseException:
             self._discard()
@@ -285,6 +333,12 @@ def encoded_frames(packets: Path) -> int:
         return 0
     with RecordFile(packets) as records:
         return max((int(values["frames"]) for values, _ in records), default=0)
+
+
+def _size_written(width: int, height: int) -> tuple[int, int]:
+    """Give width and height in pixels, both even, of the video that frames of an even size become."""
+    scale = min(1.0, _LARGEST_SIDE_PX / max(width, height), math.sqrt(_MOST_PIXELS / (width * height)))
+    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
 def _quality() -> dict[str, str]:

@@ -1,7 +1,10 @@
 """What `OverlayWriter` writes, read back with PyAV."""
 
 import errno
+import os
+import resource
 import subprocess
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +14,10 @@ import pytest
 
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.record_file import RecordFile
+from jmpose_cli.video.audio_track import AudioTrack
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import open_video
-from jmpose_cli.video.writer import OverlayWriter
+from jmpose_cli.video.writer import OverlayWriter, _size_written
 from tests.video_assets import beep_starts, draw_number, make_video, read_number
 
 
@@ -40,6 +44,7 @@ def read_back(path):
     return np.stack([frame.to_ndarray(format="rgb24") for frame in frames]), times, facts
 
 
+HOUR_S, DAY_S = 3600, 86400
 VARIABLE = [0, 0.04, 0.5, 0.51, 0.9, 2.0, 2.04, 3.7]
 TIMES = {
     "constant": (25.0, [n / 25 for n in range(60)]),
@@ -138,6 +143,36 @@ def test_sound_is_in_step_also_for_ranges(tmp_path, name):
         assert notes == []
 
 
+@pytest.mark.parametrize("encoder", ["flac", "libopus"])
+def test_sound_with_a_pause_of_hours(tmp_path, encoder):
+    """Filling it with silence would take gigabytes and minutes."""
+    pause_s, source = 7 * HOUR_S, tmp_path / "source.mkv"
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
+        sound = container.add_stream(encoder, rate=48000, layout="mono")
+        for begin_s in (0, pause_s):
+            for number in range(25):
+                frame = av.VideoFrame.from_ndarray(draw_number(number, width=64, height=48), format="rgb24")
+                frame.pts, frame.time_base = begin_s * 25 + number, Fraction(1, 25)
+                container.mux(video.encode(frame))
+            tone = (np.sin(np.arange(48000) / 20) * 20000).astype(np.int16)
+            for at in range(0, 48000, 960):
+                part = av.AudioFrame.from_ndarray(tone[None, at : at + 960], format="s16", layout="mono")
+                part.sample_rate, part.pts, part.time_base = 48000, begin_s * 48000 + at, Fraction(1, 48000)
+                container.mux(sound.encode(part))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    times, notes = copy_video(source, tmp_path / "o.mp4")
+    assert time.monotonic() - begun < 5 and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+    assert len(times) == 50 and times[25] == pytest.approx(pause_s, abs=0.01) and notes == []
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        heard = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.size]
+    late = [time_s for time_s in heard if time_s > 2]
+    assert late and late[0] == pytest.approx(pause_s, abs=0.06) and late[-1] == pytest.approx(pause_s + 1, abs=0.1)
+    assert len(heard) < 250
+
+
 def test_copied_sound_is_the_same_bytes(tmp_path):
     make_video(tmp_path / "source.mp4", frames=50, audio="aac")
     copy_video(tmp_path / "source.mp4", tmp_path / "o.mp4")
@@ -216,13 +251,49 @@ def test_names_that_ffmpeg_would_read_as_protocols(tmp_path, monkeypatch):
 def test_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(JmposeError, match=r"no/o\.mp4 cannot be written: No such file or directory") as caught:
         OverlayWriter(tmp_path / "no" / "o.mp4", info=info_of())
-    assert caught.value.hint == "check that its folder exists and is writable"
+    assert caught.value.hint == "check its folder; --no-overlay makes the other results"
+    assert not isinstance(caught.value, OutputError)
 
 
-def test_frames_too_large_for_h264(tmp_path):
-    with pytest.raises(JmposeError, match=r"o\.mp4: frames of 20000x64 pixels are too large for H\.264"):
-        OverlayWriter(tmp_path / "o.mp4", info=info_of(20000, 64))
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(("width", "height", "written"), [(20001, 64, (16384, 52)), (2, 40000, (2, 16384))])
+def test_frames_too_large_for_h264_become_smaller(tmp_path, width, height, written):
+    with OverlayWriter(tmp_path / "o.mp4", info=info_of(width, height)) as writer:
+        writer.write(np.full((height, width, 3), (200, 60, 30), np.uint8), 0.0)
+    frames, _, _ = read_back(tmp_path / "o.mp4")
+    assert frames.shape == (1, written[1], written[0], 3) and np.abs(frames[0].astype(int) - (200, 60, 30)).max() < 12
+    assert f"smaller, {written[0]}x{written[1]} pixels" in writer.notes[0]
+
+
+def test_as_many_pixels_as_the_largest_level_of_h264_holds():
+    assert _size_written(7680, 4320) == (7680, 4320)
+    width, height = _size_written(10000, 10000)
+    assert width == height and 0.999 < width * height / (139264 * 256) <= 1
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "shown_s"), [(7 * HOUR_S, 7 * HOUR_S), (20 * DAY_S, 20 * DAY_S), (400 * DAY_S, 24.86 * DAY_S)]
+)
+def test_pauses_of_hours_and_days(tmp_path, pause_s, shown_s):
+    """Beyond 6.6 hours, mp4 cannot hold a picture's time in ticks of 1/90000 s; beyond 24 days, not in milliseconds."""
+    times = [5.0, 5.0002, 5.04, 5.04 + pause_s, 5.08 + pause_s, 5.1 + pause_s]
+    writer = write_numbers(tmp_path / "o.mp4", times, info_of())
+    frames, found, _ = read_back(tmp_path / "o.mp4")
+    assert [read_number(frame) for frame in frames] == list(range(6)) and found == sorted(set(found))
+    assert found == pytest.approx([0, 0, 0.04, 0.04 + shown_s, 0.08 + shown_s, 0.1 + shown_s], rel=3e-4, abs=2e-3)
+    assert found[5] - found[3] == pytest.approx(0.06, abs=2e-3)
+    assert ["days shorter" in note for note in writer.notes] == [True] * (shown_s < pause_s)
+
+
+def test_a_pause_is_known_to_a_later_run(tmp_path):
+    """The packets before it may have been written by an earlier one."""
+    times = [0.0, 30 * DAY_S, 30 * DAY_S + 0.04]
+    write_numbers(tmp_path / "whole.mp4", times, info_of(fps=0.5))  # segments have one frame
+    for part in (1, 2, 3):
+        with OverlayWriter(tmp_path / "o.mp4", info=info_of(fps=0.5), packets=tmp_path / "packets") as writer:
+            for number in range(writer.frames, part):
+                writer.write(draw_number(number, width=96, height=64), times[number])
+    assert (tmp_path / "o.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert len(writer.notes) == 1
 
 
 @pytest.fixture
@@ -264,6 +335,34 @@ def test_failing_disk_at_each_stage(tmp_path, monkeypatch, stage):
     ):
         writer.write(draw_number(0, width=96, height=64), 0.0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.EINVAL, JmposeError), (errno.EACCES, JmposeError), (errno.EFBIG, JmposeError), (errno.EIO, OutputError)],
+)
+def test_only_the_disk_stops_a_run(tmp_path, monkeypatch, number, kind):
+    def fail(*_):
+        raise av.error.FFmpegError(number, os.strerror(number))
+
+    monkeypatch.setattr(OverlayWriter, "_multiplex", fail)
+    with pytest.raises(JmposeError, match=r"o\.mp4 cannot be written") as caught:
+        write_numbers(tmp_path / "o.mp4", [0.0], info_of())
+    assert type(caught.value) is kind and list(tmp_path.iterdir()) == []
+
+
+def test_sound_that_the_muxer_refuses_is_left_out(tmp_path, monkeypatch):
+    def fail(*_):
+        raise av.error.ArgumentError(errno.EINVAL, "Invalid argument")
+
+    source = tmp_path / "v.mp4"
+    make_video(source, frames=10, audio="aac")
+    monkeypatch.setattr(AudioTrack, "advance", fail)
+    writer = write_numbers(tmp_path / "o.mp4", [0, 0.04], info_of(has_audio=True), audio_from=source)
+    assert writer.notes == ["the sound is left out of the overlay: it cannot be written (Invalid argument)"]
+    assert len(read_back(tmp_path / "o.mp4")[0]) == 2
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert not container.streams.audio
 
 
 def write_part(path, packets, frames, *, stop_at=None):
