@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose_cli.errors import JmposeError
@@ -45,8 +45,14 @@ class DecodeConfig(_Section):
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
     frames: _FrameRange = Field(None, description="Frame numbers A:B, half open, from 0.")
-    time: _TimeRange = Field(None, description="Seconds A:B on the video's own clock, half open.")
-    image_fps: float = Field(25.0, gt=0, description="Frames per second of an image folder.")
+    time: _TimeRange = Field(None, description="Seconds A:B from the first frame, half open.")
+    fps: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias=AliasChoices("fps", "image_fps"),  # the second is its former name
+        description="Frames per second of image folders and of files without timestamps; None: 25, and a note.",
+    )
     stall_timeout_s: float = Field(20.0, gt=0, description="A decoder silent for this long is stopped.")
 
 

@@ -72,3 +72,9 @@ def test_an_empty_file_changes_nothing(tmp_path):
 
 def test_every_setting_has_a_dotted_name():
     assert {"device", "people.detect_every", "pose.smooth_cutoff_hz", "output.formats"} <= set(dotted_keys())
+
+
+@pytest.mark.parametrize("name", ["fps", "image_fps"])
+def test_the_rate_has_one_name_and_its_former_one(name):
+    config = build_config(file=None, assignments=[f"decode.{name}=12.5"], options={})
+    assert config.decode.fps == 12.5 and config.of_results()["decode"]["fps"] == 12.5

@@ -47,10 +47,19 @@ def infer(
     frames: Annotated[
         str | None, typer.Option(metavar="A:B", help="Only frames A to B-1, from 0.", rich_help_panel=_IN)
     ] = None,
-    time: Annotated[str | None, typer.Option(metavar="A:B", help="Only seconds A to B.", rich_help_panel=_IN)] = None,
-    image_fps: Annotated[
-        float | None, typer.Option(help="Frames per second of an image folder (25).", rich_help_panel=_IN)
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Only seconds A to B, from the first frame.", rich_help_panel=_IN),
     ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Frames per second of image folders and files without timestamps, such as .h264 (25, and a note).",
+            rich_help_panel=_IN,
+        ),
+    ] = None,
+    image_fps: Annotated[float | None, typer.Option(hidden=True)] = None,
     detector: Annotated[
         str | None,
         typer.Option(
@@ -231,7 +240,7 @@ def infer(
             "decode.decoder": decoder,
             "decode.frames": frames,
             "decode.time": time,
-            "decode.image_fps": image_fps,
+            "decode.fps": image_fps if fps is None else fps,  # --image-fps was its name
             "people.detector": detector,
             "people.boxes": boxes,
             "people.detect_every": detect_every,

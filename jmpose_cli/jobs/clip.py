@@ -288,7 +288,7 @@ def open_clip(
         decoder=decode.decoder,
         frames=decode.frames,
         time_s=decode.time,
-        image_fps=decode.image_fps,
+        fps=decode.fps,
         stall_timeout_s=decode.stall_timeout_s,
         deliver_from=deliver_from,
         children=children,

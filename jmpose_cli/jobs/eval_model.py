@@ -157,7 +157,7 @@ def _predict_video(
     with ExitStack() as stack:
         source = stack.enter_context(
             ImageFolderSource(
-                video.images[0].parent, selection=Selection(), batch=16, image_fps=_IMAGE_FPS, images=video.images
+                video.images[0].parent, selection=Selection(), batch=16, fps=_IMAGE_FPS, images=video.images
             )
         )
         meta = VideoMeta(

@@ -13,6 +13,7 @@ from jmpose_cli.config import DecodeConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.inputs import RESULT_FILES, Clip, input_hash, input_stamp
 from jmpose_cli.jobs.journal import Entry
+from jmpose_cli.video.info import DEFAULT_FPS
 
 State = Literal["todo", "done", "failed", "refused", "unreadable"]
 
@@ -260,8 +261,15 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     raise JmposeError(f"--shard {text}: not a part", hint="write i/n with i from 1 to n, such as 2/8")
 
 
-def frames_in_range(claimed: int | None, fps: float, decode: DecodeConfig) -> int | None:
-    """Estimate how many of a video's frames the settings take; None where that is not known."""
+def frames_in_range(claimed: int | None, fps: float | None, decode: DecodeConfig) -> int | None:
+    """Estimate how many of a video's frames the settings take; None where that is not known.
+
+    Args:
+        claimed: Number of frames by the header; None where it is not said.
+        fps: Average frame rate; None where the file has no timestamps.
+        decode: The settings.
+    """
+    fps = fps or decode.fps or DEFAULT_FPS
     first, last = decode.frames or (None, None)
     begin_s, end_s = decode.time or (None, None)
     start = max(first or 0, round((begin_s or 0) * fps))

@@ -26,13 +26,13 @@ class Found:
 
     Attributes:
         frames: Number of frames; None where it is not said.
-        fps: Average frame rate.
+        fps: Average frame rate; None where the file has no timestamps.
         error: Why the video cannot be read; empty when it can.
         hint: What to do about it.
     """
 
     frames: int | None = None
-    fps: float = 25.0
+    fps: float | None = None
     error: str = ""
     hint: str = ""
 

@@ -13,6 +13,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from time import monotonic
 
@@ -107,7 +108,8 @@ READERS: dict[DecoderName, Reader] = {"decord": _decord, "pyav": _pyav}
 
 def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
     """Send the frames of the selection; return how it ended."""
-    found = probe(job.path, decoder=job.decoder)
+    found = probe(job.path, decoder=job.decoder, fps=job.fps)
+    job = replace(job, selection=job.selection.on_clock(found.begin_s))
     ring = outlet.open_ring(descriptor, found)
     outlet.send(Opened(found.info))
     clock = Clock(found.time_base, found.info.fps, last_s=job.after.time_s if job.after else None)
@@ -118,7 +120,7 @@ def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
         outlet.step()
         if picture is None:
             continue
-        time_s = clock.stamp(picture.pts)
+        time_s = clock.stamp(picture.pts) if found.has_clock else clock.count(picture.index)
         if job.selection.is_past(picture.index, time_s):
             is_complete = False
             break
@@ -135,7 +137,7 @@ def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
         sent += 1
     return Finished(
         frames_in_file=notes.frames if is_complete else None,
-        last_time_s=clock.last_s,
+        last_time_s=None if clock.last_s is None else clock.last_s - found.begin_s,
         remarks=(*notes.remarks, *describe_damage(found, notes, clock, is_complete=is_complete)),
     )
 

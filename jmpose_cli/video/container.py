@@ -9,12 +9,16 @@ from typing import Any
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.video.av_library import LOCAL_FILES_ONLY, file_url, pyav
-from jmpose_cli.video.info import VideoInfo
+from jmpose_cli.video.info import DEFAULT_FPS, VideoInfo
 from jmpose_cli.video.orientation import UPRIGHT, Orientation, in_words, orientation_of
 
 # Formats in which FFmpeg finds "video" in any text.
 _TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
-_FPS_OF_LAST_RESORT = Fraction(25)
+# FFmpeg gives this to bare streams of pictures (.h264, .mjpeg ...), which have no clock: it invents the timestamps.
+_TICK_OF_BARE_STREAMS = Fraction(1, 1_200_000)
+_PLAUSIBLE_FPS = (Fraction(1, 100), Fraction(1000))
+# Containers whose duration is the time on their clock at which they end.
+_DURATION_IS_AN_END = frozenset({"matroska,webm", "nut"})
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,18 @@ class Probe:
     Attributes:
         info: The facts for the user.
         time_base: Seconds a tick of the stream's timestamps.
+        begin_s: What the stream's clock shows at the first frame, in seconds.
         end_s: When the last picture ends by the stream's own header; None where it says nothing.
+        has_clock: Whether the file has timestamps; without, the time of frame n is n / fps.
         asks_for_a_turn: Whether the file says anything about the orientation, be it in a way that is not followed.
         remarks: Sentences for the user about what was found.
     """
 
     info: VideoInfo
     time_base: Fraction
+    begin_s: float
     end_s: float | None
+    has_clock: bool
     asks_for_a_turn: bool
     remarks: tuple[str, ...]
 
@@ -106,12 +114,13 @@ def _has_turn_tag(stream: Any) -> bool:
     return any(name.lower() == "rotate" for name in stream.metadata)
 
 
-def probe(path: Path, *, decoder: str) -> Probe:
+def probe(path: Path, *, decoder: str, fps: float | None = None) -> Probe:
     """Read a file's header and first frame.
 
     Args:
         path: The video file.
         decoder: What is going to decode it, for `VideoInfo.decoder`.
+        fps: Frames per second for a file without timestamps; None: not known.
 
     Raises:
         JmposeError: If the file is missing, unreadable, no video, or not one frame of it can be decoded.
@@ -125,12 +134,14 @@ def probe(path: Path, *, decoder: str) -> Probe:
             )
         orientation, remark = _orientation(frame)
         turned = orientation.swaps_sides
+        has_clock = _has_clock(stream)
+        rate, about_rate = _frame_rate(stream, fps)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         info = VideoInfo(
             path=path,
             width=frame.height if turned else frame.width,
             height=frame.width if turned else frame.height,
-            fps=float(stream.average_rate or stream.guessed_rate or _FPS_OF_LAST_RESORT),
+            fps=rate,
             frames_claimed=stream.frames or None,
             rotation=orientation.rotation,
             mirrored=orientation.mirrored,
@@ -142,30 +153,67 @@ def probe(path: Path, *, decoder: str) -> Probe:
         return Probe(
             info=info,
             time_base=stream.time_base,
+            begin_s=float(frame.pts * stream.time_base) if has_clock and frame.pts is not None else 0.0,
             end_s=_claimed_end_s(container, stream),
+            has_clock=has_clock,
             asks_for_a_turn=orientation != UPRIGHT or remark is not None or _has_turn_tag(stream),
-            remarks=(remark,) if remark else (),
+            remarks=tuple(text for text in (remark, about_rate) if text),
         )
 
 
-def header_frames(path: Path) -> tuple[int | None, float]:
+def header_frames(path: Path) -> tuple[int | None, float | None]:
     """Read from a file's header how many frames its main stream has, or should have, and how many a second.
+
+    Returns:
+        Number of frames, None where it is not said; frame rate, None where the file has no timestamps.
 
     Raises:
         JmposeError: If the file is missing, unreadable or no video.
     """
     with open_container(path) as container:
         stream = main_stream(container, path)
-        fps = float(stream.average_rate or stream.guessed_rate or _FPS_OF_LAST_RESORT)
+        if not _has_clock(stream):
+            return int(stream.frames) or None, None
+        fps, _ = _frame_rate(stream, None)
         if stream.frames:
             return int(stream.frames), fps
         end_s = _claimed_end_s(container, stream)
-        return None if end_s is None else round(end_s * fps), fps
+        return None if end_s is None else max(round((end_s - _begin_s(stream)) * fps), 1), fps
+
+
+def _has_clock(stream: Any) -> bool:
+    return bool(stream.time_base != _TICK_OF_BARE_STREAMS)
+
+
+def _frame_rate(stream: Any, given: float | None) -> tuple[float, str | None]:
+    """Return a stream's frame rate, and what the user should know about where it comes from.
+
+    Args:
+        stream: The video stream.
+        given: The rate that the user gives for files without timestamps; None: none.
+    """
+    if _has_clock(stream):
+        rate = float(stream.average_rate or stream.guessed_rate or 0) or DEFAULT_FPS
+        if given is None:
+            return rate, None
+        return rate, f"--fps {given:g} is not used: the file has timestamps of its own"
+    if given is not None:
+        return given, None
+    coded = stream.codec_context.framerate  # what the pictures themselves say
+    if coded and _PLAUSIBLE_FPS[0] <= coded <= _PLAUSIBLE_FPS[1]:
+        source = f"its pictures say {float(coded):g} frames a second"
+        return float(coded), f"the file has no timestamps; {source}, --fps gives another rate"
+    return DEFAULT_FPS, f"the file has no frame rate; {DEFAULT_FPS:g} is assumed, --fps gives the true one"
+
+
+def _begin_s(stream: Any) -> float:
+    """Return what a stream's clock shows at its first picture by its header."""
+    return float((stream.start_time or 0) * stream.time_base)
 
 
 def _claimed_end_s(container: Any, stream: Any) -> float | None:
     """Return the time at which a stream's pictures end by its header, None where it says nothing."""
-    begin_s = float((stream.start_time or 0) * stream.time_base)
+    begin_s = _begin_s(stream)
     if stream.duration:
         return begin_s + float(stream.duration * stream.time_base)
     clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska's way
@@ -173,7 +221,8 @@ def _claimed_end_s(container: Any, stream: Any) -> float | None:
         hours, minutes, seconds = (float(part) for part in clock.groups())
         return hours * 3600 + minutes * 60 + seconds
     if container.duration and len(container.streams) == 1:
-        return begin_s + float(container.duration / pyav().time_base)
+        begins_at_zero = container.format.name in _DURATION_IS_AN_END
+        return (0.0 if begins_at_zero else begin_s) + float(container.duration / pyav().time_base)
     return None
 
 

@@ -46,6 +46,7 @@ class VideoFileSource:
         deliver_from: Frames with smaller numbers are read and not given out.
         children: Where a child comes from and goes to; None starts one and kills it.
         stall_timeout_s: Longest wait for a sign of life of the decoder.
+        fps: Frames per second of a file without timestamps; None: not known.
 
     Raises:
         JmposeError: As `open_video`.
@@ -63,6 +64,7 @@ class VideoFileSource:
         stall_timeout_s: float,
         deliver_from: int = 0,
         children: ChildPool | None = None,
+        fps: float | None = None,
     ) -> None:
         self.notes: list[str] = []
         self._path = path
@@ -72,6 +74,7 @@ class VideoFileSource:
         self._stall_timeout_s = stall_timeout_s
         self._deliver_from = deliver_from
         self._children = children
+        self._fps = fps
         self._is_at_rest = self._is_gone = False
         self._last: Position | None = None
         self._waiting: Position | None = None
@@ -146,6 +149,7 @@ class VideoFileSource:
             whole_groups=bool(others),
             deliver_from=self._deliver_from,
             stall_timeout_s=self._stall_timeout_s,
+            fps=self._fps,
         )
         self._is_at_rest = self._is_gone = False
         return self._children.take(job) if self._children is not None else started(job)

@@ -11,7 +11,7 @@ import numpy as np
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.structures import Bytes, FrameBatch
 from jmpose_cli.video.file_source import frames_a_batch
-from jmpose_cli.video.info import Selection, VideoInfo
+from jmpose_cli.video.info import DEFAULT_FPS, Selection, VideoInfo
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -91,7 +91,7 @@ class ImageFolderSource:
         path: The folder.
         selection: The frames wanted.
         batch: Most frames in a batch.
-        image_fps: Frames per second; image number n is shown at n / image_fps seconds.
+        fps: Frames per second; image number n is shown at n / fps seconds. None: not known.
         deliver_from: Images with smaller numbers are not given out.
         images: The images in their order, when they are not simply those of the folder.
 
@@ -106,18 +106,19 @@ class ImageFolderSource:
         *,
         selection: Selection,
         batch: int,
-        image_fps: float,
+        fps: float | None,
         deliver_from: int = 0,
         images: Sequence[Path] | None = None,
     ) -> None:
-        if not (np.isfinite(image_fps) and image_fps > 0):
-            raise JmposeError(f"{image_fps} frames per second are not possible", hint="use a number above 0")
         images = list_images(path) if images is None else images
         self.notes: list[str] = []
+        if fps is None:
+            fps = DEFAULT_FPS
+            self.notes.append(f"images have no frame rate; {fps:g} is assumed, --fps gives the true one")
         self._frames = [
-            (index, index / image_fps, image)
+            (index, index / fps, image)
             for index, image in enumerate(images)
-            if selection.takes(index, index / image_fps) and not selection.is_past(index, index / image_fps)
+            if selection.takes(index, index / fps) and not selection.is_past(index, index / fps)
         ]
         if not self._frames:
             raise JmposeError(
@@ -129,12 +130,12 @@ class ImageFolderSource:
             path=path,
             width=width,
             height=height,
-            fps=float(image_fps),
+            fps=float(fps),
             frames_claimed=len(images),
             rotation=0,
             has_audio=False,
             decoder="images",
-            duration_s=len(images) / image_fps,
+            duration_s=len(images) / fps,
         )
         self._frames = [frame for frame in self._frames if frame[0] >= deliver_from]
         self._batch = frames_a_batch(self.info, batch)

@@ -1,11 +1,13 @@
 """What is known about a video before its frames, and which of its frames are wanted."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.video.orientation import Orientation
+
+DEFAULT_FPS = 25.0  # of what has no frame rate, and for which none is given
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ def _check_range(option: str, begin: float | None, end: float | None, what: str)
         raise JmposeError(f"{given} is an empty range", hint=hint)
 
 
+_SAME_S = 1e-6  # times nearer than this are equal: a clock that starts late makes them inexact
+
+
 @dataclass(frozen=True)
 class Selection:
     """The frames wanted: half-open ranges over frame number and time, a frame must lie in both.
@@ -74,8 +79,8 @@ class Selection:
     Attributes:
         first_frame: First frame number taken.
         stop_frame: First frame number left out; None takes all to the end.
-        begin_s: First timestamp taken, in seconds on the container's clock; None takes all from the start.
-        end_s: First timestamp left out, in seconds; None takes all to the end.
+        begin_s: First time taken, in seconds from the first frame; None takes all from the start.
+        end_s: First time left out, in seconds from the first frame; None takes all to the end.
     """
 
     first_frame: int = 0
@@ -118,12 +123,17 @@ class Selection:
         """Whether frames at the start of the video may be left out."""
         return self.first_frame > 0 or self.begin_s is not None
 
+    def on_clock(self, start_s: float) -> "Selection":
+        """Give the same selection with its times on a clock that shows `start_s` at the first frame."""
+        begin_s, end_s = (None if bound is None else bound + start_s for bound in (self.begin_s, self.end_s))
+        return replace(self, begin_s=begin_s, end_s=end_s)
+
     def takes(self, index: int, time_s: float) -> bool:
         """Whether the frame `index` shown at `time_s` is wanted."""
-        return index >= self.first_frame and (self.begin_s is None or time_s >= self.begin_s)
+        return index >= self.first_frame and (self.begin_s is None or time_s > self.begin_s - _SAME_S)
 
     def is_past(self, index: int, time_s: float) -> bool:
         """Whether the frame `index` shown at `time_s`, and all after it, are beyond the selection."""
         return (self.stop_frame is not None and index >= self.stop_frame) or (
-            self.end_s is not None and time_s >= self.end_s
+            self.end_s is not None and time_s > self.end_s - _SAME_S
         )

@@ -41,6 +41,7 @@ class Job:
             apart for decord to be both fast and bounded in memory.
         deliver_from: Frames with smaller numbers are read and not sent.
         stall_timeout_s: The child ends itself when it makes no step for so many seconds.
+        fps: Frames per second of a file without timestamps; None: not known.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Job:
     whole_groups: bool
     deliver_from: int
     stall_timeout_s: float
+    fps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Finished:
 
     Attributes:
         frames_in_file: Number of frames in the file; None when decoding stopped at the selection's end.
-        last_time_s: Timestamp of the last frame decoded; None when there was none.
+        last_time_s: Time of the last frame decoded, in seconds from the first; None when there was none.
         remarks: Sentences for the user about damage.
     """
 

@@ -72,6 +72,11 @@ class Clock:
         self.last_s = time_s
         return time_s
 
+    def count(self, index: int) -> float:
+        """Return the time in seconds of frame `index` of a file without timestamps."""
+        self.last_s = index / self.fps
+        return self.last_s
+
 
 def describe_damage(found: Probe, notes: ReadingNotes, clock: Clock, *, is_complete: bool) -> Iterator[str]:
     """Yield sentences for the user about what is missing or was mended.

@@ -1,5 +1,6 @@
 """Frames in: `open_video` gives the frames of a video file or an image folder as RGB batches, in constant memory."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,6 @@ from jmpose_cli.video.info import Selection, VideoInfo
 from jmpose_cli.video.messages import DecoderName
 
 __all__ = ["ChildPool", "FrameSource", "VideoInfo", "open_video"]
-
-DEFAULT_IMAGE_FPS = 25.0
 
 
 class FrameSource(Protocol):
@@ -51,7 +50,7 @@ def open_video(
     time_s: tuple[float | None, float | None] | None = None,
     batch: int = 16,
     stall_timeout_s: float = 20.0,
-    image_fps: float = DEFAULT_IMAGE_FPS,
+    fps: float | None = None,
     deliver_from: int = 0,
     children: ChildPool | None = None,
 ) -> FrameSource:
@@ -65,17 +64,18 @@ def open_video(
         decoder: "decord" or "pyav"; "auto" begins with decord, and PyAV takes over at the first frame that decord
             cannot give, rightly and in constant memory. Image folders need neither.
         frames: Half-open range `(A, B)` of frame numbers; None at an end leaves it open.
-        time_s: Half-open range `(A, B)` of timestamps in seconds on the container's clock.
+        time_s: Half-open range `(A, B)` of seconds from the first frame.
         batch: Most frames in a batch; batches of large frames are smaller, at most 32 MiB.
         stall_timeout_s: A decoder without any progress for so many seconds is stopped.
-        image_fps: Frames per second of an image folder.
+        fps: Frames per second of an image folder and of a file without timestamps; None: not known.
         deliver_from: Frames of a file with smaller numbers are read and not given out; all else is as if they were.
             There is no seek: a decoder that starts in the middle may see damage, missing timestamps and pictures
             that lean on earlier ones otherwise than one that came all the way. Beyond the last frame, none comes.
         children: Decoding processes that are used again; None starts one for this video alone.
 
     Returns:
-        The frames; `index` counts from 0 at the start of the file whatever the range, `time_s` rises strictly.
+        The frames; `index` counts from 0 at the start of the file whatever the range, `time_s` rises strictly and is
+        what the file's own clock shows.
 
     Raises:
         JmposeError: If the path is missing, unreadable, not a video, holds audio only, has no frame that decodes, the
@@ -84,8 +84,10 @@ def open_video(
     selection = Selection.checked(frames, time_s)
     if batch < 1:
         raise JmposeError(f"a batch of {batch} frames is not possible", hint="use 1 or more")
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise JmposeError(f"{fps} frames per second are not possible", hint="use a number above 0")
     if os.path.isdir(path):  # unlike Path.is_dir, False also where the parent folder may not be searched
-        return ImageFolderSource(path, selection=selection, batch=batch, image_fps=image_fps, deliver_from=deliver_from)
+        return ImageFolderSource(path, selection=selection, batch=batch, fps=fps, deliver_from=deliver_from)
     plan: dict[str, tuple[DecoderName, ...]] = {"auto": ("decord", "pyav"), "decord": ("decord",), "pyav": ("pyav",)}
     if decoder not in plan:
         raise JmposeError(f"there is no decoder {decoder!r}", hint="use auto, decord or pyav")
@@ -97,4 +99,5 @@ def open_video(
         stall_timeout_s=stall_timeout_s,
         deliver_from=deliver_from,
         children=children,
+        fps=fps,
     )

@@ -526,3 +526,11 @@ def test_a_work_key_can_be_recognised():
 )
 def test_frames_in_range_at_25_a_second(claimed, frames, time, expected):
     assert frames_in_range(claimed, 25.0, DecodeConfig(frames=frames, time=time)) == expected
+    if claimed is not None:
+        assert frames_in_range(claimed, None, DecodeConfig(frames=frames, time=time)) == expected
+        assert frames_in_range(claimed, None, DecodeConfig(frames=frames, time=time, fps=25)) == expected
+
+
+def test_the_rate_given_counts_where_the_file_has_none():
+    assert frames_in_range(None, None, DecodeConfig(time=(1, 3), fps=10)) == 20
+    assert frames_in_range(None, 50.0, DecodeConfig(time=(1, 3), fps=10)) == 100

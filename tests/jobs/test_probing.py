@@ -56,6 +56,19 @@ def test_headers_are_read(tmp_path):
     assert empty.error == f"{tmp_path / 'empty.mp4'} is an empty file"
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts", ".nut"])
+def test_frames_are_counted_from_where_the_clock_starts(tmp_path, suffix):
+    make_video(tmp_path / f"a{suffix}", timestamps=[36000 + n / 25 for n in range(50)])
+    (found,) = probe_videos([tmp_path / f"a{suffix}"], processes=1)
+    assert found.fps == 25 and found.frames == pytest.approx(50, abs=2)
+
+
+def test_a_file_without_timestamps_has_no_rate(tmp_path):
+    make_video(tmp_path / "a.mjpeg", codec="mjpeg", pix_fmt="yuvj420p")
+    (found,) = probe_videos([tmp_path / "a.mjpeg"], processes=1)
+    assert found == Found(None, None)
+
+
 def test_nothing_in_the_users_folder_is_run(tmp_path, monkeypatch):
     make_video(tmp_path / "a.mp4", frames=3)
     for module in ("av", "orjson", "jmpose_cli"):

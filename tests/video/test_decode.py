@@ -151,16 +151,87 @@ def test_ranges_are_slices_of_the_whole(tmp_path, suffix, options):
     path = tmp_path / f"video{suffix}"
     make_video(path, **({"frames": 50, "key_frame_every": 7} | options))
     _, index, time_s, _ = read(path, decoder="pyav")
+    from_first = [at_s - time_s[0] for at_s in time_s]
     choose = random.Random(0)
     for decoder in ("auto", "pyav"):
         begin = choose.randrange(1, 49)
         end = choose.randint(begin + 1, 55)
-        ranges = {"frames": (begin, end), "time_s": (time_s[begin], time_s[end] if end < 50 else None)}
+        ranges = {"frames": (begin, end), "time_s": (from_first[begin], from_first[end] if end < 50 else None)}
         for option, bounds in ranges.items():
             numbers, taken, taken_s, source = read(path, decoder=decoder, **{option: bounds})
             assert numbers == taken == index[begin:end], (option, bounds)
             assert taken_s == time_s[begin:end]
             assert not any("claims" in note for note in source.notes)
+
+
+# A clock that starts late, in containers that give their duration from zero (mkv, nut) and from there (mp4, ts).
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts", ".nut"])
+@pytest.mark.parametrize("decoder", ["auto", "pyav"])
+def test_time_is_counted_from_the_first_frame(tmp_path, suffix, decoder):
+    path = tmp_path / f"late{suffix}"
+    times = make_video(path, timestamps=[36000 + n / 25 for n in range(50)], key_frame_every=5)
+    for time_s, expected in {
+        (0.0, 0.4): range(10),
+        (0.8, 1.2): range(20, 30),
+        (1.6, None): range(40, 50),
+        (None, 0.04): range(1),
+    }.items():
+        numbers, index, got_s, _ = read(path, decoder=decoder, time_s=time_s)
+        assert numbers == index == list(expected)
+        assert got_s == pytest.approx([times[n] for n in expected], abs=1e-3)
+    with pytest.raises(JmposeError, match="no frame lies in --time 5:"):
+        read(path, decoder=decoder, time_s=(5, None))
+
+
+def test_the_error_of_an_empty_range_counts_from_the_first_frame_too(tmp_path):
+    make_video(tmp_path / "a.ts", timestamps=[36000 + n / 25 for n in range(50)])
+    with pytest.raises(JmposeError, match=r"the video has 50 frames, the last one read is at 1\.960 s"):
+        read(tmp_path / "a.ts", time_s=(5, None))
+
+
+def make_raw(path, **options):
+    """Write a bare stream of pictures, which has no timestamps."""
+    kinds = {
+        ".mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+        ".h264": {},
+        ".hevc": {"codec": "libx265", "codec_options": {"x265-params": "log-level=none"}},
+    }
+    make_video(path, frames=12, **kinds[path.suffix], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fps", "expected", "said"),
+    [
+        ("a.mjpeg", {}, None, 25, "the file has no frame rate; 25 is assumed, --fps gives the true one"),
+        ("a.mjpeg", {}, 10, 10, None),
+        ("a.h264", {}, None, 25, "the file has no frame rate; 25 is assumed, --fps gives the true one"),  # says 90,000
+        ("a.h264", {}, 50, 50, None),
+        (
+            "a.h264",
+            {"time_base": Fraction(1, 20)},
+            None,
+            20,
+            "its pictures say 20 frames a second, --fps",
+        ),
+        ("a.hevc", {"time_base": Fraction(1, 20), "fps": 20}, None, 20, "its pictures say 20 frames a second, --fps"),
+        ("a.hevc", {"time_base": Fraction(1, 20), "fps": 20}, 12.5, 12.5, None),
+    ],
+)
+def test_a_file_without_timestamps_is_timed_by_its_rate(tmp_path, name, options, fps, expected, said):
+    make_raw(tmp_path / name, **options)
+    numbers, index, time_s, source = read(tmp_path / name, fps=fps)
+    assert numbers == index == list(range(12))
+    assert time_s == pytest.approx([n / expected for n in range(12)])
+    assert source.info.fps == expected
+    rates = [note for note in source.notes if "--fps" in note or "timestamps" in note]
+    assert len(rates) == (said is not None) and (said is None or said in rates[0])
+    assert read(tmp_path / name, fps=fps, time_s=(4 / expected, 6 / expected))[1] == [4, 5]
+
+
+def test_a_rate_for_a_file_with_timestamps_is_not_taken_and_said(tmp_path):
+    make_video(tmp_path / "a.mp4")
+    *_, source = read(tmp_path / "a.mp4", fps=10)
+    assert source.info.fps == 25 and source.notes == ["--fps 10 is not used: the file has timestamps of its own"]
 
 
 def test_range_outside_the_video(tmp_path):

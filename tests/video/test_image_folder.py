@@ -20,16 +20,24 @@ def write_images(folder, names, *, size=(96, 64)):
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif", "JPG"])
 def test_images_are_frames(tmp_path, suffix):
     write_images(tmp_path / "seq", [f"{n:06d}.{suffix}" for n in range(10)])
-    with open_video(tmp_path / "seq", batch=4, image_fps=12.5) as source:
+    with open_video(tmp_path / "seq", batch=4, fps=12.5) as source:
         batches = list(source)
     assert [len(batch) for batch in batches] == [4, 4, 2]
     frames = np.concatenate([batch.frames for batch in batches])
     assert read_numbers(frames) == list(range(10))
     assert np.concatenate([batch.index for batch in batches]).tolist() == list(range(10))
     assert np.concatenate([batch.time_s for batch in batches]) == pytest.approx(np.arange(10) * 0.08)
+    assert source.notes == []
     info = source.info
     assert (info.width, info.height, info.fps, info.frames_claimed) == (96, 64, 12.5, 10)
     assert (info.decoder, info.rotation, info.has_audio, info.duration_s) == ("images", 0, False, 0.8)
+
+
+def test_an_assumed_rate_is_said(tmp_path):
+    write_images(tmp_path, ["0.png", "1.png"])
+    with open_video(tmp_path) as source:
+        assert next(iter(source)).time_s.tolist() == [0, 0.04]
+    assert source.notes == ["images have no frame rate; 25 is assumed, --fps gives the true one"]
 
 
 def test_order_is_natural_and_other_files_are_left_alone(tmp_path):
@@ -130,8 +138,8 @@ def test_jpeg_with_a_thumbnail_inside_and_bytes_behind_is_whole(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_fps": 0}, "0 frames per second are not possible"),
-        ({"image_fps": float("nan")}, "nan frames per second are not possible"),
+        ({"fps": 0}, "0 frames per second are not possible"),
+        ({"fps": float("nan")}, "nan frames per second are not possible"),
         ({"frames": (5, None)}, "no image lies in --frames 5:; the folder has 3 images"),
     ],
 )

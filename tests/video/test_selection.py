@@ -19,7 +19,7 @@ RANGES = {
     "time ends at a frame, which is left out": (None, (10.2, 10.4), range(2, 4)),
     "time from": (None, (10.85, None), range(9, 10)),
     "both must hold": ((3, 8), (10.5, 11.0), range(5, 8)),
-    "before the clock starts": (None, (0, 9.9), range(0)),
+    "before the first": (None, (0, 9.9), range(0)),
 }
 
 
@@ -64,3 +64,11 @@ def test_description_uses_the_options_of_the_command():
     assert str(Selection.checked((3, None), (None, 2.5))) == "--frames 3: --time :2.5"
     assert str(Selection.checked(None, None)) == "all frames"
     assert Selection.checked(None, None).is_all
+
+
+def test_times_on_a_late_clock_are_as_exact_as_from_zero():
+    for start_s in (36000.0, 1.7e9):
+        late = Selection.checked(None, (0.48, 0.6)).on_clock(start_s)
+        times = [start_s + number / 25 for number in range(20)]
+        taken = [n for n, at_s in enumerate(times) if late.takes(n, at_s) and not late.is_past(n, at_s)]
+        assert taken == [12, 13, 14]
