@@ -36,8 +36,8 @@ import numpy as np
 import torch
 
 from degradation import KINDS, LEVELS, REGIMES, Condition, Shown, spoil
+from jmpose.files import file_sha256
 from jmpose.keypoints import COCO17
-from jmpose.weights import file_sha256
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES, Difference
 from jmpose_cli.pose.estimator import PoseEstimator

@@ -32,8 +32,8 @@ from torchvision.ops import box_iou
 
 from degradation import spoil
 from detector_accuracy import read_coco, read_truth
+from jmpose.files import file_sha256
 from jmpose.keypoints import COCO17
-from jmpose.weights import file_sha256
 from jmpose_cli.config import PeopleConfig
 from jmpose_cli.known_weights import choose_detector, choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES

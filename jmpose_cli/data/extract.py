@@ -1,19 +1,18 @@
 """Annotated videos of our own: the frames that windows need, taken out of the videos once."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import cv2
 import orjson
 
+from jmpose.files import WholeFile
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.data.sources import FrameWindows
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.video.source import open_video
@@ -137,7 +136,5 @@ def _jpeg(image_bgr: Any) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file that appears only when whole; several processes may write the same one."""
-    partial = path.with_suffix(f".{uuid4().hex}.partial")
-    with explain_os_errors(path):
+    with explain_os_errors(path), WholeFile(path, shared=True) as partial:
         partial.write_bytes(data)
-        os.replace(partial, path)

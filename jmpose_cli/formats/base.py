@@ -1,11 +1,8 @@
 """What every pose file writer shares: the video's description, checks, files that appear only when whole."""
 
 import contextlib
-import errno
-import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,22 +13,14 @@ import orjson
 from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.errors import JmposeError, OutputError, is_of_the_disk
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import BUFFER_BYTES, PartialFile, explain_os_errors
 from jmpose_cli.structures import FramePoses
 
 # A hundredth of a pixel is far below what any pose model resolves.
 COORDINATE_DECIMALS = 2
 SCORE_DECIMALS = 6
 TIME_DECIMALS = 6
-_SPOOL_BUFFER_BYTES = 1 << 20
-_HINTS = {
-    errno.ENOSPC: "free some disk space, or choose a folder on another disk with --out",
-    errno.EDQUOT: "your quota on this disk is used up; choose a folder on another disk with --out",
-    errno.EACCES: "choose a folder that you may write to with --out",
-    errno.EPERM: "choose a folder that you may write to with --out",
-    errno.EROFS: "this disk is read-only; choose another folder with --out",
-    errno.EIO: "the disk or its connection fails; check it, or choose a folder on another disk with --out",
-}
 
 
 @dataclass(frozen=True)
@@ -58,55 +47,6 @@ class VideoMeta:
     image_ids: tuple[int, ...] = ()
 
 
-@contextlib.contextmanager
-def explain_os_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into a JmposeError that names `path`, an OutputError when all else fails too."""
-    try:
-        yield
-    except OSError as error:
-        hint = _HINTS.get(error.errno or 0, "check that the folder exists and can be written to")
-        kind = OutputError if is_of_the_disk(error) else JmposeError
-        raise kind(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
-
-
-class PartialFile:
-    """A binary file written as `<name>.partial` that gets its own name only when it is complete.
-
-    Args:
-        path: The final name. What stands there is replaced by `commit`.
-
-    Raises:
-        JmposeError: The file cannot be created or written (also from `write` and `commit`).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._partial = path.with_name(f"{path.name}.partial")
-        with explain_os_errors(path):
-            self._file = open(self._partial, "wb", buffering=_SPOOL_BUFFER_BYTES)  # noqa: SIM115
-
-    def write(self, data: bytes) -> None:
-        """Append `data`."""
-        with explain_os_errors(self.path):
-            self._file.write(data)
-
-    def commit(self) -> None:
-        """Bring everything to the disk and give the file its name."""
-        with explain_os_errors(self.path):
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._partial, self.path)
-
-    def discard(self) -> None:
-        """Remove what was written; does nothing after `commit`."""
-        # Closing flushes, which fails again on a full disk; the file goes away in any case.
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._partial.unlink(missing_ok=True)
-
-
 class DatasetFile:
     """A JSON object with the lists `images` and `annotations` that grow side by side in constant memory.
 
@@ -124,7 +64,7 @@ class DatasetFile:
         self._path = path
         with explain_os_errors(path):
             self._images, self._annotations = (
-                tempfile.TemporaryFile(dir=path.parent, buffering=_SPOOL_BUFFER_BYTES)  # noqa: SIM115
+                tempfile.TemporaryFile(dir=path.parent, buffering=BUFFER_BYTES)  # noqa: SIM115
                 for _ in range(2)
             )
 
@@ -146,19 +86,14 @@ class DatasetFile:
             image_extra: Entries appended to every image record, for what is known only at the end.
         """
         tail = b"," + orjson.dumps(image_extra)[1:] if image_extra else b"}"
-        target = PartialFile(self._path)
         try:
-            with explain_os_errors(self._path):
+            with PartialFile(self._path) as target, explain_os_errors(self._path):
                 target.write(orjson.dumps(head)[:-1])
                 target.write(b',\n"images":[')
                 _copy_lines(self._images, target, tail)
                 target.write(b'],\n"annotations":[')
                 _copy_lines(self._annotations, target, b"}")
                 target.write(b"]}\n")
-            target.commit()
-        except BaseException:
-            target.discard()
-            raise
         finally:
             self.discard()
 

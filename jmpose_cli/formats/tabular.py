@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from jmpose.keypoints import KeypointSet
+from jmpose_cli.files import PartialFile
 from jmpose_cli.formats.base import (
     SCORE_DECIMALS,
     TIME_DECIMALS,
-    PartialFile,
     PoseWriter,
     VideoMeta,
     boxes_xywh,

@@ -10,7 +10,8 @@ import orjson
 
 from jmpose.keypoints import COCO17, POSETRACK18, KeypointSet
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import PartialFile, person_category
+from jmpose_cli.files import write_whole
+from jmpose_cli.formats.base import person_category
 from jmpose_cli.formats.convert_joints import TargetFormat, in_joints, lost, with_visibility_of
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.mot import mot_text
@@ -59,13 +60,7 @@ def write_poses(records: PoseRecords, path: Path, *, to: TargetFormat) -> list[s
     }
     notes = lost(records, to)
     text = makers[to](with_visibility_of(records, to), notes)
-    file = PartialFile(path)
-    try:
-        file.write(text)
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
+    write_whole(path, text)
     return notes
 
 

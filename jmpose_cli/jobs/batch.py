@@ -11,7 +11,7 @@ from typing import Any
 
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError, OutputError
-from jmpose_cli.formats.base import PartialFile, explain_os_errors
+from jmpose_cli.files import PartialFile, explain_os_errors
 from jmpose_cli.home import temporary_files
 from jmpose_cli.jobs.claims import Claims
 from jmpose_cli.jobs.crew import Crew

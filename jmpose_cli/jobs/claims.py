@@ -19,7 +19,7 @@ from typing import BinaryIO, Literal
 
 import orjson
 
-from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.files import explain_os_errors
 
 BEAT_S = 5.0
 SILENT_S = 30.0  # a foreign holder that is silent for so long is dead

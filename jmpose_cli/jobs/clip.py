@@ -1,6 +1,5 @@
 """One video from frames to files, in chunks that survive a crash."""
 
-import hashlib
 import os
 import platform
 import time
@@ -14,11 +13,13 @@ from typing import Any
 
 import orjson
 
+from jmpose.files import WholeFile, file_sha256
 from jmpose.keypoints import KeypointSet
 from jmpose_cli import __version__
 from jmpose_cli.config import DecodeConfig, InferConfig
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import PartialFile, PoseWriter, VideoMeta, explain_os_errors
+from jmpose_cli.files import explain_os_errors, write_whole
+from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.formats.writers import FILE_NAMES, open_writer
 from jmpose_cli.jobs.clip_store import ClipStore
@@ -315,15 +316,12 @@ def _write_run(summary: ClipSummary, task: ClipTask, config: InferConfig, tools:
         "tracks": summary.tracks,
         "notes": summary.notes,
     }
-    target = PartialFile(task.folder / RUN_FILE)
-    target.write(to_json(record, indent=True) + b"\n")
-    target.commit()
+    write_whole(task.folder / RUN_FILE, to_json(record, indent=True) + b"\n")
 
 
 def file_facts(path: Path) -> tuple[int, str]:
     """Give a file's size in bytes and its sha256."""
-    with path.open("rb") as file:
-        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    return path.stat().st_size, file_sha256(path)
 
 
 def result_files(config: InferConfig) -> list[str]:
@@ -336,3 +334,4 @@ def _remove_stale(folder: Path, config: InferConfig) -> None:
     """Remove what an earlier run left and this one was not asked for: it would not fit the rest."""
     for name in {*FILE_NAMES.values(), OVERLAY_FILE} - set(result_files(config)):
         (folder / name).unlink(missing_ok=True)
+        WholeFile(folder / name).discard()

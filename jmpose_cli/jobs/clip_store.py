@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.files import explain_os_errors
 from jmpose_cli.jobs.stages import Front
 from jmpose_cli.people.cuts import CutState
 from jmpose_cli.record_file import Arrays, RecordFile

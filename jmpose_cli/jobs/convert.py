@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.convert_joints import TargetFormat
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.write import SUFFIXES, write_poses

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.files import explain_os_errors
 from jmpose_cli.jobs.eval_report import print_tables, write_eval_json
 from jmpose_cli.jobs.eval_run import EvaluatedSet, ModelOptions
 from jmpose_cli.jobs.evaluate import Scoring, evaluate_files, track_threshold_of

@@ -17,7 +17,8 @@ from jmpose.keypoints import KeypointSet
 from jmpose_cli.config import InferConfig, build_config
 from jmpose_cli.data.layouts import AnnotatedVideo, find_stills, find_videos
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import PartialFile, VideoMeta, explain_os_errors
+from jmpose_cli.files import PartialFile, explain_os_errors
+from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.formats.posetrack18 import PoseTrack18Writer
 from jmpose_cli.formats.read import read_poses
@@ -199,9 +200,8 @@ def _predict_images(
     names = data.truth.joints
     wanted = KeypointSet("data set", names, (), (1.0,) * len(names))
     with ExitStack() as stack:
-        files = [PartialFile(targets[kind] / f"{data.name}.json") for kind in _KINDS]
+        files = [stack.enter_context(PartialFile(targets[kind] / f"{data.name}.json")) for kind in _KINDS]
         for file in files:
-            stack.callback(file.discard)
             file.write(b"[")
         progress = stack.enter_context(reporter.progress(f"{data.name}, boxes: {choice.name}", len(data.images)))
         separators = [b"\n"] * len(files)
@@ -213,7 +213,6 @@ def _predict_images(
             progress.advance(len(poses[0]))
         for file in files:
             file.write(b"\n]\n")
-            file.commit()
 
 
 def _still_poses(

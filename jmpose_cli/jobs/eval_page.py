@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jmpose_cli import __version__
-from jmpose_cli.formats.base import PartialFile
+from jmpose_cli.files import write_whole
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.jobs.eval_pictures import FramePicture, worst_frames
 from jmpose_cli.jobs.eval_report import TITLES, counts_line, rules_line, threshold_line
@@ -92,13 +92,7 @@ def write_page(
         galleries=[gallery for gallery in galleries if gallery[1]],
         plotly=get_plotlyjs(),
     )
-    file = PartialFile(path)
-    try:
-        file.write(page.encode())
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
+    write_whole(path, page.encode())
     return list(dict.fromkeys(notes))
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jmpose_cli import __version__
-from jmpose_cli.formats.base import PartialFile
+from jmpose_cli.files import write_whole
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet
 from jmpose_cli.metrics.bootstrap import METRICS, Comparison
 from jmpose_cli.metrics.joints import GROUPS
@@ -163,13 +163,7 @@ def write_eval_json(path: Path, evaluated: EvaluatedSet, comparisons: Mapping[st
     if others:
         document["runs"] = runs
         document["compare"] = {title: comparison.as_json() for title, comparison in comparisons.items()}
-    file = PartialFile(path)
-    try:
-        file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
+    write_whole(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def run_json(run: EvaluatedRun, evaluated: EvaluatedSet) -> dict[str, Any]:

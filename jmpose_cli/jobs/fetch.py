@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.files import explain_os_errors
 from jmpose_cli.jobs.task import ClipTask
 
 

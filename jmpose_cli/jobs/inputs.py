@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from jmpose.files import file_sha256
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.text import printable
 from jmpose_cli.video.image_folder import IMAGE_SUFFIXES, natural_key
@@ -371,8 +372,7 @@ def input_stamp(clip: Clip) -> dict[str, Any]:
 def input_hash(clip: Clip) -> str:
     """Give the sha256 of a local input's content; of a folder's images in order, with their names."""
     if not clip.path.is_dir():
-        with clip.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(clip.path)
     digest = hashlib.sha256()
     for name, _ in _images(clip.path):
         digest.update(name.encode(errors="surrogateescape") + b"\0")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
-from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.files import explain_os_errors
 from jmpose_cli.text import to_json
 
 Entry = dict[str, Any]

@@ -5,7 +5,6 @@ done whenever weights are.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jmpose.files import file_sha256
 from jmpose_cli import __version__
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import write_whole
 from jmpose_cli.jobs.report import Reporter
 from jmpose_cli.structures import Detections, Float, FrameBatch, FramePoses, TrackedFrame
 from jmpose_cli.zoo.catalogue import Entry, Shipped
 from jmpose_cli.zoo.names import named_entry
-from jmpose_cli.zoo.store import SHIPPED, file_sha256, known_models, location, read_record, state, verify
+from jmpose_cli.zoo.store import SHIPPED, known_models, location, read_record, state, verify
 
 if TYPE_CHECKING:
     from jmpose_cli.device import Device
@@ -268,9 +269,7 @@ def _write_record(entry: Entry, outputs: list[Any]) -> Path:
         "outputs": outputs,
     }
     target = SHIPPED / f"{entry.name}.record.json"
-    partial = target.with_name(f"{target.name}.partial")
-    partial.write_text(json.dumps(record) + "\n")
-    os.replace(partial, target)
+    write_whole(target, json.dumps(record).encode() + b"\n")
     return target
 
 

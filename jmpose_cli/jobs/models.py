@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jmpose.files import file_sha256
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.download_bar import download_bar
 from jmpose_cli.jobs.report import LOG_WIDTH, Reporter
@@ -20,7 +21,6 @@ from jmpose_cli.zoo.store import (
     by_hand,
     cache_folder,
     card_section,
-    file_sha256,
     find_entry,
     known_models,
     location,

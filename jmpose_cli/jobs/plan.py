@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
+from jmpose.files import file_sha256
 from jmpose_cli.config import DecodeConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.inputs import RESULT_FILES, Clip, input_hash, input_stamp
@@ -224,8 +225,7 @@ def _is_other(path: Path, facts: list[Any]) -> bool:
         return False
     if size != facts[0]:
         return True
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() != str(facts[1])
+    return file_sha256(path) != str(facts[1])
 
 
 def work_key(name: str) -> str:

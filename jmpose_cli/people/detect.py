@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
+from jmpose.files import WholeFile
 from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import write_whole
 from jmpose_cli.home import library_folder
 from jmpose_cli.structures import Bytes, Detections
 
@@ -250,13 +252,12 @@ def save_detector(model: Any, weights: Path, *, imgsz: int) -> None:
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().clone()
         for name, tensor in model.state_dict().items()
     }
-    partial = weights.with_name(f"{weights.name}.partial")
-    save_file(state, partial)
-    os.replace(partial, weights)
+    with WholeFile(weights) as partial:
+        save_file(state, partial)
     names = {str(number): name for number, name in model.names.items()}
     yaml = {key: value for key, value in model.yaml.items() if key != "yaml_file"}
     if yaml.get("scales") and not yaml.get("scale"):
         yaml["scale"] = next(iter(yaml["scales"]))  # what ultralytics took, with a warning
     description = {"kind": KIND, "yaml": yaml, "names": names, "imgsz": imgsz, "licence": "AGPL-3.0-or-later"}
-    weights.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+    write_whole(weights.with_suffix(".json"), json.dumps(description, indent=2).encode() + b"\n")
     shutil.copymode(weights.with_suffix(".json"), weights)  # safetensors lets nobody else read it

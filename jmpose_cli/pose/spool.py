@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from jmpose_cli.formats.base import explain_os_errors
+from jmpose_cli.files import explain_os_errors
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.structures import Float, FramePoses, TrackedFrame
 

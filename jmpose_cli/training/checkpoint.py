@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import PartialFile
+from jmpose_cli.files import write_whole
 from jmpose_cli.training.config import TrainConfig
 
 FOLDER = "checkpoints"
@@ -64,15 +64,11 @@ class Checkpoints:
         torch.save(state, buffer)
         self._folder.mkdir(parents=True, exist_ok=True)
         # Two numbers: an epoch's end may be saved at the step of its last batch.
-        file = PartialFile(self._folder / f"step-{position.step:09d}-{position.epoch:05d}.pt")
-        try:
-            file.write(buffer.getvalue())
-            file.commit()
-        finally:
-            file.discard()
+        path = self._folder / f"step-{position.step:09d}-{position.epoch:05d}.pt"
+        write_whole(path, buffer.getvalue())
         for old in self.files()[: -self._keep]:
             old.unlink()
-        return file.path
+        return path
 
     def restore(self, stateful: Mapping[str, Any]) -> Position:
         """Load the newest checkpoint; a run without one starts at the beginning.

@@ -13,7 +13,7 @@ from jmpose.network import JMPose
 from jmpose.weights import save_model
 from jmpose_cli.data.mixture import Batch, Draw
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import PartialFile, explain_os_errors
+from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.training.board import Board
 from jmpose_cli.training.devices import gather_objects, mean_over_devices
 from jmpose_cli.training.display import Display
@@ -184,13 +184,8 @@ def _note_scores(run: Run, scores: Sequence[Score]) -> None:
     line = {"epoch": epoch, "step": run.position.step, "scores": [vars(score) for score in scores]}
     with explain_os_errors(path):
         before = path.read_bytes().splitlines() if path.exists() else []
-    file = PartialFile(path)
-    try:
-        for kept in [text for text in before if orjson.loads(text)["epoch"] < epoch] + [orjson.dumps(line)]:
-            file.write(kept + b"\n")
-        file.commit()
-    finally:
-        file.discard()
+    kept = [text for text in before if orjson.loads(text)["epoch"] < epoch]
+    write_whole(path, b"".join(text + b"\n" for text in (*kept, orjson.dumps(line))))
 
 
 def _save(run: Run, display: Display) -> None:

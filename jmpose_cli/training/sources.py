@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jmpose.config import Preprocess
-from jmpose.weights import file_sha256
+from jmpose.files import file_sha256
 from jmpose_cli.data.augment import PLAIN, Augmentation
 from jmpose_cli.data.extract import annotated_videos
 from jmpose_cli.data.layouts import find_stills, find_videos

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import PartialFile, explain_os_errors
+from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.training.board import Board
 from jmpose_cli.training.check import read_all_pictures
 from jmpose_cli.training.checkpoint import FOLDER as CHECKPOINTS
@@ -152,6 +152,4 @@ def _describe(run: Run) -> None:
         ABOUT: orjson.dumps(about, option=orjson.OPT_INDENT_2),
     }
     for name, text in texts.items():
-        file = PartialFile(run.folder / name)
-        file.write(text)
-        file.commit()
+        write_whole(run.folder / name, text)

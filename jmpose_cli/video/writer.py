@@ -6,7 +6,6 @@ record file. So a run that was killed goes on behind the last whole segment, and
 
 import errno
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from jmpose.files import WholeFile
 from jmpose_cli.errors import JmposeError, OutputError, is_of_the_disk
 from jmpose_cli.record_file import RecordFile
 from jmpose_cli.structures import Bytes
@@ -103,7 +103,7 @@ class OverlayWriter:
         self._records: RecordFile | None = None
         self._is_kept = packets is not None
         if path is not None:
-            self._partial = path.with_name(f"{path.name}.partial")
+            self._whole = WholeFile(path)
             with self._failures_explained():
                 self._open(packets or path.with_name(f"{path.name}.packets.partial"))
 
@@ -158,8 +158,7 @@ class OverlayWriter:
         with self._failures_explained():
             self._end_segment()
             self._complete()
-            _flush_to_disk(self._partial)
-            self._partial.replace(self._path)
+            self._whole.commit()
             self._close_records()
 
     def _open(self, packets: Path) -> None:
@@ -242,7 +241,7 @@ class OverlayWriter:
         av = pyav()
         time_base = TIME_BASE if self._at.longest <= _MOST_TICKS else _COARSE_TIME_BASE
         options = {"movflags": "+faststart", "video_track_timescale": str(time_base.denominator)}
-        with av.open(file_url(self._partial), "w", format="mp4", container_options=options) as output:
+        with av.open(file_url(self._whole.partial), "w", format="mp4", container_options=options) as output:
             stream = output.add_stream("libx264", rate=self._rate, options=_quality())
             self._set_up(stream.codec_context, time_base)
             audio = AudioTrack(audio_from, output) if audio_from is not None else None
@@ -315,7 +314,7 @@ class OverlayWriter:
         """Remove the partial file, and the packets unless they were to be kept."""
         self._encoder, self._encoded = None, []
         if self._path is not None:
-            self._partial.unlink(missing_ok=True)
+            self._whole.discard()
         self._close_records()
 
     def _close_records(self) -> None:
@@ -344,8 +343,3 @@ def _size_written(width: int, height: int) -> tuple[int, int]:
 def _quality() -> dict[str, str]:
     # No B-frames: where the frame rate varies, an mp4 with them claims to end before its last picture is shown.
     return {"preset": _PRESET, "crf": str(_QUALITY_CRF), "bf": "0"}
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

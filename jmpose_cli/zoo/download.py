@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from jmpose.files import file_sha256
 from jmpose_cli.errors import JmposeError
 
 Progress = Callable[[int, int | None], None]
@@ -86,8 +86,7 @@ def check_sha256(path: Path, expected: str, *, url: str, remove: bool = False) -
     Raises:
         JmposeError: Another checksum.
     """
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if not found.startswith(expected.lower()):
         if remove:
             path.unlink()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import write_whole
 from jmpose_cli.zoo.catalogue import HubRepo, Kind
 from jmpose_cli.zoo.download import Progress, download
 
@@ -77,7 +78,7 @@ def fetch(place: HubRepo, folder: Path, *, kind: Kind, progress: Progress | None
     if not is_complete(folder):
         raise JmposeError(f"{place.repo} holds no {WEIGHTS}", hint="only safetensors are read, no pickles")
     known = [f"{digest}  {name}\n" for name, digest in sums.items() if digest and name in wanted]
-    (folder / SUMS).write_text("".join(known))
+    write_whole(folder / SUMS, "".join(known).encode())
 
 
 def by_hand(place: HubRepo, folder: Path) -> str:

@@ -4,13 +4,13 @@ The cache is `home.cache_folder`. Files from the web lie in it under their own n
 the Hub in `hub/owner/name/`. Whoever has no network puts the same files there by hand.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jmpose.files import file_sha256
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.home import cache_folder as cache_folder
 from jmpose_cli.home import is_kept
@@ -157,12 +157,6 @@ def card_section(entry: Entry, title: str) -> str:
     except OSError:
         return ""
     return card.partition(f"\n## {title}\n")[2].partition("\n## ")[0].strip()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_there(entry: Entry) -> bool:

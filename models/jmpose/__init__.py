@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from jmpose.errors import ConfigError as ConfigError
     from jmpose.errors import HintedError as HintedError
     from jmpose.errors import WeightsError as WeightsError
+    from jmpose.files import WholeFile as WholeFile
+    from jmpose.files import file_sha256 as file_sha256
     from jmpose.foreign import ConversionReport as ConversionReport
     from jmpose.foreign import read_foreign as read_foreign
     from jmpose.keypoints import KEYPOINT_SETS as KEYPOINT_SETS
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from jmpose.targets import heatmap_to_crop as heatmap_to_crop
     from jmpose.vitpose import VitPoseBackbone as VitPoseBackbone
     from jmpose.vitpose import load_vitpose as load_vitpose
-    from jmpose.weights import file_sha256 as file_sha256
     from jmpose.weights import load_model as load_model
     from jmpose.weights import save_model as save_model
     from jmpose.weights import weights_sha256 as weights_sha256
@@ -58,6 +59,7 @@ _EXPORTS = {
     "config": ("CONFIGS", "STRIDE", "BackboneSpec", "HeatmapAlignment", "ModelConfig", "Preprocess", "ViTSpec"),
     "decoding": ("decode_argmax", "decode_dark", "flip_average", "predict_heatmaps", "predict_with_initial"),
     "errors": ("ConfigError", "HintedError", "WeightsError"),
+    "files": ("WholeFile", "file_sha256"),
     "foreign": ("ConversionReport", "read_foreign"),
     "keypoints": ("KEYPOINT_SETS", "KeypointSet"),
     "losses": ("JMPoseLoss", "LossTerms", "heatmap_loss"),
@@ -73,7 +75,7 @@ _EXPORTS = {
     "sampling": ("crop_affine", "normalise", "sample_crops"),
     "targets": ("crop_to_heatmap", "crop_to_image", "gaussian_targets", "heatmap_to_crop"),
     "vitpose": ("VitPoseBackbone", "load_vitpose"),
-    "weights": ("file_sha256", "load_model", "save_model", "weights_sha256"),
+    "weights": ("load_model", "save_model", "weights_sha256"),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -13,18 +12,13 @@ from torch import Tensor
 
 from jmpose.config import ModelConfig
 from jmpose.errors import ConfigError, WeightsError
+from jmpose.files import WholeFile, file_sha256
 from jmpose.network import JMPose, build_model
 from jmpose.state import check_fit, fill, read_tensors
 from jmpose.vitpose import is_transformers_folder, load_vitpose, vitpose_files
 
 _METADATA_KEY = "jmpose_config"
 _HALF_MAX = torch.finfo(torch.float16).max
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_model(model: JMPose, path: Path, *, half: bool = False) -> Path:
@@ -47,15 +41,13 @@ def save_model(model: JMPose, path: Path, *, half: bool = False) -> Path:
         raise WeightsError(f"weights are to be saved as {path}", "a folder, or a name that ends in .safetensors")
     state = {name: _stored(name, tensor, half=half) for name, tensor in model.state_dict().items()}
     config = json.dumps(model.config.to_dict(), indent=2)
-    partial = path.with_name(f"{path.name}.partial")
+    beside = path.with_suffix(".json")
     try:
-        save_file(state, partial, metadata={_METADATA_KEY: config})
-        os.replace(partial, path)
-        partial.write_text(config + "\n", encoding="utf-8")
-        os.replace(partial, path.with_suffix(".json"))
-        shutil.copymode(path.with_suffix(".json"), path)  # safetensors lets nobody else read it
+        with WholeFile(path) as partial, WholeFile(beside) as partial_beside:
+            save_file(state, partial, metadata={_METADATA_KEY: config})
+            partial_beside.write_text(config + "\n", encoding="utf-8")
+        shutil.copymode(beside, path)  # safetensors lets nobody else read it
     except (SafetensorError, OSError) as error:
-        partial.unlink(missing_ok=True)
         raise WeightsError(f"{path} cannot be written: {error}", "a writable folder with free space") from error
     return path
 

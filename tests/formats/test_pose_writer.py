@@ -12,7 +12,8 @@ import pytest
 
 from jmpose.keypoints import COCO17, COCO17_HEAD
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import PartialFile, VideoMeta, flat_triples, rounded
+from jmpose_cli.files import PartialFile
+from jmpose_cli.formats.base import VideoMeta, flat_triples, rounded
 from jmpose_cli.formats.writers import FILE_NAMES, FormatName, open_writer
 from jmpose_cli.structures import FramePoses
 

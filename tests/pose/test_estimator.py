@@ -9,10 +9,11 @@ import torch
 
 from jmpose.config import Preprocess
 from jmpose.decoding import decode_dark
+from jmpose.files import file_sha256
 from jmpose.network import assemble, temporal_part
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
-from jmpose.weights import file_sha256, save_model
+from jmpose.weights import save_model
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
 from jmpose_cli.pose.estimator import PoseEstimator

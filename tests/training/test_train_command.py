@@ -250,16 +250,15 @@ class TestBadInput:
 
     def test_full_disk_at_a_checkpoint(self, write, tmp_path, monkeypatch):
         config = write("optim.epochs=2")
-        real, written = checkpoint.PartialFile.write, []
+        real, written = checkpoint.write_whole, []
 
-        def full_from_the_third_on(self, data):
-            if self.path.suffix == ".pt":
-                written.append(self.path)
-                if len(written) > 2:
-                    raise JmposeError(f"cannot write {self.path}: {errno.errorcode[errno.ENOSPC]}")
-            real(self, data)
+        def full_from_the_third_on(path, content):
+            written.append(path)
+            if len(written) > 2:
+                raise JmposeError(f"cannot write {path}: {errno.errorcode[errno.ENOSPC]}")
+            real(path, content)
 
-        monkeypatch.setattr(checkpoint.PartialFile, "write", full_from_the_third_on)
+        monkeypatch.setattr(checkpoint, "write_whole", full_from_the_third_on)
         said = train(config, "--out", tmp_path / "run").stderr
         assert "the one before is untouched" in " ".join(said.split())
         kept = sorted((tmp_path / "run/checkpoints").iterdir())

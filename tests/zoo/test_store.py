@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from jmpose.files import file_sha256
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.zoo import store
 from jmpose_cli.zoo.catalogue import CATALOGUE, ByHand, HubRepo, WebFile
@@ -46,7 +47,7 @@ def test_shipped_models_describe_themselves():
 def test_records_fit_the_shipped_weights():
     """Made anew by `jmpose models check --record` after each training."""
     for name in ("nano", "small", "person-nano"):
-        assert store.read_record(name)["sha256"] == store.file_sha256(location(find_entry(name)))
+        assert store.read_record(name)["sha256"] == file_sha256(location(find_entry(name)))
 
 
 def test_a_file_of_the_web_is_fetched_once(cache):
