@@ -8,7 +8,7 @@ from jmpose_cli.zoo.catalogue import Kind, Shipped
 from jmpose_cli.zoo.names import is_hub_id, nearest
 from jmpose_cli.zoo.store import SHIPPED as SHIPPED
 from jmpose_cli.zoo.store import Access as Access
-from jmpose_cli.zoo.store import bring, find_entry, known_models, location, unlisted
+from jmpose_cli.zoo.store import bring, find_entry, known_models, unlisted
 from jmpose_cli.zoo.store import cache_folder as cache_folder
 
 YOLO_FAMILIES = ("yolo26", "yolo12", "yolo11", "yolov8")
@@ -36,8 +36,9 @@ class Choice:
 def choose_model(name: str, *, on_gpu: bool = False, option: str = "--model", access: Access | None = None) -> Choice:
     """Resolve `--model`, or another option that names a pose model.
 
-    In this order: `auto`, a shipped name, a `.safetensors` file or a folder, a listed name, an id of the Hub. A listed
-    model that is not at hand is fetched: its name asks for it. `auto` never fetches.
+    In this order: `auto`, a shipped or listed name, a `.safetensors` file or a folder, an id of the Hub. A folder here
+    that happens to have the name of a model is not taken for it: `./name` asks for it. A listed model that is not at
+    hand is fetched: its name asks for it. `auto` never fetches.
 
     Args:
         name: What the user wrote.
@@ -57,28 +58,26 @@ def choose_model(name: str, *, on_gpu: bool = False, option: str = "--model", ac
 def choose_detector(name: str, *, on_gpu: bool, access: Access | None = None) -> Choice:
     """Resolve `--detector` as `choose_model` does; files may also be ultralytics' `.pt`.
 
-    A folder holds an RT-DETR, RT-DETRv2 or D-FINE as transformers saves it. `auto` takes the best YOLO that this
-    machine already has.
+    A folder holds an RT-DETR, RT-DETRv2 or D-FINE as transformers saves it. `auto` takes the best YOLO in the cache.
 
     Raises:
         JmposeError: The name stands for nothing, or for what cannot be fetched.
     """
     if name != "auto":
         return _named("--detector", name, "detector", access or Access())
-    folders = [cache_folder(), Path.cwd(), Path.cwd() / "weights"]
+    folder = cache_folder()  # and no other: what lies in the working directory was not asked for
     for family in YOLO_FAMILIES:
         for scale in YOLO_SCALES_GPU if on_gpu else YOLO_SCALES_CPU:
-            for folder in folders:
-                found = folder / f"{family}{scale}.pt"
-                if found.is_file():
-                    return Choice(found, f"found in {folder}")
+            found = folder / f"{family}{scale}.pt"
+            if found.is_file():
+                return Choice(found, f"found in {folder}")
     return Choice(SHIPPED / "person-nano.safetensors", "shipped; for better boxes: --detector yolo26s or dfine-s")
 
 
 def _named(option: str, name: str, kind: Kind, access: Access) -> Choice:
     entry, path = find_entry(name), Path(name)
-    if entry and isinstance(entry.place, Shipped) and entry.kind == kind:
-        return Choice(location(entry))
+    if entry and entry.kind == kind and entry.name == name:
+        return Choice(bring(entry, access))
     if path.is_dir() or (path.is_file() and path.suffix in _SUFFIXES[kind]):
         return Choice(path)
     if path.is_file():

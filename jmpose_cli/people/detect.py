@@ -7,9 +7,9 @@ CPU, so that the boxes of a picture depend on nothing but the picture.
 import hashlib
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,8 @@ from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.home import library_folder
+from jmpose_cli.people.yolo_checkpoint import read_checkpoint
+from jmpose_cli.people.yolo_description import check_input_side, check_names, check_network
 from jmpose_cli.structures import Bytes, Detections
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ MAX_BOXES = 300
 _GREY = 114  # what YOLO networks are trained to see around a letterboxed picture
 _GRID = 32  # coarsest stride of the networks
 _GPU_BATCH = 8
+_MAX_VALUES = 1 << 28  # in one array of a network at work; those of published ones are a tenth of it
+_MAX_VALUES_TOGETHER = 1 << 29
 
 
 class PersonDetector(Protocol):
@@ -166,6 +170,7 @@ def _ultralytics() -> None:
     """Keep ultralytics from installing packages, sending usage and writing into the home folder."""
     os.environ.setdefault("YOLO_AUTOINSTALL", "False")
     os.environ.setdefault("YOLO_VERBOSE", "False")
+    os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "True")  # it evaluates no strings then
     folder = library_folder("ultralytics")
     if folder:
         os.environ.setdefault("YOLO_CONFIG_DIR", str(folder))
@@ -177,23 +182,19 @@ def _ultralytics() -> None:
 
 def _load_checkpoint(weights: Path) -> tuple[Any, int]:
     """Load an ultralytics checkpoint; give the network in eval mode and the input size that it was trained at."""
-    _ultralytics()
-    from ultralytics.nn.tasks import DetectionModel, load_checkpoint
-
     try:
-        model, checkpoint = load_checkpoint(weights, fuse=True)
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
+        stored = read_checkpoint(weights)
+        model = _build(weights, stored.network, stored.state, side=stored.input_side)
+    except JmposeError:
+        raise
+    except Exception as error:  # damaged pickles fail in every way there is
         raise _unreadable(weights, error) from error
-    except pickle.UnpicklingError as error:
-        raise _unreadable(weights, error) from error
-    if not isinstance(model, DetectionModel):
-        raise JmposeError(f"{weights}: not a detection network", hint="use a YOLO detector, such as yolo26n.pt")
-    size = checkpoint.get("train_args", {}).get("imgsz", 640)
-    return model.eval(), int(size if isinstance(size, int) else max(size))
+    model.names = stored.names
+    return _fused(model), stored.input_side
 
 
 def _unreadable(weights: Path, error: Exception) -> JmposeError:
-    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
     return JmposeError(
         f"{weights}: no readable YOLO detector ({reason})", hint="copy or download the file again, or use person-nano"
     )
@@ -204,9 +205,12 @@ def _load_fused(weights: Path) -> tuple[Any, int]:
     from jmpose.folding import fold_batch_norms
 
     model, size = load_shipped(weights)
-    model.eval().fuse(verbose=False)
-    fold_batch_norms(model)  # of what is not ultralytics' own
+    fold_batch_norms(_fused(model))  # of what is not ultralytics' own
     return model, size
+
+
+def _fused(model: Any) -> Any:
+    return model.eval().fuse(verbose=False)
 
 
 def load_shipped(weights: Path) -> tuple[Any, int]:
@@ -215,27 +219,88 @@ def load_shipped(weights: Path) -> tuple[Any, int]:
     Raises:
         JmposeError: A file is missing or damaged, or is no detector.
     """
-    _ultralytics()
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    from ultralytics.nn.tasks import DetectionModel
 
     beside = weights.with_suffix(".json")
     try:
         description = json.loads(beside.read_text())
-        state = load_file(weights)
-        if description.get("kind") != KIND:
-            raise JmposeError(f"{beside}: kind is {description.get('kind')!r}, expected {KIND!r}")
-        model = DetectionModel(description["yaml"], verbose=False)
-        model.load_state_dict({name: _wide(tensor) for name, tensor in state.items()}, strict=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if not isinstance(description, dict) or description.get("kind") != KIND:
+            kind = description.get("kind") if isinstance(description, dict) else None
+            raise JmposeError(f"{beside}: kind is {kind!r}, expected {KIND!r}")
+        network, names = check_network(description.get("yaml")), check_names(description.get("names"))
+        side = check_input_side(description.get("imgsz"))
+        model = _build(weights, network, load_file(weights), side=side)
+    except (OSError, ValueError, RecursionError, RuntimeError, SafetensorError) as error:
         raise _unreadable(weights, error) from error
-    model.names = {int(number): name for number, name in description["names"].items()}
-    return model, int(description["imgsz"])
+    model.names = names
+    return model, side
 
 
-def _wide(tensor: "torch.Tensor") -> "torch.Tensor":
-    return tensor.float() if tensor.is_floating_point() else tensor
+def _build(weights: Path, network: dict[str, Any], state: "dict[str, torch.Tensor]", *, side: int) -> Any:
+    """Build what a checked description describes and fill it; nothing is allocated before the weights fit.
+
+    Raises:
+        JmposeError: The weights are not those of the network, or it would need more memory than any detector.
+    """
+    _ultralytics()
+    from ultralytics.nn.modules import Conv
+    from ultralytics.nn.tasks import DetectionModel
+
+    from jmpose.errors import WeightsError
+    from jmpose.state import check_fit
+
+    activation = Conv.default_act
+    try:
+        planned = planned_weights(network, side)
+        check_fit(state, planned, path=weights, of="the network that it describes")
+        model = DetectionModel(deepcopy(network), verbose=False)
+        model.load_state_dict(state)
+    except WeightsError as error:
+        raise JmposeError(error.message, hint="take weights and description from the same place") from error
+    except JmposeError:
+        raise
+    except Exception as error:  # a wrong description makes ultralytics stumble anywhere
+        raise _unreadable(weights, error) from error
+    finally:
+        Conv.default_act = activation  # ultralytics leaves another one behind when it stumbles
+    return model
+
+
+def planned_weights(network: dict[str, Any], side: int) -> "dict[str, torch.Tensor]":
+    """Give names and shapes of a network's weights after a pass over a picture that needs no memory.
+
+    Raises:
+        ValueError: A picture of this side would need too much memory.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from ultralytics.nn.tasks import parse_model
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            for value in result if isinstance(result, list | tuple) else [result]:
+                if isinstance(value, torch.Tensor) and value.numel() > _MAX_VALUES:
+                    raise ValueError(f"a picture of {side} pixels would need too much memory")
+            return result
+
+    with torch.device("meta"), torch.no_grad(), Watch():  # type: ignore[no-untyped-call]
+        layers, kept = parse_model(deepcopy(network), ch=3, verbose=False)
+        layers.eval()
+        outputs: list[Any] = []
+        output: Any = torch.zeros(1, 3, side, side)
+        for layer in layers[:-1]:
+            before = [output if i == -1 else outputs[i] for i in ([layer.f] if isinstance(layer.f, int) else layer.f)]
+            output = layer(before[0] if isinstance(layer.f, int) else before)
+            outputs.append(output if layer.i in kept else None)
+            if sum(_values(item) for item in outputs) > _MAX_VALUES_TOGETHER:
+                raise ValueError(f"a picture of {side} pixels would need too much memory")
+    return {f"model.{name}": tensor for name, tensor in layers.state_dict().items()}
+
+
+def _values(output: Any) -> int:
+    return sum(map(_values, output)) if isinstance(output, list | tuple) else 0 if output is None else output.numel()
 
 
 def save_detector(model: Any, weights: Path, *, imgsz: int) -> None:

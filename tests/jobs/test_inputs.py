@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.inputs import Clip, find_clips, input_hash, input_stamp
-from jmpose_cli.known_weights import choose_detector, choose_model
+from jmpose_cli.known_weights import SHIPPED, Access, choose_detector, choose_model
 
 
 def touch(path: Path) -> Path:
@@ -221,12 +221,36 @@ def test_stamps_and_hashes_follow_the_content(tmp_path):
 
 def test_auto_takes_a_yolo_from_the_cache_before_the_shipped_detector(tmp_path, monkeypatch):
     monkeypatch.setenv("JMPOSE_CACHE", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
     assert choose_detector("auto", on_gpu=False).path.stem == "person-nano"
     for name in ("yolo11n.pt", "yolo26x.pt", "yolo26s.pt"):
         touch(tmp_path / name)
     assert choose_detector("auto", on_gpu=False).path.name == "yolo26s.pt"
     assert choose_detector("auto", on_gpu=True).path.name == "yolo26x.pt"
+
+
+@pytest.mark.parametrize("folder", [".", "weights"])
+def test_auto_takes_nothing_from_the_working_directory(tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("JMPOSE_CACHE", str(tmp_path / "cache"))
+    for name in ("yolo26n.pt", "yolo26x.pt", "person-nano.safetensors", "nano.safetensors", "small.safetensors"):
+        touch(tmp_path / "here" / folder / name)
+    monkeypatch.chdir(tmp_path / "here")
+    for on_gpu in (False, True):
+        for path in (choose_detector("auto", on_gpu=on_gpu).path, choose_model("auto", on_gpu=on_gpu).path):
+            assert path.is_relative_to(SHIPPED), path
+
+
+def test_a_folder_with_the_name_of_a_model_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("JMPOSE_CACHE", str(tmp_path / "cache"))
+    for name in ("person-nano", "dfine-s", "vitpose-b", "nano"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert choose_model("nano").path.is_relative_to(SHIPPED)
+    assert choose_detector("person-nano", on_gpu=False).path.is_relative_to(SHIPPED)
+    with pytest.raises(JmposeError, match="nothing is fetched"):
+        choose_detector("dfine-s", on_gpu=False, access=Access(offline=True))
+    with pytest.raises(JmposeError, match="nothing is fetched"):
+        choose_model("vitpose-b", access=Access(offline=True))
+    assert choose_model("./nano").path == Path("nano")
 
 
 def test_auto_takes_the_larger_shipped_pose_model_on_a_gpu():
