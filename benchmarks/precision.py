@@ -26,7 +26,7 @@ import torch
 
 from jmpose.sampling import crop_affine
 from jmpose_cli.config import InferConfig
-from jmpose_cli.device import choose_device, set_float32_arithmetic
+from jmpose_cli.device import choose_device, cpu_has_bf16, set_float32_arithmetic
 from jmpose_cli.jobs.clip import open_clip
 from jmpose_cli.jobs.pipeline import StageClock
 from jmpose_cli.jobs.stages import batched_windows
@@ -63,7 +63,7 @@ Clock = Callable[[], float]
 
 def switches(device: str) -> Iterator[Switch]:
     """Yield the switches that a device has, without the one that they are compared with."""
-    precisions = ["tf32", "bf16", "fp16"] if device.startswith("cuda") else ["bf16"]
+    precisions = ["tf32", "bf16", "fp16"] if device.startswith("cuda") else ["bf16"] * cpu_has_bf16()
     yield replace(BASE, channels_last=False)
     yield replace(BASE, shared_crops=True)
     yield from (replace(BASE, precision=precision) for precision in precisions)

@@ -1,14 +1,21 @@
 """Where the networks run: asked for and there, or an error."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 from jmpose_cli.errors import JmposeError
 
 _SINCE_AMPERE = ("tf32", "bf16")
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_ISAS_WITHOUT_BF16 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -36,7 +43,8 @@ def choose_device(asked: str, *, precision: str) -> Device:
 
     Args:
         asked: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        precision: `fp32`, `tf32` (CUDA only), `bf16` or `fp16` (not on a CPU: ten times as long as fp32).
+        precision: `fp32`, `tf32` (CUDA only), `bf16` (on a CPU: one that has it) or `fp16` (not on a CPU: ten times as
+            long as fp32).
 
     Raises:
         JmposeError: The device is unknown or absent, or lacks the precision.
@@ -57,14 +65,44 @@ def choose_device(asked: str, *, precision: str) -> Device:
             there = f"torch {torch.__version__} sees {count} CUDA device{'s' * (count != 1)} here"
             raise JmposeError(f"--device {asked}: {there}", hint="use --device cpu, or check the driver")
         name = f"cuda:{int(number or 0)}"
+    others = "use fp32" if kind == "cpu" and not cpu_has_bf16() else "use fp32 or bf16"
     if kind == "cpu" and precision == "fp16":
-        raise JmposeError("--precision fp16: on a CPU it is far slower than fp32", hint="use fp32 or bf16")
+        raise JmposeError("--precision fp16: on a CPU it is far slower than fp32", hint=others)
+    if kind == "cpu" and precision == "bf16" and not cpu_has_bf16():
+        lacking = "this processor has no arithmetic for it (AVX512-BF16 or AMX), so it is many times slower than fp32"
+        raise JmposeError(f"--precision bf16: {lacking}", hint="use fp32, which is what runs take without --precision")
     if precision == "tf32" and kind != "cuda":
-        raise JmposeError(f"--precision tf32: only CUDA devices have it, not {name}", hint="use fp32 or bf16")
+        raise JmposeError(f"--precision tf32: only CUDA devices have it, not {name}", hint=others)
     if precision in _SINCE_AMPERE and kind == "cuda" and torch.cuda.get_device_capability(name) < (8, 0):
         older = f"{torch.cuda.get_device_name(name)} is older than the first GPUs that have it (Ampere)"
         raise JmposeError(f"--precision {precision}: {older}", hint="use fp32 or fp16")
     return Device(name, f"cuda ({torch.cuda.get_device_name(name)})" if kind == "cuda" else name)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this machine's processor multiplies in bfloat16; without, each product is emulated, 5 to 25 times slower.
+
+    False also where it is not known, and where oneDNN, which does the work, is told not to use what is there.
+    """
+    told = {os.environ.get(name, "").upper() for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")}
+    return bool(_BF16_FLAGS & _cpu_flags()) and not told & _ISAS_WITHOUT_BF16
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    """What the processor can do, by the kernel's names."""
+    if sys.platform == "darwin":
+        asked = ["sysctl", "-n", "hw.optional.arm.FEAT_BF16"]
+        with suppress(OSError, subprocess.SubprocessError):
+            said = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout
+            return frozenset({"bf16"} if said.strip() == "1" else ())
+        return frozenset()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            name, _, flags = line.partition(":")
+            if name.strip() in ("flags", "Features"):  # x86, ARM
+                return frozenset(flags.split())
+    return frozenset()
 
 
 def set_float32_arithmetic(*, tf32: bool) -> None:

@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jmpose_cli import __version__
-from jmpose_cli.device import choose_device, usable_cores
+from jmpose_cli.device import choose_device, cpu_has_bf16, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.home import is_kept
 from jmpose_cli.jobs.report import LOG_WIDTH
@@ -186,7 +186,9 @@ def check_device(asked: str) -> Iterator[Finding]:
     except JmposeError as error:
         yield Finding("device", "problem", error.message, _cuda_todo(driver) or error.hint, {"driver": driver})
         return
-    yield Finding("device", "ok", f"--device {asked} takes {device.description}", facts={"device": device.name})
+    text, facts = f"--device {asked} takes {device.description}", {"device": device.name, "cpu_bf16": cpu_has_bf16()}
+    text += f", which has {'' if facts['cpu_bf16'] else 'no '}bf16 arithmetic" if device.name == "cpu" else ""
+    yield Finding("device", "ok", text, facts=facts)
     if driver and not torch.cuda.is_available():
         text = f"an NVIDIA driver ({driver}) is here, but torch cannot use the GPU"
         yield Finding("device", "note", text, _cuda_todo(driver), {"driver": driver})

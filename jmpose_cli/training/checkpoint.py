@@ -12,9 +12,11 @@ import torch
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.training.config import TrainConfig
+from jmpose_cli.training.precision import Arithmetic
 
 FOLDER = "checkpoints"
 _PATTERN = "step-*.pt"
+_PRECISION = "precision"
 
 
 @dataclass
@@ -40,13 +42,27 @@ class Checkpoints:
     Args:
         folder: The run folder.
         config: Settings of the run; a checkpoint of other ones is refused.
+        arithmetic: What the run computes in; one that may differ is noted where it does.
         checksums: Of the annotation files, which must be the same too.
         keep: How many are kept.
+
+    Attributes:
+        notes: What was found on the way that the user should know.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, *, checksums: Mapping[str, str], keep: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainConfig,
+        arithmetic: Arithmetic,
+        *,
+        checksums: Mapping[str, str],
+        keep: int,
+    ) -> None:
+        self._arithmetic, self.notes = arithmetic, list[str]()
         self._folder, self._keep = folder / FOLDER, keep
         self._settings = decisive_settings(config) | {f"sha256 of {name}": s for name, s in checksums.items()}
+        self._settings[_PRECISION] = arithmetic.name
 
     def files(self) -> list[Path]:
         """Complete checkpoints, the newest last."""
@@ -95,6 +111,10 @@ class Checkpoints:
 
     def _check_settings(self, path: Path, stored: dict[str, Any]) -> None:
         differing = [key for key in {**stored, **self._settings} if stored.get(key) != self._settings.get(key)]
+        if self._arithmetic.may_differ and _PRECISION in differing:
+            differing.remove(_PRECISION)
+            because = f": {self._arithmetic.reason}" if self._arithmetic.reason else ""
+            self.notes.append(f"was trained in {stored.get(_PRECISION)}, goes on in {self._arithmetic.name}{because}")
         if differing:
             listed = ", ".join(
                 f"{key} was {stored.get(key)!r}, is {self._settings.get(key)!r}" for key in differing[:3]

@@ -10,6 +10,7 @@ from jmpose.config import CONFIGS, ModelConfig
 from jmpose.errors import ConfigError
 from jmpose_cli.config import load_settings
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.training.precision import Asked
 
 _INSTALLED = Path(__file__).parents[1] / "configs"
 # A checkout has them beside the network; the wheel puts them into the package.
@@ -120,7 +121,7 @@ class TrainConfig(_Section):
     init_backbone: bool = Field(False, description="Take the backbone of `init` only.")
     temporal: bool = Field(True, description="False trains the backbone alone, on single frames.")
     seed: int = 0
-    precision: Literal["fp32", "bf16-mixed"] = "fp32"
+    precision: Asked = Field("fp32", description="auto: bf16-mixed where the device has it, else fp32.")
     compile: bool = Field(False, description="Run torch.compile on the network.")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(1, ge=1, description="On each node.")

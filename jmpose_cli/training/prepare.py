@@ -23,6 +23,7 @@ from jmpose_cli.training.checkpoint import Checkpoints, Position
 from jmpose_cli.training.config import TrainConfig
 from jmpose_cli.training.devices import keep_depthwise_fp32, sync_batch_norms
 from jmpose_cli.training.optimise import build_optimizer, moving_average
+from jmpose_cli.training.precision import Arithmetic, choose_arithmetic
 from jmpose_cli.training.sources import TrainingData, open_data
 from jmpose_cli.training.trainee import Trainee
 
@@ -34,7 +35,8 @@ class Run:
     Attributes:
         config: Its settings.
         folder: Its folder.
-        fabric: Devices and precision.
+        fabric: Devices.
+        arithmetic: What it computes in.
         data: What is learnt from and scored.
         model: What is trained, on the device.
         trainee: Model and loss.
@@ -49,6 +51,7 @@ class Run:
     config: TrainConfig
     folder: Path
     fabric: Fabric
+    arithmetic: Arithmetic
     data: TrainingData
     model: JMPose
     trainee: Trainee
@@ -126,7 +129,9 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
     Raises:
         JmposeError: Data, weights, device or checkpoint are not as asked for.
     """
-    fabric = _launch(config)
+    _check_devices(config)
+    arithmetic = choose_arithmetic(config.precision, _device_kind(config), resume=resume)
+    fabric = _launch(config, arithmetic)
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.deterministic:
@@ -144,7 +149,7 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
         model.backbone.freeze(config.optim.frozen)
     except ConfigError as error:
         raise JmposeError(f"optim.frozen: {error.message}", hint=error.hint) from error
-    if config.precision == "bf16-mixed" and fabric.device.type == "cpu":
+    if arithmetic.name == "bf16-mixed" and fabric.device.type == "cpu":
         keep_depthwise_fp32(model)
     average = moving_average(model, config.optim.ema)
     if fabric.world_size > 1:
@@ -152,10 +157,12 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
     trains_backbone = config.optim.backbone_lr > 0
     trainee = Trainee(model, temporal=config.temporal, initial_loss=trains_backbone and config.optim.initial_loss)
     trainee.to(fabric.device)
-    checkpoints = Checkpoints(folder, config, checksums=data.checksums, keep=config.save.keep)
+    checkpoints = Checkpoints(folder, config, arithmetic, checksums=data.checksums, keep=config.save.keep)
     network: nn.Module = torch.compile(trainee) if config.compile else trainee  # type: ignore[assignment]
     step, optimizer = fabric.setup(network, build_optimizer(trainee, config.optim))
-    run = Run(config, folder, fabric, data, model, trainee, step, optimizer, average, checkpoints, Position())
+    run = Run(
+        config, folder, fabric, arithmetic, data, model, trainee, step, optimizer, average, checkpoints, Position()
+    )
     if not run.total_steps:
         raise JmposeError(
             f"{len(data.order)} people an epoch do not fill a step of {run.whole_batch * config.optim.accumulate}",
@@ -166,19 +173,29 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
     return run
 
 
-def _launch(config: TrainConfig) -> Fabric:
+def _device_kind(config: TrainConfig) -> str:
+    """What the devices are, as Fabric will choose them."""
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_devices(config: TrainConfig) -> None:
     accelerator = config.device
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise JmposeError("device: cuda: torch sees no CUDA device here", hint="use --set device=cpu")
     if accelerator == "cuda" and config.devices > torch.cuda.device_count():
         raise JmposeError(f"devices = {config.devices}: torch sees {torch.cuda.device_count()} CUDA devices here")
+
+
+def _launch(config: TrainConfig, arithmetic: Arithmetic) -> Fabric:
     strategy: Any = "auto"
     if config.devices * config.nodes > 1:
         # Parameters without gradient in some steps do not occur, so nothing has to look for them.
         strategy = DDPStrategy(find_unused_parameters=False)
-    precision: Any = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}[config.precision]
+    precision: Any = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}[arithmetic.name]
     fabric = Fabric(
-        accelerator=accelerator,
+        accelerator=config.device,
         devices=config.devices,
         num_nodes=config.nodes,
         strategy=strategy,

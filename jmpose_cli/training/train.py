@@ -117,7 +117,8 @@ def _introduce(run: Run, display: Display) -> None:
     config, data = run.config, run.data
     trained = sum(p.numel() for p in run.trainee.trained.parameters() if p.requires_grad)
     every = sum(p.numel() for p in run.model.parameters())
-    devices = f"{run.fabric.world_size} x {run.fabric.device.type}, {config.precision}"
+    devices = f"{run.fabric.world_size} x {run.fabric.device.type}, {run.arithmetic.name}"
+    devices += f" ({run.arithmetic.reason})" if run.arithmetic.reason else ""
     display.header(
         {
             "model": f"{run.model.config.name}, {trained:,} of {every:,} parameters are trained",
@@ -130,7 +131,7 @@ def _introduce(run: Run, display: Display) -> None:
     )
     if run.position.step:
         display.note(f"goes on at step {run.position.step}, epoch {run.position.epoch + 1}")
-    for note in data.notes:
+    for note in [*run.checkpoints.notes, *data.notes]:
         display.note(note)
 
 
@@ -143,6 +144,7 @@ def _describe(run: Run) -> None:
         "versions": {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()},
         "device": str(run.fabric.device),
         "devices": run.fabric.world_size,
+        "precision": run.arithmetic.name,
         "data_sha256": run.data.checksums,
         "model": run.model.config.to_dict(),
         "left_out": list(run.data.notes),

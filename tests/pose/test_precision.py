@@ -1,12 +1,14 @@
 """Precision and speed switches of the pose network: what they set, and that they change next to nothing."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch._inductor.exc import InvalidCxxCompiler
 
+from jmpose_cli import device
 from jmpose_cli.device import choose_device, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.estimator import PoseEstimator
@@ -96,16 +98,47 @@ def test_no_compiler_is_an_error_that_says_so(monkeypatch, error, reason):
 
 
 @pytest.mark.parametrize(
-    ("precision", "message", "hint"),
+    ("precision", "message"),
     [
-        ("tf32", "--precision tf32: only CUDA devices have it, not cpu", "use fp32 or bf16"),
-        ("fp16", "--precision fp16: on a CPU it is far slower than fp32", "use fp32 or bf16"),
+        ("tf32", "--precision tf32: only CUDA devices have it, not cpu"),
+        ("fp16", "--precision fp16: on a CPU it is far slower than fp32"),
     ],
 )
-def test_what_the_cpu_lacks(precision, message, hint):
+@pytest.mark.parametrize(("has_bf16", "hint"), [(True, "use fp32 or bf16"), (False, "use fp32")])
+def test_what_no_cpu_has(precision, message, has_bf16, hint, monkeypatch):
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: has_bf16)
     with pytest.raises(JmposeError) as caught:
         choose_device("cpu", precision=precision)
     assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told", "has_it"),
+    [
+        ("avx2 avx512f avx512_bf16", "", True),
+        ("avx2 amx_bf16 amx_tile", "", True),
+        ("asimd bf16", "", True),
+        ("avx2 avx512f avx512_vnni", "", False),
+        ("", "", False),
+        ("avx512_bf16", "AVX2", False),
+        ("avx512_bf16", "avx512_core", False),
+        ("avx512_bf16", "AVX512_CORE_BF16", True),
+    ],
+)
+def test_bf16_on_a_cpu_without_it_is_refused(flags, told, has_it, monkeypatch):
+    monkeypatch.setattr(device, "_cpu_flags", lambda: frozenset(flags.split()))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", told)
+    if has_it:
+        assert choose_device("cpu", precision="bf16").name == "cpu"
+        return
+    with pytest.raises(JmposeError, match=r"--precision bf16: this processor has no .*AVX512-BF16 or AMX") as caught:
+        choose_device("cpu", precision="bf16")
+    assert caught.value.hint.startswith("use fp32")
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux's way to say what a processor has")
+def test_the_flags_of_this_processor_are_read():
+    assert device._cpu_flags() & {"fpu", "fp", "asimd"}
 
 
 def test_an_old_gpu_has_neither_tf32_nor_bf16(monkeypatch):

@@ -95,7 +95,7 @@ class TestRun:
         start = load_model(shipped_weights("nano"))
         frozen = "optim.frozen=[body.conv_stem, body.bn1]"
         start_there = ["init=nano", "init_backbone=true", "temporal=false", "optim.epochs=1"]
-        config = write(*start_there, frozen, "save.half=false", "precision=bf16-mixed")
+        config = write(*start_there, frozen, "save.half=false", "precision=auto")
         train(config, "--out", tmp_path / "run", "-q")
         trained = load_model(tmp_path / "run/last.safetensors").backbone.state_dict()
         before = start.backbone.state_dict()
