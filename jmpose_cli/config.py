@@ -53,6 +53,9 @@ class DecodeConfig(_Section):
         validation_alias=AliasChoices("fps", "image_fps"),  # the second is its former name
         description="Frames per second of image folders and of files without timestamps; None: 25, and a note.",
     )
+    stream: int | None = Field(
+        None, ge=1, description="Which video stream of a file, from 1; None: the default one, else the largest."
+    )
     stall_timeout_s: float = Field(20.0, gt=0, description="A decoder silent for this long is stopped.")
 
 

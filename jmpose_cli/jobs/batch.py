@@ -163,7 +163,8 @@ class Batch:
         files = [clip for clip in wanted if not clip.path.is_dir()]
         processes = min(_MOST_PROBERS, 1 + len(files) // _PROBER_EACH)
         probed: dict[str, Planned] = {}
-        for clip, found in zip(files, probe_videos([c.path for c in files], processes=processes), strict=True):
+        answers = probe_videos([c.path for c in files], processes=processes, stream=self._config.decode.stream)
+        for clip, found in zip(files, answers, strict=True):
             if found.error:
                 probed[clip.name] = Planned(clip, "todo", found.error, found.hint)
             else:

@@ -276,7 +276,7 @@ def _digest(task: ClipTask) -> str:
 
 def _described(info: VideoInfo) -> dict[str, Any]:
     """Give the facts about a video that belong into its record."""
-    names = ("width", "height", "fps", "frames_claimed", "rotation", "mirrored", "has_audio", "decoder")
+    names = ("width", "height", "fps", "frames_claimed", "rotation", "mirrored", "has_audio", "decoder", "stream")
     return {name: getattr(info, name) for name in names}
 
 
@@ -293,6 +293,7 @@ def open_clip(
         stall_timeout_s=decode.stall_timeout_s,
         deliver_from=deliver_from,
         children=children,
+        stream=decode.stream,
     )
 
 

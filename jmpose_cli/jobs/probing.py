@@ -1,6 +1,7 @@
 """How many frames videos have by their headers, read in a process apart: a poisoned file must not take the run along.
 
 `python -m jmpose_cli.jobs.probing` reads one path a line from standard input and answers with a JSON object a line.
+A number behind it says which of their video streams.
 """
 
 import os
@@ -37,13 +38,16 @@ class Found:
     hint: str = ""
 
 
-def probe_videos(paths: Sequence[Path], *, processes: int, timeout_s: float = 20.0) -> list[Found]:
+def probe_videos(
+    paths: Sequence[Path], *, processes: int, timeout_s: float = 20.0, stream: int | None = None
+) -> list[Found]:
     """Probe videos; one that hangs or crashes the prober is left to the workers, which will say what is wrong.
 
     Args:
         paths: The video files.
         processes: How many to probe at a time.
         timeout_s: Longest time for one.
+        stream: Which of their video streams, from 1; None chooses.
     """
     found: list[Found] = [Found()] * len(paths)
     todo: Queue[int] = Queue()
@@ -58,7 +62,7 @@ def probe_videos(paths: Sequence[Path], *, processes: int, timeout_s: float = 20
                     number = todo.get_nowait()
                 except Empty:
                     return
-                child = child or _start()
+                child = child or _start(stream)
                 answer = _ask(child, paths[number], timeout_s)
                 if answer is None:
                     child.kill()
@@ -79,9 +83,9 @@ def probe_videos(paths: Sequence[Path], *, processes: int, timeout_s: float = 20
     return found
 
 
-def _start() -> "subprocess.Popen[bytes]":
+def _start(stream: int | None) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        PROBE_COMMAND,
+        (*PROBE_COMMAND, *(() if stream is None else (str(stream),))),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -110,10 +114,11 @@ def main() -> None:
     from jmpose_cli.errors import JmposeError
     from jmpose_cli.video.container import header_frames
 
+    stream = int(sys.argv[1]) if len(sys.argv) > 1 else None
     for line in sys.stdin.buffer:
         path = Path(os.fsdecode(line.rstrip(b"\n").replace(b"\0", b"\n")))
         try:
-            answer = Found(*header_frames(path))
+            answer = Found(*header_frames(path, number=stream))
         except JmposeError as error:
             answer = Found(error=error.message, hint=error.hint)
         with suppress(BrokenPipeError):

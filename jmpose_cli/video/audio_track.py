@@ -19,13 +19,14 @@ _LONGEST_SILENCE_S = 30.0
 
 
 class AudioTrack:
-    """The best audio stream of a video file, as a stream of an output container.
+    """The best audio stream of a video file, of the pictures' own programme, as a stream of an output container.
 
     The sound plays from the start of the first picture written, which is second 0 of the output, to the end of the
     last. Sound that cannot be read is left out, with a remark; it is not worth losing the pictures.
 
     Args:
         source: The video file whose sound is taken.
+        pictures: Index of the stream of pictures in it.
         output: The container written to, an `av.container.OutputContainer` whose header is not yet written.
 
     Attributes:
@@ -35,11 +36,11 @@ class AudioTrack:
         JmposeError: If the source cannot be opened.
     """
 
-    def __init__(self, source: Path, output: Any) -> None:
+    def __init__(self, source: Path, pictures: int, output: Any) -> None:
         self.remarks: list[str] = []
         self._output = output
         self._input = open_container(source)
-        self._stream = self._input.streams.best("audio")
+        self._stream = self._input.streams.best("audio", self._input.streams[pictures])
         self._packets: Iterator[Any] = iter(())
         self._next: Any = None
         self._track: Any = None

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -73,27 +74,69 @@ def open_container(path: Path) -> Any:
 
 
 def moving_streams(container: Any) -> list[Any]:
-    """Return the video streams that are not cover pictures of an audio file."""
-    cover = pyav().stream.Disposition.attached_pic
-    return [stream for stream in container.streams.video if not stream.disposition & cover]
+    """Return the video streams that are neither cover pictures nor pictures of chapters."""
+    disposition = pyav().stream.Disposition
+    pictures = disposition.attached_pic | disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & pictures]
 
 
-def main_stream(container: Any, path: Path) -> Any:
-    """Return the stream to decode: the best one in FFmpeg's judgement.
+def main_stream(container: Any, path: Path, *, number: int | None = None) -> Any:
+    """Return the stream to decode.
+
+    Of several it is the one that is marked as default, else the largest. A mark on the first one says nothing: that is
+    where programs put it unasked.
+
+    Args:
+        container: The open file.
+        path: Its name.
+        number: Which of the `moving_streams`, from 1; None chooses.
 
     Raises:
-        JmposeError: If there is none, or no decoder for it.
+        JmposeError: If there is none, not as many, or no decoder for it.
     """
     moving = moving_streams(container)
     if not moving:
         if container.streams.audio:
             raise JmposeError(f"{path} holds audio only", hint="give a file with pictures")
         raise JmposeError(f"{path} holds no video stream", hint="the file is cut off or damaged; try to play it")
-    best = container.streams.best("video")
-    stream = best if best in moving else moving[0]
+    if number is not None and number > len(moving):
+        raise JmposeError(
+            f"{path}: there is no video stream {number}", hint=f"decode.stream: the file has {len(moving)}, from 1"
+        )
+    stream = _best_of(moving) if number is None else moving[number - 1]
     if stream.codec_context is None:
         raise JmposeError(f"{path}: there is no decoder for its video", hint="convert it to H.264 mp4")
     return stream
+
+
+def _best_of(moving: list[Any]) -> Any:
+    default = pyav().stream.Disposition.default
+    is_marked_on_purpose = not moving[0].disposition & default
+
+    def rank(stream: Any) -> tuple[bool, bool, bool, int, bool]:
+        if stream.codec_context is None:
+            return (False, False, False, 0, False)
+        is_marked = bool(stream.disposition & default)
+        area = stream.codec_context.width * stream.codec_context.height
+        return (True, stream.frames != 1, is_marked and is_marked_on_purpose, area, is_marked)
+
+    return max(moving, key=rank)  # the first one of equals
+
+
+def _which_of_several(container: Any, stream: Any, *, number: int | None) -> Iterator[str]:
+    """Say which stream of several is read, and why."""
+    moving = moving_streams(container)
+    if len(moving) < 2:
+        return
+    default = pyav().stream.Disposition.default
+    sizes = [f"{other.codec_context.width}x{other.codec_context.height}" for other in moving if other.codec_context]
+    if number is not None:
+        reason = "as set"
+    elif stream.disposition & default and not moving[0].disposition & default:
+        reason = "the one marked as default; decode.stream chooses another"
+    else:
+        reason = "the first of the largest; decode.stream chooses another"
+    yield f"video stream {moving.index(stream) + 1} of {len(moving)} ({', '.join(sizes)}) is read, {reason}"
 
 
 def _orientation(frame: Any) -> tuple[Orientation, str | None]:
@@ -114,19 +157,20 @@ def _has_turn_tag(stream: Any) -> bool:
     return any(name.lower() == "rotate" for name in stream.metadata)
 
 
-def probe(path: Path, *, decoder: str, fps: float | None = None) -> Probe:
+def probe(path: Path, *, decoder: str, fps: float | None = None, number: int | None = None) -> Probe:
     """Read a file's header and first frame.
 
     Args:
         path: The video file.
         decoder: What is going to decode it, for `VideoInfo.decoder`.
         fps: Frames per second for a file without timestamps; None: not known.
+        number: Which of its video streams, from 1; None chooses.
 
     Raises:
         JmposeError: If the file is missing, unreadable, no video, or not one frame of it can be decoded.
     """
     with open_container(path) as container:
-        stream = main_stream(container, path)
+        stream = main_stream(container, path, number=number)
         frame = _first_frame(container, stream)
         if frame is None:
             raise JmposeError(
@@ -147,6 +191,7 @@ def probe(path: Path, *, decoder: str, fps: float | None = None) -> Probe:
             mirrored=orientation.mirrored,
             has_audio=bool(container.streams.audio),
             decoder=decoder,
+            stream=stream.index,
             pixel_aspect=(1 / aspect if turned else aspect).as_integer_ratio(),
             duration_s=container.duration / pyav().time_base if container.duration else None,
         )
@@ -157,12 +202,19 @@ def probe(path: Path, *, decoder: str, fps: float | None = None) -> Probe:
             end_s=_claimed_end_s(container, stream),
             has_clock=has_clock,
             asks_for_a_turn=orientation != UPRIGHT or remark is not None or _has_turn_tag(stream),
-            remarks=tuple(text for text in (remark, about_rate) if text),
+            remarks=(
+                *_which_of_several(container, stream, number=number),
+                *(text for text in (remark, about_rate) if text),
+            ),
         )
 
 
-def header_frames(path: Path) -> tuple[int | None, float | None]:
+def header_frames(path: Path, *, number: int | None = None) -> tuple[int | None, float | None]:
     """Read from a file's header how many frames its main stream has, or should have, and how many a second.
+
+    Args:
+        path: The video file.
+        number: Which of its video streams, from 1; None chooses.
 
     Returns:
         Number of frames, None where it is not said; frame rate, None where the file has no timestamps.
@@ -171,7 +223,7 @@ def header_frames(path: Path) -> tuple[int | None, float | None]:
         JmposeError: If the file is missing, unreadable or no video.
     """
     with open_container(path) as container:
-        stream = main_stream(container, path)
+        stream = main_stream(container, path, number=number)
         if not _has_clock(stream):
             return int(stream.frames) or None, None
         fps, _ = _frame_rate(stream, None)

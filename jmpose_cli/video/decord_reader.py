@@ -100,7 +100,7 @@ def read_with_decord(
         DecoderGaveUpError: If decord cannot read the file, or not rightly, or not further.
     """
     wanted = job.selection
-    groups = key_groups(job.path, most_frames=capacity if job.whole_groups else None)
+    groups = key_groups(job.path, stream=found.info.stream, most_frames=capacity if job.whole_groups else None)
     reader = None
     try:
         for chunk in plan_chunks(groups, capacity=capacity):

@@ -41,6 +41,7 @@ class VideoFileSource:
     Args:
         path: The file.
         decoders: What decodes; each takes over where the one before it cannot go on.
+        stream: Which of the video streams, from 1; None chooses.
         selection: The frames wanted.
         batch: Most frames in a batch.
         deliver_from: Frames with smaller numbers are read and not given out.
@@ -65,10 +66,12 @@ class VideoFileSource:
         deliver_from: int = 0,
         children: ChildPool | None = None,
         fps: float | None = None,
+        stream: int | None = None,
     ) -> None:
         self.notes: list[str] = []
         self._path = path
         self._decoders = decoders
+        self._stream = stream
         self._selection = selection
         self._batch = batch
         self._stall_timeout_s = stall_timeout_s
@@ -144,6 +147,7 @@ class VideoFileSource:
         job = Job(
             path=self._path,
             decoder=self._decoder,
+            stream=self._stream,
             selection=self._selection,
             after=self._last,
             whole_groups=bool(others),

@@ -24,6 +24,7 @@ class VideoInfo:
         has_audio: Whether the file holds an audio stream.
         decoder: What decodes: "decord", "pyav" or "images"; "decord, then pyav" after a change on the way.
         mirrored: Whether they were mirrored after that, left to right.
+        stream: Index of the stream in the container.
         pixel_aspect: Width over height of one pixel as a fraction `(num, den)`; (1, 1) for square pixels.
         duration_s: Length in seconds that the container claims; None where it claims none. For progress bars only.
     """
@@ -37,6 +38,7 @@ class VideoInfo:
     has_audio: bool
     decoder: str
     mirrored: bool = False
+    stream: int = 0
     pixel_aspect: tuple[int, int] = (1, 1)
     duration_s: float | None = None
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from jmpose_cli.video.av_library import pyav
-from jmpose_cli.video.container import main_stream, moving_streams, open_container
+from jmpose_cli.video.container import open_container
 
 # Codecs whose every packet shows one picture. VP8 is not among them: its packets may hold a picture never shown.
 ONE_PICTURE_A_PACKET = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "prores", "vp9"})
@@ -89,11 +89,12 @@ class _GroupBuilder:
         return group
 
 
-def key_groups(path: Path, *, most_frames: int | None = None) -> Iterator[KeyGroup | None]:
-    """Read the groups of a video's main stream in order of presentation, without decoding.
+def key_groups(path: Path, *, stream: int, most_frames: int | None = None) -> Iterator[KeyGroup | None]:
+    """Read the groups of a video stream in order of presentation, without decoding.
 
     Args:
         path: The video file.
+        stream: Index of the stream in the container.
         most_frames: Stop with an error at a group longer than this; None allows any length.
 
     Yields:
@@ -107,14 +108,14 @@ def key_groups(path: Path, *, most_frames: int | None = None) -> Iterator[KeyGro
     with open_container(path) as container:
         if container.format.name not in INDEXED_FORMATS:
             raise NoKeyGroupsError(f"{container.format.name} files have no exact index of their frames")
-        if len(moving_streams(container)) > 1:
-            raise NoKeyGroupsError("the file holds several video streams")
-        stream = main_stream(container, path)
-        codec = stream.codec_context.codec.canonical_name
+        if len(container.streams.video) > 1:  # decord chooses for itself
+            raise NoKeyGroupsError("the file holds several video streams, or a cover picture")
+        video = container.streams[stream]
+        codec = video.codec_context.codec.canonical_name
         if codec not in ONE_PICTURE_A_PACKET:
             raise NoKeyGroupsError(f"a packet of {codec} may hold more or less than one frame")
         try:
-            for count, packet in enumerate(container.demux(stream)):
+            for count, packet in enumerate(container.demux(video)):
                 if packet.size == 0:  # the end marker
                     continue
                 if packet.pts is None:

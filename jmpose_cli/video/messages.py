@@ -35,6 +35,7 @@ class Job:
     Attributes:
         path: The video file.
         decoder: Which library decodes.
+        stream: Which of the video streams, from 1; None chooses.
         selection: The frames to send.
         after: Continue behind this frame; None starts with the file's first.
         whole_groups: Give up, instead of reading the same frames again and again, when key frames are too far
@@ -46,6 +47,7 @@ class Job:
 
     path: Path
     decoder: DecoderName
+    stream: int | None
     selection: Selection
     after: Position | None
     whole_groups: bool

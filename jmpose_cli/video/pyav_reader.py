@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from os import cpu_count
 from pathlib import Path
@@ -12,8 +11,7 @@ import numpy as np
 
 from jmpose_cli.structures import Bytes
 from jmpose_cli.video.av_library import pyav
-from jmpose_cli.video.container import Probe, main_stream, open_container
-from jmpose_cli.video.info import Selection
+from jmpose_cli.video.container import Probe, open_container
 from jmpose_cli.video.key_groups import NoKeyGroupsError, key_groups
 from jmpose_cli.video.messages import Job
 from jmpose_cli.video.orientation import turn_upright
@@ -51,10 +49,10 @@ def read_with_pyav(job: Job, found: Probe, notes: ReadingNotes) -> Iterator[Pict
     if job.after is not None:
         start = _Start(job.after.index + 1, job.after.pts)
     else:
-        start = yield from _find_start(job.path, job.selection, found.time_base)
+        start = yield from _find_start(job, found)
     painter = _Painter(found, notes)
     notes.frames = start.index if start.after_pts is not None else 0
-    for frame in _decode_behind(job.path, start.after_pts, notes):
+    for frame in _decode_behind(job.path, found.info.stream, start.after_pts, notes):
         if start.after_pts is not None and frame.pts is not None and frame.pts <= start.after_pts:
             yield None
             continue
@@ -67,25 +65,25 @@ def read_with_pyav(job: Job, found: Probe, notes: ReadingNotes) -> Iterator[Pict
 def first_picture(path: Path, found: Probe) -> Bytes | None:
     """Decode the first frame `[H, W, 3]`, upright; None where none can be decoded."""
     notes = ReadingNotes()
-    for frame in _decode(path, None, notes):
+    for frame in _decode(path, found.info.stream, None, notes):
         picture = np.empty((found.info.height, found.info.width, 3), np.uint8)
         _Painter(found, notes).paint(frame, 0, picture)
         return picture
     return None
 
 
-def _find_start(path: Path, wanted: Selection, time_base: Fraction) -> Generator[None, None, _Start]:
+def _find_start(job: Job, found: Probe) -> Generator[None, None, _Start]:
     """Yield signs of life; return the last key frame before which no frame is wanted."""
-    start = _Start()
+    start, wanted = _Start(), job.selection
     if not wanted.starts_late:
         return start
     try:
-        for group in key_groups(path):
+        for group in key_groups(job.path, stream=found.info.stream):
             if group is None:
                 yield None
                 continue
             number_is_late = group.first > wanted.first_frame
-            if number_is_late and (wanted.begin_s is None or float(group.pts[0] * time_base) > wanted.begin_s):
+            if number_is_late and (wanted.begin_s is None or float(group.pts[0] * found.time_base) > wanted.begin_s):
                 break
             start = _Start(group.first, group.pts[0] - 1)
     except NoKeyGroupsError:
@@ -93,24 +91,24 @@ def _find_start(path: Path, wanted: Selection, time_base: Fraction) -> Generator
     return start
 
 
-def _decode_behind(path: Path, after_pts: int | None, notes: ReadingNotes) -> Iterator[Any]:
+def _decode_behind(path: Path, stream: int, after_pts: int | None, notes: ReadingNotes) -> Iterator[Any]:
     """Yield the frames of a file, from its beginning or from some frame not later than `after_pts + 1`."""
     if after_pts is not None:
-        frames = _decode(path, after_pts + 1, notes)
+        frames = _decode(path, stream, after_pts + 1, notes)
         first = next(frames, None)
         if first is not None and first.pts is not None and first.pts <= after_pts + 1:
             yield first
             yield from frames
             return
         notes.damaged_packets = 0  # the seek missed its aim, all will be read again
-    yield from _decode(path, None, notes)
+    yield from _decode(path, stream, None, notes)
 
 
-def _decode(path: Path, seek_pts: int | None, notes: ReadingNotes) -> Iterator[Any]:
+def _decode(path: Path, index: int, seek_pts: int | None, notes: ReadingNotes) -> Iterator[Any]:
     """Yield the frames from the key frame before `seek_pts`, or from the beginning."""
     error_type = pyav().error.FFmpegError
     with open_container(path) as container:
-        stream = main_stream(container, path)
+        stream = container.streams[index]
         stream.thread_type = "AUTO"
         stream.thread_count = min(_MOST_THREADS, cpu_count() or 1)
         try:

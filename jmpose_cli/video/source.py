@@ -53,6 +53,7 @@ def open_video(
     fps: float | None = None,
     deliver_from: int = 0,
     children: ChildPool | None = None,
+    stream: int | None = None,
 ) -> FrameSource:
     """Open a video file, or a folder of images as a video.
 
@@ -72,6 +73,8 @@ def open_video(
             There is no seek: a decoder that starts in the middle may see damage, missing timestamps and pictures
             that lean on earlier ones otherwise than one that came all the way. Beyond the last frame, none comes.
         children: Decoding processes that are used again; None starts one for this video alone.
+        stream: Which video stream of a file is read, from 1, cover pictures not counted; None takes the one marked as
+            default, else the largest.
 
     Returns:
         The frames; `index` counts from 0 at the start of the file whatever the range, `time_s` rises strictly and is
@@ -100,4 +103,5 @@ def open_video(
         deliver_from=deliver_from,
         children=children,
         fps=fps,
+        stream=stream,
     )

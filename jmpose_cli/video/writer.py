@@ -244,7 +244,7 @@ class OverlayWriter:
         with av.open(file_url(self._whole.partial), "w", format="mp4", container_options=options) as output:
             stream = output.add_stream("libx264", rate=self._rate, options=_quality())
             self._set_up(stream.codec_context, time_base)
-            audio = AudioTrack(audio_from, output) if audio_from is not None else None
+            audio = AudioTrack(audio_from, self._info.stream, output) if audio_from is not None else None
             try:
                 output.start_encoding()
                 if audio is not None and self._at.frames:

@@ -81,7 +81,7 @@ def test_chunks_cover_every_frame_once_and_fit(lengths, capacity):
 def test_groups_of_a_file(tmp_path, suffix):
     path = tmp_path / f"video{suffix}"
     make_video(path, frames=30, key_frame_every=12, codec_options={"bf": "2"})
-    groups = [group for group in key_groups(path) if group is not None]
+    groups = [group for group in key_groups(path, stream=0) if group is not None]
     assert [(group.first, len(group.pts)) for group in groups] == [(0, 12), (12, 12), (24, 6)]
     assert all(group.is_closed for group in groups)
 
@@ -94,7 +94,7 @@ def test_open_groups_of_a_file(tmp_path):
         key_frame_every=10,
         codec_options={"preset": "ultrafast", "x265-params": "open-gop=1:bframes=3:log-level=none:scenecut=0"},
     )
-    groups = [group for group in key_groups(tmp_path / "open.mp4") if group is not None]
+    groups = [group for group in key_groups(tmp_path / "open.mp4", stream=0) if group is not None]
     assert sum(len(group.pts) for group in groups) == 60
     assert not all(group.is_closed for group in groups)
 
@@ -109,4 +109,4 @@ def test_open_groups_of_a_file(tmp_path):
 def test_files_whose_packets_are_not_trusted(tmp_path, name, codec, pix_fmt, message):
     make_video(tmp_path / name, codec=codec, pix_fmt=pix_fmt)
     with pytest.raises(NoKeyGroupsError, match=message):
-        list(key_groups(tmp_path / name))
+        list(key_groups(tmp_path / name, stream=0))
