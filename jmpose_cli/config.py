@@ -10,6 +10,8 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.regular_file import read_regular
+from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -57,6 +59,9 @@ class DecodeConfig(_Section):
         None, ge=1, description="Which video stream of a file, from 1; None: the default one, else the largest."
     )
     stall_timeout_s: float = Field(20.0, gt=0, description="A decoder silent for this long is stopped.")
+    max_megapixels: float = Field(
+        MOST_MEGAPIXELS, gt=0, description="Larger frames are refused before they are decoded; a million pixels: 60 MB."
+    )
 
 
 class PeopleConfig(_Section):
@@ -114,7 +119,7 @@ class OutputConfig(_Section):
 
 _WITHOUT_EFFECT: dict[str, Any] = {
     "device": True,
-    "decode": {"stall_timeout_s"},
+    "decode": {"stall_timeout_s", "max_megapixels"},
     "pose": {"batch"},
     "output": {"overwrite"},
     "run": True,
@@ -187,7 +192,7 @@ def load_settings(
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(file.read_text())
+        tree = yaml.safe_load(read_regular(file).decode())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise JmposeError(f"--config {file}: cannot be read ({error})", hint="it must be a YAML file") from error
     if tree is None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, xywh_to_xyxy, xyxy_to_xywh
+from jmpose_cli.regular_file import read_regular
 from jmpose_cli.structures import Ids
 
 _PERSON = 1  # class of pedestrians in MOT16 to 20; -1 where classes are not given
@@ -25,7 +26,7 @@ def read_mot(path: Path) -> PoseRecords:
         JmposeError: A line that is no box, or an id that a frame has twice.
     """
     try:
-        lines = path.read_text("utf-8", "replace").splitlines()
+        lines = read_regular(path).decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
     parsed = [(number, _numbers(path, number, line)) for number, line in enumerate(lines, 1) if line.strip()]

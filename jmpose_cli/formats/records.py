@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.names import frame_number
+from jmpose_cli.regular_file import read_regular
 from jmpose_cli.structures import Bools, Ids
 
 Doubles = NDArray[np.float64]
@@ -208,7 +209,7 @@ def read_json(path: Path) -> Any:
         JmposeError: The file is missing, unreadable, empty or not JSON.
     """
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
     except OSError as error:
         raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
     try:

@@ -266,8 +266,8 @@ class Batch:
                     continue
                 task = self._task(one)
                 self._journal.add("begin", name=name, run=self._run)
-            except OutputError as error:
-                self._fatal = error
+            except JmposeError as error:  # the claims and the journal are those of all videos
+                self._fatal = OutputError(error.message, hint=error.hint)
                 return
             seat.clip, seat.task, seat.is_opened, seat.heard_s = one, task, False, time.monotonic()
             self._crew.send(number, Process(task))

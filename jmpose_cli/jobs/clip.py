@@ -26,7 +26,7 @@ from jmpose_cli.jobs.clip_store import ClipStore
 from jmpose_cli.jobs.inputs import Clip, input_hash
 from jmpose_cli.jobs.pipeline import StageClock, in_background
 from jmpose_cli.jobs.plan import frames_in_range
-from jmpose_cli.jobs.stages import QUEUE_FRAMES, ChangedVideoError, Result, Tools, pose_frames, spacing_for
+from jmpose_cli.jobs.stages import ChangedVideoError, Result, Tools, pose_frames, queue_frames, spacing_for
 from jmpose_cli.jobs.task import ClipSummary, ClipTask, StoppedError, Watcher
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.structures import Bytes, FramePoses
@@ -117,7 +117,7 @@ class _Clip:
             source = stack.enter_context(self._open(needed_from))
             self._watcher.opened(frames_to_come(source, config.decode), store.frames)
             results = stack.enter_context(
-                in_background(self._results(source, needed_from), ahead=QUEUE_FRAMES, name="pose")
+                in_background(self._results(source, needed_from), ahead=queue_frames(source.info), name="pose")
             )
             frames = self._kept(results, source)
             if config.pose.smooth:
@@ -291,6 +291,7 @@ def open_clip(
         time_s=decode.time,
         fps=decode.fps,
         stall_timeout_s=decode.stall_timeout_s,
+        max_megapixels=decode.max_megapixels,
         deliver_from=deliver_from,
         children=children,
         stream=decode.stream,

@@ -18,6 +18,7 @@ from jmpose_cli.people.track import PeopleTracker
 from jmpose_cli.pose.doubles import without_doubles
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.structures import Bytes, Detections, FrameBatch, FramePoses, Ids, TrackedFrame
+from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import ChildPool, FrameSource
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from jmpose_cli.pose.estimator import PoseEstimator
 
 QUEUE_FRAMES = 6  # frames that may wait between two stages
+_QUEUE_BYTES = 256 * 2**20  # and fewer, where they are larger together
+
+
+def queue_frames(info: VideoInfo) -> int:
+    """Return how many frames of a video may wait between two stages; one at least."""
+    return max(1, min(QUEUE_FRAMES, _QUEUE_BYTES // info.frame_bytes))
 
 
 class BoxSource(Protocol):
@@ -145,7 +152,7 @@ def pose_frames(
         yield Result(None, poses, None)
     fronts: dict[int, Front] = {}
     people = find_people(source, config, tools, clock, earlier=earlier, decoded_from=decoded_from, fronts=fronts)
-    made = windows_of(people, spacing_for(tools, source.info.fps))
+    made = windows_of(people, spacing_for(tools, source.info.fps), ahead=queue_frames(source.info))
     for windows in islice(made, earlier.frames - decoded_from):
         yield Result(windows.key.pixels, next(done), None)
     for batch in in_batches(made, tools):
@@ -163,7 +170,8 @@ def batched_windows(
 ) -> Iterator[list[Windows]]:
     """Yield the windows of every frame in order, some frames at a time."""
     people = find_people(source, config, tools, clock)
-    return in_batches(windows_of(people, spacing_for(tools, source.info.fps)), tools)
+    made = windows_of(people, spacing_for(tools, source.info.fps), ahead=queue_frames(source.info))
+    return in_batches(made, tools)
 
 
 def in_batches(made: Iterator[Windows], tools: Tools) -> Iterator[list[Windows]]:
@@ -180,10 +188,10 @@ def in_batches(made: Iterator[Windows], tools: Tools) -> Iterator[list[Windows]]
         yield waiting
 
 
-def windows_of(people: Iterator[SeenFrame], spacing: Spacing) -> Iterator[Windows]:
-    """Yield the windows of every frame in order; people are found in a thread ahead of the consumer."""
+def windows_of(people: Iterator[SeenFrame], spacing: Spacing, *, ahead: int) -> Iterator[Windows]:
+    """Yield the windows of every frame in order; people are found in a thread up to `ahead` frames before them."""
     maker = WindowMaker(spacing)
-    with in_background(people, ahead=QUEUE_FRAMES, name="people") as frames:
+    with in_background(people, ahead=ahead, name="people") as frames:
         for frame in frames:
             yield from maker.push(frame)
         yield from maker.finish()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import JsonTable
+from jmpose_cli.regular_file import read_regular
 from jmpose_cli.structures import Detections, Ids
 
 _FORMATS = "COCO JSON (a dataset, or a list of results), PoseTrack18 JSON, or MOT text"
@@ -51,7 +52,7 @@ def read_boxes(path: Path) -> BoxesFile:
         JmposeError: The file is missing, of no known format, or holds a box that is none.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise JmposeError(f"{path}: cannot be read ({error.strerror})", hint=f"allowed: {_FORMATS}") from error
     start = data.lstrip()[:1]

@@ -108,7 +108,7 @@ READERS: dict[DecoderName, Reader] = {"decord": _decord, "pyav": _pyav}
 
 def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
     """Send the frames of the selection; return how it ended."""
-    found = probe(job.path, decoder=job.decoder, fps=job.fps, number=job.stream)
+    found = probe(job.path, decoder=job.decoder, fps=job.fps, number=job.stream, max_megapixels=job.max_megapixels)
     job = replace(job, selection=job.selection.on_clock(found.begin_s))
     ring = outlet.open_ring(descriptor, found)
     outlet.send(Opened(found.info))

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.video.av_library import LOCAL_FILES_ONLY, file_url, pyav
 from jmpose_cli.video.info import DEFAULT_FPS, VideoInfo
 from jmpose_cli.video.orientation import UPRIGHT, Orientation, in_words, orientation_of
+from jmpose_cli.video.picture_size import MOST_MEGAPIXELS, check_size, picture_size
 
 # Formats in which FFmpeg finds "video" in any text.
 _TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})
@@ -20,6 +22,7 @@ _TICK_OF_BARE_STREAMS = Fraction(1, 1_200_000)
 _PLAUSIBLE_FPS = (Fraction(1, 100), Fraction(1000))
 # Containers whose duration is the time on their clock at which they end.
 _DURATION_IS_AN_END = frozenset({"matroska,webm", "nut"})
+_MOST_PIXELS = 2**31 - 1  # that FFmpeg can be told
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,12 @@ class Probe:
     remarks: tuple[str, ...]
 
 
-def open_container(path: Path) -> Any:
+def open_container(path: Path, *, max_megapixels: float = MOST_MEGAPIXELS) -> Any:
     """Open a media file for reading; the caller closes it.
+
+    Args:
+        path: The file.
+        max_megapixels: Larger pictures are not decoded to find out about the streams.
 
     Raises:
         JmposeError: If the file is missing, unreadable, or no media file.
@@ -61,7 +68,8 @@ def open_container(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise JmposeError(f"{path} is an empty file", hint="check whether it was copied completely")
     try:
-        container = av.open(file_url(path), options=LOCAL_FILES_ONLY, metadata_errors="replace")
+        options = {**LOCAL_FILES_ONLY, **_size_limit(max_megapixels)}
+        container = av.open(file_url(path), options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise JmposeError(
             f"{path} is not a readable video: {error.strerror}",
@@ -71,6 +79,16 @@ def open_container(path: Path) -> Any:
         container.close()
         raise JmposeError(f"{path} is a text file, not a video", hint="give a video file or a folder of images")
     return container
+
+
+def limit_size(stream: Any, max_megapixels: float) -> None:
+    """Have pictures that are larger refused by the decoder, as errors of their packets; before the first is decoded."""
+    stream.codec_context.options = _size_limit(max_megapixels)
+
+
+def _size_limit(max_megapixels: float) -> dict[str, str]:
+    # FFmpeg counts the columns that it adds to each row; the frames themselves are checked to the pixel.
+    return {"max_pixels": str(min(int(max_megapixels * 1.1e6) + 2**16, _MOST_PIXELS))}
 
 
 def moving_streams(container: Any) -> list[Any]:
@@ -157,7 +175,14 @@ def _has_turn_tag(stream: Any) -> bool:
     return any(name.lower() == "rotate" for name in stream.metadata)
 
 
-def probe(path: Path, *, decoder: str, fps: float | None = None, number: int | None = None) -> Probe:
+def probe(
+    path: Path,
+    *,
+    decoder: str,
+    fps: float | None = None,
+    number: int | None = None,
+    max_megapixels: float = MOST_MEGAPIXELS,
+) -> Probe:
     """Read a file's header and first frame.
 
     Args:
@@ -165,17 +190,23 @@ def probe(path: Path, *, decoder: str, fps: float | None = None, number: int | N
         decoder: What is going to decode it, for `VideoInfo.decoder`.
         fps: Frames per second for a file without timestamps; None: not known.
         number: Which of its video streams, from 1; None chooses.
+        max_megapixels: Larger frames are refused.
 
     Raises:
-        JmposeError: If the file is missing, unreadable, no video, or not one frame of it can be decoded.
+        JmposeError: If the file is missing, unreadable, no video, its frames are too large, or not one of them can be
+            decoded.
     """
-    with open_container(path) as container:
+    with open_container(path, max_megapixels=max_megapixels) as container:
         stream = main_stream(container, path, number=number)
+        check_size(path, stream.codec_context.width, stream.codec_context.height, most_megapixels=max_megapixels)
+        limit_size(stream, max_megapixels)
         frame = _first_frame(container, stream)
         if frame is None:
+            check_size(path, *_own_size(path, stream.index), most_megapixels=max_megapixels)
             raise JmposeError(
                 f"{path}: not one frame can be decoded", hint="the video is empty or damaged; try to play it"
             )
+        check_size(path, frame.width, frame.height, most_megapixels=max_megapixels)
         orientation, remark = _orientation(frame)
         turned = orientation.swaps_sides
         has_clock = _has_clock(stream)
@@ -261,6 +292,15 @@ def _frame_rate(stream: Any, given: float | None) -> tuple[float, str | None]:
 def _begin_s(stream: Any) -> float:
     """Return what a stream's clock shows at its first picture by its header."""
     return float((stream.start_time or 0) * stream.time_base)
+
+
+def _own_size(path: Path, index: int) -> tuple[int, int]:
+    """Return width and height that a stream's first picture states itself; 0, 0 when it is no still picture."""
+    with open_container(path) as container:
+        packets = container.demux(container.streams[index])
+        with suppress(pyav().error.FFmpegError):
+            return picture_size(bytes(next(packets, b""))) or (0, 0)
+    return 0, 0
 
 
 def _claimed_end_s(container: Any, stream: Any) -> float | None:

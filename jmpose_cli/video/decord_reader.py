@@ -8,7 +8,6 @@ chunks of whole key-frame groups, only when the receiver has room for the whole 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,7 +115,7 @@ def read_with_decord(
                 reader = _open(job)
                 yield None
                 if found.asks_for_a_turn:
-                    _check_turn(reader, job.path, found)
+                    _check_turn(reader, job, found)
                     yield None
             wait_for_room(len(chunk.pts))
             yield from _read_chunk(reader, chunk, found)
@@ -144,7 +143,7 @@ def _errors() -> tuple[type[Exception], ...]:
     return (decord.DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, StopIteration)
 
 
-def _check_turn(reader: Any, path: Path, found: Probe) -> None:
+def _check_turn(reader: Any, job: Job, found: Probe) -> None:
     """Compare decord's first picture with PyAV's: decord knows some ways only in which files ask to be turned.
 
     Raises:
@@ -155,7 +154,7 @@ def _check_turn(reader: Any, path: Path, found: Probe) -> None:
         reader.seek(0)
     except _errors() as error:
         raise DecoderGaveUpError("decord cannot decode frame 0") from error
-    right = first_picture(path, found)
+    right = first_picture(job, found)
     if right is None or tuple(frame.shape) != right.shape:
         raise DecoderGaveUpError("decord does not turn the pictures as the file asks")
     given = np.empty_like(right)

@@ -23,6 +23,7 @@ from jmpose_cli.video.messages import (
     Passed,
     Position,
 )
+from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 from jmpose_cli.video.ring import FrameRing
 
 MOST_BATCH_BYTES = 32 * 2**20
@@ -48,6 +49,7 @@ class VideoFileSource:
         children: Where a child comes from and goes to; None starts one and kills it.
         stall_timeout_s: Longest wait for a sign of life of the decoder.
         fps: Frames per second of a file without timestamps; None: not known.
+        max_megapixels: Larger frames are refused.
 
     Raises:
         JmposeError: As `open_video`.
@@ -67,6 +69,7 @@ class VideoFileSource:
         children: ChildPool | None = None,
         fps: float | None = None,
         stream: int | None = None,
+        max_megapixels: float = MOST_MEGAPIXELS,
     ) -> None:
         self.notes: list[str] = []
         self._path = path
@@ -78,6 +81,7 @@ class VideoFileSource:
         self._deliver_from = deliver_from
         self._children = children
         self._fps = fps
+        self._max_megapixels = max_megapixels
         self._is_at_rest = self._is_gone = False
         self._last: Position | None = None
         self._waiting: Position | None = None
@@ -154,6 +158,7 @@ class VideoFileSource:
             deliver_from=self._deliver_from,
             stall_timeout_s=self._stall_timeout_s,
             fps=self._fps,
+            max_megapixels=self._max_megapixels,
         )
         self._is_at_rest = self._is_gone = False
         return self._children.take(job) if self._children is not None else started(job)

@@ -9,12 +9,16 @@ from typing import Self
 import numpy as np
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.regular_file import read_regular
 from jmpose_cli.structures import Bytes, FrameBatch
 from jmpose_cli.video.file_source import frames_a_batch
 from jmpose_cli.video.info import DEFAULT_FPS, Selection, VideoInfo
+from jmpose_cli.video.picture_size import MOST_MEGAPIXELS, check_size, picture_size
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
+_HEAD_BYTES = 2**24
+_MOST_BYTES_A_PIXEL = 16  # four channels of 32 bits, not compressed
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = 0xDA
@@ -60,16 +64,17 @@ def _is_whole_jpeg(data: bytes) -> bool:
     return False
 
 
-def read_image(path: Path) -> Bytes:
+def read_image(path: Path, *, max_megapixels: float = MOST_MEGAPIXELS) -> Bytes:
     """Return an image as `[H, W, 3]` uint8 RGB, turned as its EXIF orientation asks.
 
     Raises:
-        JmposeError: If the file cannot be read, is no image, or is cut off.
+        JmposeError: If the file cannot be read, is no image, is cut off, or has more pixels than allowed; the latter
+            before it is decoded.
     """
     import cv2
 
     try:
-        data = path.read_bytes()
+        data = read_regular(path, most_bytes=_HEAD_BYTES + int(max_megapixels * 1e6) * _MOST_BYTES_A_PIXEL)
     except OSError as error:
         raise JmposeError(f"{path}: the image cannot be read: {error.strerror}") from error
     cut_off = (data.startswith(_JPEG_START) and not _is_whole_jpeg(data)) or (
@@ -77,7 +82,10 @@ def read_image(path: Path) -> Bytes:
     )
     if cut_off:
         raise JmposeError(f"{path}: the image is cut off", hint="copy the file again")
-    image_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    size = picture_size(data)
+    if size is not None:
+        check_size(path, *size, most_megapixels=max_megapixels)
+    image_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if size is not None else None
     if image_bgr is None:
         raise JmposeError(f"{path} is not a readable image", hint="copy the file again, or move it out of the folder")
     image: Bytes = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
@@ -94,6 +102,7 @@ class ImageFolderSource:
         fps: Frames per second; image number n is shown at n / fps seconds. None: not known.
         deliver_from: Images with smaller numbers are not given out.
         images: The images in their order, when they are not simply those of the folder.
+        max_megapixels: Larger images are refused.
 
     Raises:
         JmposeError: If the folder cannot be read, holds no images, its first image cannot be read, or the selection
@@ -109,6 +118,7 @@ class ImageFolderSource:
         fps: float | None,
         deliver_from: int = 0,
         images: Sequence[Path] | None = None,
+        max_megapixels: float = MOST_MEGAPIXELS,
     ) -> None:
         images = list_images(path) if images is None else images
         self.notes: list[str] = []
@@ -125,7 +135,8 @@ class ImageFolderSource:
                 f"{path}: no image lies in {selection}; the folder has {len(images)} images",
                 hint="choose a range inside the folder",
             )
-        height, width, _ = read_image(self._frames[0][2]).shape
+        self._max_megapixels = max_megapixels
+        height, width, _ = read_image(self._frames[0][2], max_megapixels=max_megapixels).shape
         self.info = VideoInfo(
             path=path,
             width=width,
@@ -167,7 +178,7 @@ class ImageFolderSource:
             yield FrameBatch(np.stack([self._read(path) for _, _, path in taken]), index, time_s)
 
     def _read(self, path: Path) -> Bytes:
-        image = read_image(path)
+        image = read_image(path, max_megapixels=self._max_megapixels)
         height, width, _ = image.shape
         if (width, height) != (self.info.width, self.info.height):
             raise JmposeError(

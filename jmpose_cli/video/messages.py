@@ -43,6 +43,7 @@ class Job:
         deliver_from: Frames with smaller numbers are read and not sent.
         stall_timeout_s: The child ends itself when it makes no step for so many seconds.
         fps: Frames per second of a file without timestamps; None: not known.
+        max_megapixels: Larger frames are refused.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Job:
     whole_groups: bool
     deliver_from: int
     stall_timeout_s: float
+    max_megapixels: float
     fps: float | None = None
 
 

@@ -4,14 +4,13 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from os import cpu_count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jmpose_cli.structures import Bytes
 from jmpose_cli.video.av_library import pyav
-from jmpose_cli.video.container import Probe, open_container
+from jmpose_cli.video.container import Probe, limit_size, open_container
 from jmpose_cli.video.key_groups import NoKeyGroupsError, key_groups
 from jmpose_cli.video.messages import Job
 from jmpose_cli.video.orientation import turn_upright
@@ -52,7 +51,7 @@ def read_with_pyav(job: Job, found: Probe, notes: ReadingNotes) -> Iterator[Pict
         start = yield from _find_start(job, found)
     painter = _Painter(found, notes)
     notes.frames = start.index if start.after_pts is not None else 0
-    for frame in _decode_behind(job.path, found.info.stream, start.after_pts, notes):
+    for frame in _decode_behind(job, found.info.stream, start.after_pts, notes):
         if start.after_pts is not None and frame.pts is not None and frame.pts <= start.after_pts:
             yield None
             continue
@@ -62,10 +61,10 @@ def read_with_pyav(job: Job, found: Probe, notes: ReadingNotes) -> Iterator[Pict
         yield Picture(index, frame.pts, partial(painter.paint, frame, index)) if index >= start.index else None
 
 
-def first_picture(path: Path, found: Probe) -> Bytes | None:
+def first_picture(job: Job, found: Probe) -> Bytes | None:
     """Decode the first frame `[H, W, 3]`, upright; None where none can be decoded."""
     notes = ReadingNotes()
-    for frame in _decode(path, found.info.stream, None, notes):
+    for frame in _decode(job, found.info.stream, None, notes):
         picture = np.empty((found.info.height, found.info.width, 3), np.uint8)
         _Painter(found, notes).paint(frame, 0, picture)
         return picture
@@ -91,24 +90,25 @@ def _find_start(job: Job, found: Probe) -> Generator[None, None, _Start]:
     return start
 
 
-def _decode_behind(path: Path, stream: int, after_pts: int | None, notes: ReadingNotes) -> Iterator[Any]:
+def _decode_behind(job: Job, stream: int, after_pts: int | None, notes: ReadingNotes) -> Iterator[Any]:
     """Yield the frames of a file, from its beginning or from some frame not later than `after_pts + 1`."""
     if after_pts is not None:
-        frames = _decode(path, stream, after_pts + 1, notes)
+        frames = _decode(job, stream, after_pts + 1, notes)
         first = next(frames, None)
         if first is not None and first.pts is not None and first.pts <= after_pts + 1:
             yield first
             yield from frames
             return
         notes.damaged_packets = 0  # the seek missed its aim, all will be read again
-    yield from _decode(path, stream, None, notes)
+    yield from _decode(job, stream, None, notes)
 
 
-def _decode(path: Path, index: int, seek_pts: int | None, notes: ReadingNotes) -> Iterator[Any]:
+def _decode(job: Job, index: int, seek_pts: int | None, notes: ReadingNotes) -> Iterator[Any]:
     """Yield the frames from the key frame before `seek_pts`, or from the beginning."""
     error_type = pyav().error.FFmpegError
-    with open_container(path) as container:
+    with open_container(job.path, max_megapixels=job.max_megapixels) as container:
         stream = container.streams[index]
+        limit_size(stream, job.max_megapixels)
         stream.thread_type = "AUTO"
         stream.thread_count = min(_MOST_THREADS, cpu_count() or 1)
         try:

@@ -14,6 +14,7 @@ from jmpose_cli.video.file_source import VideoFileSource
 from jmpose_cli.video.image_folder import ImageFolderSource
 from jmpose_cli.video.info import Selection, VideoInfo
 from jmpose_cli.video.messages import DecoderName
+from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 
 __all__ = ["ChildPool", "FrameSource", "VideoInfo", "open_video"]
 
@@ -54,6 +55,7 @@ def open_video(
     deliver_from: int = 0,
     children: ChildPool | None = None,
     stream: int | None = None,
+    max_megapixels: float = MOST_MEGAPIXELS,
 ) -> FrameSource:
     """Open a video file, or a folder of images as a video.
 
@@ -75,6 +77,7 @@ def open_video(
         children: Decoding processes that are used again; None starts one for this video alone.
         stream: Which video stream of a file is read, from 1, cover pictures not counted; None takes the one marked as
             default, else the largest.
+        max_megapixels: Larger frames are refused by what the header says, before memory is taken for them.
 
     Returns:
         The frames; `index` counts from 0 at the start of the file whatever the range, `time_s` rises strictly and is
@@ -82,7 +85,8 @@ def open_video(
 
     Raises:
         JmposeError: If the path is missing, unreadable, not a video, holds audio only, has no frame that decodes, the
-            range is invalid or holds no frame; while iterating, if decoding stalls or crashes.
+            range is invalid or holds no frame, its frames are too large; while iterating, if decoding stalls or
+            crashes.
     """
     selection = Selection.checked(frames, time_s)
     if batch < 1:
@@ -90,7 +94,14 @@ def open_video(
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise JmposeError(f"{fps} frames per second are not possible", hint="use a number above 0")
     if os.path.isdir(path):  # unlike Path.is_dir, False also where the parent folder may not be searched
-        return ImageFolderSource(path, selection=selection, batch=batch, fps=fps, deliver_from=deliver_from)
+        return ImageFolderSource(
+            path,
+            selection=selection,
+            batch=batch,
+            fps=fps,
+            deliver_from=deliver_from,
+            max_megapixels=max_megapixels,
+        )
     plan: dict[str, tuple[DecoderName, ...]] = {"auto": ("decord", "pyav"), "decord": ("decord",), "pyav": ("pyav",)}
     if decoder not in plan:
         raise JmposeError(f"there is no decoder {decoder!r}", hint="use auto, decord or pyav")
@@ -104,4 +115,5 @@ def open_video(
         children=children,
         fps=fps,
         stream=stream,
+        max_megapixels=max_megapixels,
     )
