@@ -10,6 +10,7 @@ import numpy as np
 
 from jmpose.keypoints import COCO17, POSETRACK18
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.numbers import LARGEST_FRAME, LARGEST_PX, fits, within
 from jmpose_cli.formats.records import (
     Doubles,
     FormatKind,
@@ -17,6 +18,7 @@ from jmpose_cli.formats.records import (
     JsonTable,
     PoseRecords,
     Record,
+    check_tracks,
     check_unique,
     kind_of,
     region_notes,
@@ -24,6 +26,7 @@ from jmpose_cli.formats.records import (
 )
 from jmpose_cli.structures import Bools, Ids
 
+_INT32 = 2**31 - 1  # what evaluations count in
 _EARS = ("left_ear", "right_ear")
 _IMAGE_FIELDS = frozenset(
     {"id", "file_name", "width", "height", "frame_index", "time_s", "is_labeled", "ignore_regions_x"}
@@ -70,7 +73,7 @@ def read_dataset(path: Path, data: Record, kind: FormatKind) -> PoseRecords:
     if is_coco:
         check_unique(table, "id", records.ids.tolist())
     else:
-        _check_tracks(table, records)
+        check_tracks(records)
     unread = _unread_fields([(images_table, _IMAGE_FIELDS), (table, _PERSON_FIELDS)])
     return replace(records, unread=unread)
 
@@ -89,19 +92,6 @@ def _joints(path: Path, data: Record, kind: FormatKind) -> tuple[tuple[str, ...]
         hint = f"PoseTrack's joints must be there, in any order (ears may lack): {', '.join(POSETRACK18.joints)}"
         raise JmposeError(f"{path}: categories[0].keypoints {problems}", hint=hint)
     return joints, category_id
-
-
-def _check_tracks(table: JsonTable, records: PoseRecords) -> None:
-    """Raise when two people of one image have the same track id."""
-    tracks, track = np.unique(records.track_ids, return_inverse=True)
-    keys = records.image_row * len(tracks) + track
-    _, first, number = np.unique(keys, return_index=True, return_counts=True)
-    if (number > 1).any():
-        row = int(np.setdiff1d(np.arange(len(keys)), first)[0])
-        image = records.images[records.image_row[row]].file_name
-        problem = f"is {records.track_ids[row]}, as in annotations[{np.argmax(keys == keys[row])}] of the same image"
-        hint = f"it must be different for every person of an image; here {image}"
-        raise table.fault(row, "track_id", problem, hint=hint)
 
 
 def read_results(path: Path, data: list[Any]) -> PoseRecords:
@@ -167,27 +157,27 @@ def _read_images(table: JsonTable) -> tuple[ImageRecord, ...]:
     columns = zip(
         ids,
         table.texts("file_name"),
-        table.integers("width", default=-1),
-        table.integers("height", default=-1),
-        table.integers("frame_index", default=-1),
+        table.counts("width", highest=int(LARGEST_PX)),
+        table.counts("height", highest=int(LARGEST_PX)),
+        table.counts("frame_index", highest=LARGEST_FRAME),
         table.numbers("time_s").tolist(),
         table.flags("is_labeled", default=True).tolist(),
         _video_names(table),
-        table.integers("nframes", default=-1),
+        table.counts("nframes", highest=LARGEST_FRAME),
         strict=True,
     )
     return tuple(
         ImageRecord(
             id=image_id,
             file_name=name,
-            width=width if width >= 0 else None,
-            height=height if height >= 0 else None,
-            frame_index=index if index >= 0 else None,
+            width=width,
+            height=height,
+            frame_index=index,
             time_s=None if math.isnan(time) else time,
             is_labeled=is_labeled,
             ignore_regions=_ignore_regions(table, row),
             vid_id=video,
-            nframes=nframes if nframes >= 0 else None,
+            nframes=nframes,
         )
         for row, (image_id, name, width, height, index, time, is_labeled, video, nframes) in enumerate(columns)
     )
@@ -210,12 +200,18 @@ def _ignore_regions(table: JsonTable, row: int) -> tuple[Doubles, ...]:
     axes = [record.get(f"ignore_regions_{axis}") or [] for axis in "xy"]
     try:
         polygons = [np.array(polygon) for polygon in zip(*axes, strict=True)]
+        kinds = {type(number) for axis in axes for polygon in axis for number in polygon}
     except (TypeError, ValueError):
-        polygons = [np.array(0)]
-    if any(p.ndim != 2 or p.dtype.kind not in "iuf" for p in polygons):
+        polygons, kinds = [np.array(0)], set()
+    if bool in kinds or any(p.ndim != 2 or p.dtype.kind not in "iuf" for p in polygons):
         hint = "x and y must be lists of polygons, each a list of numbers, of the same lengths"
         raise table.fault(row, "ignore_regions_x", "and _y do not make polygons", hint=hint)
-    return tuple(p.T.astype(np.float64) for p in polygons if p.size)
+    corners = tuple(p.T.astype(np.float64) for p in polygons if p.size)
+    for number, polygon in enumerate(corners):
+        if not fits(polygon, LARGEST_PX).all():
+            problem = f"and _y have a corner of polygon {number} outside every picture"
+            raise table.fault(row, "ignore_regions_x", problem, hint=f"corners must be numbers {within(LARGEST_PX)}")
+    return corners
 
 
 def _build_records(
@@ -253,10 +249,10 @@ def _build_records(
     triples = table.number_lists("keypoints", 3 * k, f"x, y, v of {k} joints", required=keypoints_required)
     triples = np.nan_to_num(triples).reshape(len(table), k, 3)
     scores = table.number_lists(score_field, k, f"one score for each of {k} joints", required=False)
-    boxes = (table.number_lists(name, 4, "x, y, width, height", required=False) for name in ("bbox", "bbox_head"))
-    body_boxes, head_boxes = map(xywh_to_xyxy, boxes)
+    body_boxes, head_boxes = (xywh_to_xyxy(table.boxes(name, required=False)) for name in ("bbox", "bbox_head"))
     image_row = np.array([row_of[i] for i in image_ids], np.int64)
     absent = triples[:, :, 2] <= 0 if kind == "coco" else (triples == 0).all(2)
+    counts = zip(table.counts("num_keypoints", highest=_INT32), (~absent).sum(1).tolist(), strict=True)
     return PoseRecords(
         path=table.path,
         kind=kind,
@@ -273,7 +269,8 @@ def _build_records(
         person_scores=table.numbers("score"),
         boxes_xyxy_px=body_boxes,
         head_boxes_xyxy_px=head_boxes,
-        areas=table.numbers("area"),
+        areas=table.numbers("area", lowest=0),
+        joint_counts=np.array([visible if stated is None else stated for stated, visible in counts], np.int64),
         is_crowd=table.flags("iscrowd", default=False),
         integer_coordinates=_integer_images(table, triples, image_row, len(images)),
         notes=region_notes(images),

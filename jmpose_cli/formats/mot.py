@@ -1,19 +1,22 @@
 """MOT text files: one box a line, `frame, id, left, top, width, height, score, class, ...`, frames from 1."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.numbers import LARGEST, LARGEST_PX, number_of
 from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, xywh_to_xyxy, xyxy_to_xywh
-from jmpose_cli.regular_file import read_regular
+from jmpose_cli.formats.text_file import read_utf8
 from jmpose_cli.structures import Ids
 
 _PERSON = 1  # class of pedestrians in MOT16 to 20; -1 where classes are not given
 _MAX_FRAME = 10**6  # every frame up to the last one is listed
 _MAX_ID = 2**53  # beyond, a double skips integers
-_COLUMNS = f"frame, id, left, top, width, height, score, with frames from 1 to {_MAX_FRAME}"
+COLUMNS = ("frame", "id", "left", "top", "width", "height", "score")
+_NEEDED = 6  # columns of a box
 
 
 def read_mot(path: Path) -> PoseRecords:
@@ -25,11 +28,7 @@ def read_mot(path: Path) -> PoseRecords:
     Raises:
         JmposeError: A line that is no box, or an id that a frame has twice.
     """
-    try:
-        lines = read_regular(path).decode("utf-8", "replace").splitlines()
-    except OSError as error:
-        raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
-    parsed = [(number, _numbers(path, number, line)) for number, line in enumerate(lines, 1) if line.strip()]
+    parsed = list(parse_mot(path, read_utf8(path), last_frame=_MAX_FRAME))
     counted = [(number, values) for number, values in parsed if _counts(values)]
     notes: tuple[str, ...] = ()
     if len(counted) < len(parsed):
@@ -56,22 +55,52 @@ def read_mot(path: Path) -> PoseRecords:
         boxes_xyxy_px=xywh_to_xyxy(table[:, 2:]),
         head_boxes_xyxy_px=np.full((n, 4), np.nan),
         areas=np.full(n, np.nan),
+        joint_counts=np.zeros(n, np.int64),
         is_crowd=np.zeros(n, bool),
         integer_coordinates=np.zeros(int(frames.max(initial=-1)) + 1, bool),
         notes=notes,
     )
 
 
-def _numbers(path: Path, number: int, line: str) -> list[float]:
-    try:
-        values = [float(part) for part in re.split(r"[,\s]+", line.strip().rstrip(","))]
-    except ValueError:
-        values = []
-    right = len(values) >= 6 and np.isfinite(values[:6]).all()
-    whole = right and values[0] % 1 == 0 and values[1] % 1 == 0
-    if not whole or not 1 <= values[0] <= _MAX_FRAME or abs(values[1]) > _MAX_ID or min(values[4:6]) <= 0:
-        raise JmposeError(f"{path}: line {number} is no box: {line[:60]!r}", hint=f"wanted: {_COLUMNS}")
-    return values
+def parse_mot(path: Path, data: bytes, *, last_frame: int) -> Iterator[tuple[int, list[float]]]:
+    """Yield the number of each line that is not empty, from 1, and its values in the order of `COLUMNS`.
+
+    Args:
+        path: The file, for messages.
+        data: Its content.
+        last_frame: Highest frame number that is taken.
+
+    Raises:
+        JmposeError: A line that is no box; the message names the column.
+    """
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        values = [number_of(part) for part in re.split(r"[,\s]+", line.strip().rstrip(","))]
+        problem = _problem(values, last_frame)
+        if problem:
+            hint = f"MOT: {', '.join(COLUMNS)}, with frames from 1 to {last_frame}"
+            raise JmposeError(f"{path}: line {number} is no box ({problem}): {line[:60]!r}", hint=hint)
+        yield number, values
+
+
+def _problem(values: list[float], last_frame: int) -> str:
+    if len(values) < _NEEDED:
+        return f"{len(values)} columns of at least {_NEEDED}"
+    limits = (last_frame, _MAX_ID, *[LARGEST_PX] * 4)
+    lowest = (1, -_MAX_ID, -LARGEST_PX, -LARGEST_PX, 0, 0)
+    for place, value in enumerate(values):
+        name = COLUMNS[place] if place < len(COLUMNS) else f"column {place + 1}"
+        if value != value:
+            return f"{name} is no number"
+        low, high = (lowest[place], limits[place]) if place < _NEEDED else (-LARGEST, LARGEST)
+        if not low <= value <= high:
+            return f"{name} is not from {low:.0f} to {high:.0f}"
+    if values[0] % 1 or values[1] % 1:
+        return "frame and id must be integers"
+    if not (values[4] and values[5]):
+        return "width and height must be above 0"
+    return ""
 
 
 def _counts(values: list[float]) -> bool:

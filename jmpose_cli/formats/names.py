@@ -8,6 +8,7 @@ _OFFICIAL_NAME = re.compile(r"(\d{6})_(mpiinew|mpii|bonn)")
 _SOURCE_DIGIT = {"mpii": 1, "bonn": 2, "mpiinew": 3}
 # For videos that are not PoseTrack's: a digit that no official id begins with.
 _OTHER_SOURCE = 9
+_MOST_DIGITS = 15  # a longer number is no count of frames, and ids made of it would not fit into 64 bits
 
 
 def image_id_scheme(video: str) -> tuple[int, int]:
@@ -24,6 +25,6 @@ def image_id_scheme(video: str) -> tuple[int, int]:
 
 
 def frame_number(file_name: str) -> int | None:
-    """Number that a picture's name ends in (`images/x/000012.jpg`); None when there is none."""
-    digits = re.search(r"(\d+)$", PurePath(file_name).stem)
-    return int(digits[1]) if digits else None
+    """Number that a picture's name ends in (`images/x/000012.jpg`); None when there is none, or one too long."""
+    digits = re.search(r"(\d+)$", PurePath(file_name).stem, re.ASCII)
+    return int(digits[1]) if digits and len(digits[1]) <= _MOST_DIGITS else None

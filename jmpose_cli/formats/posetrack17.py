@@ -11,6 +11,7 @@ import numpy as np
 from jmpose.keypoints import POSETRACK15
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.names import frame_number, image_id_scheme
+from jmpose_cli.formats.numbers import LARGEST, LARGEST_PX, fits, within
 from jmpose_cli.formats.records import (
     Doubles,
     ImageRecord,
@@ -72,8 +73,10 @@ class _Reader:
                 raise self._fault(f"{where}[{place}]", f"is {kind_of(entry)}", "it must be an object")
         return entries
 
-    def _number(self, record: Record, field: str, where: str, *, default: float | None) -> float:
-        """One number, alone or in a list of one; NaN for a missing one without default makes an error."""
+    def _number(
+        self, record: Record, field: str, where: str, *, default: float | None, limit: float = LARGEST_PX
+    ) -> float:
+        """One number within plus and minus `limit`, alone or in a list of one; a missing one without default raises."""
         value = record.get(field)
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
@@ -83,11 +86,13 @@ class _Reader:
             return default
         if type(value) not in (int, float):
             raise self._fault(f"{where}.{field}", f"is {kind_of(value)}", "it must be a number, or a list of one")
+        if not abs(value) <= limit:
+            raise self._fault(f"{where}.{field}", f"is {value}", f"it must be a number {within(limit)}")
         return float(value)
 
     def _whole(self, record: Record, field: str, where: str) -> int:
-        value = self._number(record, field, where, default=None)
-        if not value.is_integer() or abs(value) > _MAX_WHOLE:
+        value = self._number(record, field, where, default=None, limit=_MAX_WHOLE)
+        if not value.is_integer():
             raise self._fault(f"{where}.{field}", f"is {value:g}", "it must be an integer")
         return int(value)
 
@@ -142,7 +147,7 @@ class _Reader:
         self.image_row.append(place)
         self.track_ids.append(track)
         self.heads.append([self._number(person, corner, where, default=np.nan) for corner in _HEAD_CORNERS])
-        self.person_scores.append(self._number(person, "score", where, default=np.nan))
+        self.person_scores.append(self._number(person, "score", where, default=np.nan, limit=LARGEST))
         self._points.extend(points)
         self._point_rows.extend([row] * len(points))
         self._wheres.append(f"{where}.annopoints.point")
@@ -168,7 +173,9 @@ class _Reader:
         given = (point.get(field, default) for point in self._points)
         values = [value[0] if type(value) is list and len(value) == 1 else value for value in given]
         if set(map(type, values)) <= {int, float}:
-            return np.array(values, np.float64)
+            column = np.array(values, np.float64)
+            if (fits(column, LARGEST_PX) | np.isnan(column)).all():  # the default may be NaN
+                return column
         places = enumerate(self._points)
         return np.array([self._number(p, field, self._where_point(i), default=default) for i, p in places], np.float64)
 
@@ -216,6 +223,7 @@ def read_posetrack17(path: Path, annolist: Any) -> PoseRecords:
         boxes_xyxy_px=np.full((n, 4), np.nan),
         head_boxes_xyxy_px=np.array(reader.heads, np.float64).reshape(n, 4),
         areas=np.full(n, np.nan),
+        joint_counts=present.sum(1),
         is_crowd=np.zeros(n, bool),
         integer_coordinates=np.zeros(len(images), bool),
         notes=notes,

@@ -6,9 +6,10 @@ from typing import Any
 from jmpose.keypoints import COCO17, LSP14, MPII16
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.dataset import read_dataset, read_results
+from jmpose_cli.formats.json_file import read_json
 from jmpose_cli.formats.mot import read_mot
 from jmpose_cli.formats.posetrack17 import read_posetrack17
-from jmpose_cli.formats.records import FormatKind, PoseRecords, Record, kind_of, read_json
+from jmpose_cli.formats.records import FormatKind, PoseRecords, Record, kind_of
 
 _POSETRACK_ONLY = {"head_bottom", "head_top"}
 _WITH_HEAD_TOP = [set(s.joints) for s in (LSP14, MPII16)]
@@ -26,8 +27,6 @@ def read_poses(path: Path, *, kind: FormatKind | None = None) -> PoseRecords:
         JmposeError: The file is missing, broken, of no known or of another format, or a field is missing, of the
             wrong kind or length, not finite or doubled; the message names the record and the field.
     """
-    if path.is_dir():
-        raise JmposeError(f"{path} is a folder", hint="a file is wanted here")
     data: Any = None
     if path.suffix.lower() == ".txt":
         found: FormatKind = "mot"

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.names import frame_number
-from jmpose_cli.regular_file import read_regular
+from jmpose_cli.formats.numbers import LARGEST, LARGEST_PX, fits, within
 from jmpose_cli.structures import Bools, Ids
 
 Doubles = NDArray[np.float64]
@@ -78,6 +77,8 @@ class PoseRecords:
         boxes_xyxy_px: `[N, 4]` corners; NaN where the file has none.
         head_boxes_xyxy_px: `[N, 4]` corners; NaN where the file has none.
         areas: `[N]` square pixels; NaN where the file has none.
+        joint_counts: `[N]` COCO's num_keypoints: people of 0 are not evaluated. Where the file does not say, the
+            number of joints that are there.
         is_crowd: `[N]` COCO's iscrowd.
         integer_coordinates: `[M]` images with people whose keypoint lists hold integers only, which the PoseTrack21 kit
             treats in its own way.
@@ -101,6 +102,7 @@ class PoseRecords:
     boxes_xyxy_px: Doubles
     head_boxes_xyxy_px: Doubles
     areas: Doubles
+    joint_counts: Ids
     is_crowd: Bools
     integer_coordinates: Bools
     notes: tuple[str, ...] = ()
@@ -149,27 +151,42 @@ class JsonTable:
     def integers(self, field: str, *, default: int | None = None) -> list[int]:
         """One integer a record; `default` where the field is missing, None meaning that it must be there."""
         values: list[int] = self._column(field, (int,), "an integer", default)
-        if values and not (_INT64.min <= min(values) and max(values) <= _INT64.max):
-            row = next(row for row, value in enumerate(values) if not _INT64.min <= value <= _INT64.max)
-            raise self.fault(row, field, f"is {values[row]}", hint="it must be an integer of at most 64 bits")
+        self._check_range(field, values, _INT64.min, _INT64.max, "an integer of at most 64 bits")
         return values
+
+    def counts(self, field: str, *, highest: int) -> list[int | None]:
+        """One integer from 0 to `highest` a record, None where the field is missing."""
+        values = self._column(field, (int,), "an integer", 0)
+        self._check_range(field, values, 0, highest, f"an integer from 0 to {highest}")
+        return [value if field in record else None for record, value in zip(self.records, values, strict=True)]
 
     def texts(self, field: str) -> list[str]:
         """One string a record."""
         return self._column(field, (str,), "a string", None)
 
-    def numbers(self, field: str) -> Doubles:
-        """`[N]` one finite number a record, NaN where the field is missing."""
+    def numbers(self, field: str, *, lowest: float = -LARGEST) -> Doubles:
+        """`[N]` one number from `lowest` to `LARGEST` a record, NaN where the field is missing."""
         values = self._column(field, (int, float), "a number", math.nan)
+        given = [lowest if field not in record else value for record, value in zip(self.records, values, strict=True)]
+        self._check_range(field, given, lowest, LARGEST, f"a number from {lowest:.0f} to {LARGEST:.0f}")
         return np.array(values, np.float64)
 
     def flags(self, field: str, *, default: bool) -> Bools:
         """`[N]` one truth value a record, written as true and false or as 1 and 0."""
         values = self._column(field, (bool, int), "true, false, 0 or 1", default)
+        self._check_range(field, values, 0, 1, "true, false, 0 or 1")
         return np.array(values, bool)
 
+    def boxes(self, field: str, *, required: bool) -> Doubles:
+        """`[N, 4]` left, top, width, height in pixels; NaN where they are missing or empty, if they may be."""
+        table = self.number_lists(field, 4, "x, y, width, height", required=required)
+        for row in np.flatnonzero((table[:, 2:] < 0).any(1))[:1].tolist():
+            given = ", ".join(f"{value:g}" for value in table[row])
+            raise self.fault(row, field, f"is {given}", hint="width and height must not be below 0")
+        return table
+
     def number_lists(self, field: str, length: int, meaning: str, *, required: bool) -> Doubles:
-        """`[N, length]` one list of finite numbers a record; NaN where it is missing or empty, if it may be."""
+        """`[N, length]` one list of numbers that fit into a picture; NaN where it is missing or empty, if it may be."""
         table = np.full((len(self), length), math.nan)
         rows = [row for row, record in enumerate(self.records) if required or record.get(field) not in (None, [])]
         lists = [self.records[row].get(field, _MISSING) for row in rows]
@@ -186,37 +203,28 @@ class JsonTable:
                 raise self.fault(row, field, problem, hint=f"it must be {wanted}")
         return values
 
+    def _check_range(self, field: str, values: Sequence[float], lowest: float, highest: float, wanted: str) -> None:
+        if not values or (lowest <= min(values) and max(values) <= highest):
+            return
+        row = next(row for row, value in enumerate(values) if not lowest <= value <= highest)
+        raise self.fault(row, field, f"is {values[row]}", hint=f"it must be {wanted}")
+
     def _parse_lists(self, field: str, lists: Sequence[Any], rows: Sequence[int], length: int, meaning: str) -> Doubles:
         try:
             array = np.array(lists)
         except ValueError:
             array = np.array(0)
-        fits = array.dtype.kind in "if" and array.shape == (len(lists), length)
         # numpy takes true for 1
-        if fits and bool not in set(map(type, chain.from_iterable(lists))):
-            return array.astype(np.float64)
+        if array.dtype.kind in "if" and array.shape == (len(lists), length) and not _holds_bool(lists):
+            table = array.astype(np.float64)
+            if fits(table, LARGEST_PX).all():
+                return table
         for row, values in zip(rows, lists, strict=True):
             problem = _list_problem(values, length)
             if problem:
-                raise self.fault(row, field, problem, hint=f"it must be {length} numbers ({meaning})")
+                hint = f"it must be {length} numbers ({meaning}) {within(LARGEST_PX)}"
+                raise self.fault(row, field, problem, hint=hint)
         return np.array(lists, np.float64)
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        JmposeError: The file is missing, unreadable, empty or not JSON.
-    """
-    try:
-        text = read_regular(path)
-    except OSError as error:
-        raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        hint = "the file may be cut off; NaN and Infinity are not allowed in JSON"
-        raise JmposeError(f"{path} is not valid JSON: {error}", hint=hint) from error
 
 
 def frame_numbers(images: Sequence[ImageRecord]) -> Ids:
@@ -245,6 +253,24 @@ def check_unique(table: JsonTable, field: str, values: Sequence[Any]) -> None:
         first[value] = row
 
 
+def check_tracks(records: PoseRecords) -> None:
+    """Raise JmposeError when two people of one image have the same track id; -1 is no id in a COCO file."""
+    tracks, track = np.unique(records.track_ids, return_inverse=True)
+    keys = records.image_row * len(tracks) + track
+    if records.kind == "coco":
+        keys = np.where(records.track_ids == -1, -1 - np.arange(len(records)), keys)
+    found, first = np.unique(keys, return_index=True)
+    if len(found) == len(keys):
+        return
+    row = int(np.setdiff1d(np.arange(len(keys)), first)[0])
+    image = records.images[records.image_row[row]]
+    raise JmposeError(
+        f"{records.path}: annotations[{row}].track_id is {records.track_ids[row]}, "
+        f"as in annotations[{np.argmax(keys == keys[row])}] of the same image",
+        hint=f"it must be different for every person of an image; here {image.file_name or image.id}",
+    )
+
+
 def xywh_to_xyxy(boxes: Doubles) -> Doubles:
     """Left, top, width, height `[N, 4]` to corners."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
@@ -260,6 +286,10 @@ def xyxy_to_xywh(corners: Doubles) -> Doubles:
     return np.concatenate([low, sizes], axis=1)
 
 
+def _holds_bool(lists: Sequence[Any]) -> bool:
+    return bool in set(map(type, chain.from_iterable(lists)))
+
+
 def _list_problem(values: Any, length: int) -> str:
     if values is _MISSING:
         return "is missing"
@@ -270,7 +300,7 @@ def _list_problem(values: Any, length: int) -> str:
     for position, value in enumerate(values):
         if type(value) not in (int, float):
             return f"has {kind_of(value)} at position {position}"
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST_PX:
             return f"has {value} at position {position}"
     return ""
 

@@ -18,7 +18,15 @@ from jmpose_cli.formats.mot import mot_text
 from jmpose_cli.formats.posetrack17 import JOINTS as JOINTS17
 from jmpose_cli.formats.posetrack17 import annolist_of
 from jmpose_cli.formats.posetrack18 import MAX_TRACKS
-from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, Record, frame_numbers, xyxy_to_xywh
+from jmpose_cli.formats.records import (
+    Doubles,
+    ImageRecord,
+    PoseRecords,
+    Record,
+    check_tracks,
+    frame_numbers,
+    xyxy_to_xywh,
+)
 from jmpose_cli.formats.tabular import records_csv
 
 SUFFIXES: Mapping[TargetFormat, str] = MappingProxyType(
@@ -104,6 +112,7 @@ def _need_tracks(records: PoseRecords, to: str) -> None:
             f"{records.path}: person {nameless[0]} in {image.file_name or image.id} has no track_id",
             hint=f"{to} needs one for everybody; track the people first, with `jmpose infer`",
         )
+    check_tracks(records)
 
 
 def _posetrack17(records: PoseRecords, notes: list[str]) -> bytes:

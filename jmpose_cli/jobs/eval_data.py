@@ -7,7 +7,8 @@ import numpy as np
 
 from jmpose_cli.data.layouts import AnnotatedVideo
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.records import JsonTable, PoseRecords, read_json
+from jmpose_cli.formats.json_file import read_json
+from jmpose_cli.formats.records import JsonTable, PoseRecords
 from jmpose_cli.people.boxes_file import read_boxes
 from jmpose_cli.structures import Detections, Float, Ids
 
@@ -85,7 +86,7 @@ def boxes_from(path: Path, video: AnnotatedVideo) -> ImageBoxes:
         return ImageBoxes({place: (d.boxes_xyxy_px, d.scores) for place, d in enumerate(found)})
     results = read_json(path)
     table = JsonTable(path, "results", results)
-    boxes = table.number_lists("bbox", 4, "left, top, width, height", required=True)
+    boxes = table.boxes("bbox", required=True)
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1).astype(np.float32)
     scores = np.nan_to_num(table.numbers("score"), nan=1.0).astype(np.float32)
     image_ids = np.array(table.integers("image_id"), np.int64)

@@ -26,12 +26,13 @@ from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.jobs.download_bar import download_bar
 from jmpose_cli.jobs.eval_data import ImageBoxes, annotated_boxes, boxes_from
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet, ModelOptions
-from jmpose_cli.jobs.evaluate import Scoring, score_run
+from jmpose_cli.jobs.evaluate import Scoring, check_annotated, score_run
 from jmpose_cli.jobs.pipeline import StageClock
 from jmpose_cli.jobs.report import Reporter
 from jmpose_cli.jobs.stages import Tools, batched_windows
 from jmpose_cli.jobs.tools import fetch_models, load_detector, load_estimator
 from jmpose_cli.known_weights import Access
+from jmpose_cli.metrics.coco import notes_on
 from jmpose_cli.pose.doubles import without_doubles
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.structures import FramePoses, TrackedFrame
@@ -72,6 +73,7 @@ def evaluate_model(data: Path, out: Path, options: ModelOptions, scoring: Scorin
     folders = {(c.name, kind): out / PREDICTIONS / f"{c.name}-{kind}" for c in choices for kind in _KINDS}
     _check_folders(list(folders.values()), overwrite=options.overwrite)
     videos = _videos(data, options.split, scoring)
+    check_annotated([video.truth for video in videos], scoring.protocol)
     config = build_config(
         file=None,
         assignments=[],
@@ -96,7 +98,9 @@ def evaluate_model(data: Path, out: Path, options: ModelOptions, scoring: Scorin
         runs += [_scored(f"{choice.name}-{kind}", folder, videos, scoring) for kind, folder in targets.items()]
     pairs = [(f"{name}-single-frame", f"{name}-temporal") for name in names]
     pairs += [(f"{names[0]}-temporal", f"{name}-temporal") for name in names[1:]]
-    return EvaluatedSet(scoring.protocol, {v.name: v.truth for v in videos}, tuple(runs), compared=tuple(pairs))
+    notes = [note for v in videos for note in notes_on(v.truth)] if scoring.protocol == "coco" else []
+    truth = {video.name: video.truth for video in videos}
+    return EvaluatedSet(scoring.protocol, truth, tuple(runs), compared=tuple(pairs), notes=tuple(notes))
 
 
 def _box_choice(name: str) -> _BoxChoice:

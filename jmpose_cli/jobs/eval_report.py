@@ -54,7 +54,7 @@ def _print_run(console: Console, run: EvaluatedRun) -> None:
         people = sum(len(records) for records in run.predicted.values())
         console.print(f"COCO keypoints, {people} predicted people", highlight=False, markup=False)
         table = _table(list(run.oks))
-        table.add_row("OKS", *(f"{100 * value:.1f}" if value >= 0 else "-" for value in run.oks.values()))
+        table.add_row("OKS", *map(_shown_share, run.oks.values()))
         console.print(table)
     if run.boxes is not None:
         table = _table(["HOTA", "MOTA", "IDF1", "switches"])
@@ -81,7 +81,7 @@ def _totals(run: EvaluatedRun) -> dict[str, str]:
         tables = run.evaluation.tables()
         return {TITLES[name]: _shown(tables[name].total) for name in ("ap", "mota", "hota", "pckh", "pckh_found")}
     if run.oks is not None:
-        return {name: f"{100 * value:.1f}" for name, value in run.oks.items()}
+        return {name: _shown_share(value) for name, value in run.oks.items()}
     assert run.boxes is not None
     return {"HOTA": _shown(run.boxes.hota), "MOTA": _shown(run.boxes.mota), "IDF1": _shown(run.boxes.idf1)}
 
@@ -144,6 +144,11 @@ def _table(columns: list[str]) -> Table:
 
 def _shown(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.1f}"
+
+
+def _shown_share(value: float) -> str:
+    """Show a figure of pycocotools, from 0 to 1, -1 for none annotated."""
+    return _shown(100 * value if value >= 0 else float("nan"))
 
 
 def _signed(value: float) -> str:

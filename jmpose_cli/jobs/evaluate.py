@@ -1,7 +1,7 @@
 """`jmpose eval` on existing files: find what belongs together, read, score."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -14,7 +14,7 @@ from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet
 from jmpose_cli.jobs.inputs import STATE_FOLDER
 from jmpose_cli.metrics.boxes import evaluate_boxes
-from jmpose_cli.metrics.coco import evaluate_oks, notes_on
+from jmpose_cli.metrics.coco import evaluate_oks, is_scored, notes_on
 from jmpose_cli.metrics.hota import HotaRule
 from jmpose_cli.metrics.posetrack import TrackThreshold, evaluate_posetrack, pair_inputs
 from jmpose_cli.metrics.rules import PoseTrackProtocol, Protocol
@@ -59,6 +59,7 @@ def evaluate_files(truth: Path, predicted: Sequence[Path], scoring: Scoring) -> 
     """
     wanted = _files(truth)
     read = {name: _read(path, scoring.protocol, role=0) for name, path in wanted.items()}
+    check_annotated(read.values(), scoring.protocol)
     notes: list[str] = []
     runs = []
     for label, path in zip(_labels(predicted), predicted, strict=True):
@@ -70,6 +71,27 @@ def evaluate_files(truth: Path, predicted: Sequence[Path], scoring: Scoring) -> 
     notes += _reading_notes([*read.values(), *(r for run in runs for r in run.predicted.values())])
     pairs = tuple((runs[0].label, run.label) for run in runs[1:])
     return EvaluatedSet(scoring.protocol, read, tuple(runs), compared=pairs, notes=tuple(notes))
+
+
+def check_annotated(truth: Collection[PoseRecords], protocol: Protocol) -> None:
+    """Refuse ground truth on which every figure would be undefined.
+
+    Raises:
+        JmposeError: Nobody in it can be found or missed.
+    """
+    if protocol == "coco":
+        lacks, counted = "visible joints, or all are crowds (iscrowd)", any(is_scored(r).any() for r in truth)
+    elif protocol == "mot":
+        lacks, counted = "a box that counts", any(len(r) for r in truth)
+    else:
+        lacks, counted = "joints", any(r.present.any() for r in truth)
+    if counted:
+        return
+    path = next(iter(truth)).path
+    raise JmposeError(
+        f"nothing to score: no annotated person of {path if len(truth) == 1 else path.parent} has {lacks}",
+        hint="public test splits come without annotations; score another split",
+    )
 
 
 def score_run(
@@ -99,6 +121,11 @@ def score_run(
         raise JmposeError(
             f"no frame of {pairs[0][1].path.parent} has annotated people",
             hint="the test splits of PoseTrack have no public annotations; score the val split",
+        )
+    if not evaluation.detections.annotated.any():
+        raise JmposeError(
+            f"nothing to score: all joints annotated in {pairs[0][1].path.parent} lie in ignore regions "
+            "or on frames that do not count"
         )
     return EvaluatedRun(label, predicted, evaluation=evaluation, boxes=boxes)
 

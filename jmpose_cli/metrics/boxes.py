@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.records import Doubles, PoseRecords
+from jmpose_cli.formats.records import Doubles, PoseRecords, check_tracks
 from jmpose_cli.structures import Ids
 
 
@@ -92,6 +92,7 @@ def _by_frame(records: PoseRecords, frame: Ids, frames: set[int]) -> _Boxes:
             f"{records.path}: person {boxless[0]} in {image.file_name} has no `bbox` or no `track_id`",
             hint="box tracking needs both for everybody",
         )
+    check_tracks(records)
     _, number = np.unique(records.track_ids, return_inverse=True)
     rows = [np.flatnonzero(frame == f) for f in sorted(frames)]
     return _Boxes([records.boxes_xyxy_px[r] for r in rows], [number[r] for r in rows])

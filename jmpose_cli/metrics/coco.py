@@ -6,21 +6,24 @@ import warnings
 from typing import Any
 
 import numpy as np
-import orjson
 
 from jmpose.keypoints import KEYPOINT_SETS
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.records import Doubles, PoseRecords
+from jmpose_cli.formats.records import Doubles, PoseRecords, xyxy_to_xywh
+from jmpose_cli.structures import Bools
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 """pycocotools' ten keypoint figures in its order; M and L are people of 32^2 to 96^2 and above 96^2 pixels."""
 
 
+_CATEGORY = 1  # of people; the data set's own number says nothing
+
+
 def evaluate_oks(truth: PoseRecords, predicted: PoseRecords) -> dict[str, float]:
     """Evaluate predicted people against a COCO keypoint data set.
 
-    The data set is taken from its file as it is, with the areas, crowds and counts that it states. Predicted joints
-    are matched to its joints by name.
+    The areas, crowds and counts of joints are those that the data set states; see `areas_of` where it states no area.
+    Predicted joints are matched to its joints by name.
 
     Returns:
         `STATS` by name, 0 to 1; -1 where no annotated person is of that size, as in pycocotools.
@@ -31,30 +34,80 @@ def evaluate_oks(truth: PoseRecords, predicted: PoseRecords) -> dict[str, float]
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    data = orjson.loads(truth.path.read_bytes())
     results = _results(truth, predicted)
     if not results:
         # The library refuses an empty list; nobody found is no recall and no precision.
-        found = any(_counts(person) for person in data["annotations"])
-        return dict.fromkeys(STATS, 0.0 if found else -1.0)
+        return dict.fromkeys(STATS, 0.0 if is_scored(truth).any() else -1.0)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on annotation id 0, which is said in `notes_on`
-        coco = COCO(data)
+        coco = COCO(_data_set(truth))
         evaluation = COCOeval_faster(coco, coco.loadRes(results), "keypoints", print_function=lambda *_: None)
         evaluation.params.kpt_oks_sigmas = oks_sigmas(truth)
         evaluation.run()
     return dict(zip(STATS, np.asarray(evaluation.stats[: len(STATS)], np.float64).tolist(), strict=True))
 
 
+def is_scored(truth: PoseRecords) -> Bools:
+    """`[N]` who can be found or missed: people with joints who are no crowd."""
+    return np.asarray((truth.joint_counts > 0) & ~truth.is_crowd)
+
+
+def areas_of(truth: PoseRecords) -> Doubles:
+    """`[N]` areas in square pixels; where the file states none, that of the box, else of the extent of the joints.
+
+    pycocotools takes the same for predictions. COCO's own areas are those of outlines, about half as large.
+    """
+    boxes = _boxes_of(truth)
+    return np.where(np.isnan(truth.areas), (boxes[:, 2:] - boxes[:, :2]).prod(1), truth.areas)
+
+
+def _boxes_of(truth: PoseRecords) -> Doubles:
+    """`[N, 4]` corners of boxes, or of the extent of the joints; zeros without either."""
+    there = truth.present[..., None]
+    low = np.where(there, truth.xy, np.inf).min(1, initial=np.inf)
+    high = np.where(there, truth.xy, -np.inf).max(1, initial=-np.inf)
+    has_joints = np.asarray(truth.present.any(1))[:, None]
+    boxless = np.asarray(np.isnan(truth.boxes_xyxy_px).any(1))[:, None]
+    extent = np.where(has_joints, np.concatenate([low, high], 1), 0.0)
+    return np.where(boxless, extent, truth.boxes_xyxy_px)
+
+
+def _data_set(truth: PoseRecords) -> dict[str, Any]:
+    """The data set in the form that the library takes, complete."""
+    triples = np.concatenate([truth.xy, truth.visibility[..., None]], 2).reshape(len(truth), 3 * len(truth.joints))
+    columns = zip(
+        truth.ids.tolist(),
+        [truth.images[row].id for row in truth.image_row.tolist()],
+        triples.tolist(),
+        truth.joint_counts.tolist(),
+        areas_of(truth).tolist(),
+        xyxy_to_xywh(_boxes_of(truth)).tolist(),
+        truth.is_crowd.astype(int).tolist(),
+        strict=True,
+    )
+    names = ("id", "image_id", "keypoints", "num_keypoints", "area", "bbox", "iscrowd")
+    return {
+        "images": [{"id": image.id} for image in truth.images],
+        "annotations": [{"category_id": _CATEGORY, **dict(zip(names, row, strict=True))} for row in columns],
+        "categories": [{"id": _CATEGORY, "name": "person"}],
+    }
+
+
 def notes_on(truth: PoseRecords) -> list[str]:
     """What a reader of the figures should know about the data set."""
+    notes = []
     if (truth.ids == 0).any():
-        return ["an annotation has the id 0, which counts as unmatched, as in pycocotools"]
-    return []
-
-
-def _counts(person: dict[str, Any]) -> bool:
-    return bool(person.get("num_keypoints", 1)) and not person.get("iscrowd", 0)
+        notes.append("an annotation has the id 0, which counts as unmatched, as in pycocotools")
+    missing = np.isnan(truth.areas) & is_scored(truth)
+    if missing.any():
+        boxed = int((missing & ~np.isnan(truth.boxes_xyxy_px).any(1)).sum())
+        sources = {"the box": boxed, "the extent of the joints": int(missing.sum()) - boxed}
+        taken = " and ".join(f"from {name} of {number}" for name, number in sources.items() if number)
+        notes.append(
+            f"{truth.path.name}: {int(missing.sum())} people without `area`: it was taken {taken}; "
+            "COCO's own areas are those of outlines, so OKS is higher here than it would be with them"
+        )
+    return notes
 
 
 def oks_sigmas(records: PoseRecords) -> Doubles:
@@ -101,4 +154,4 @@ def _results(truth: PoseRecords, predicted: PoseRecords) -> list[dict[str, Any]]
     triples = np.concatenate([predicted.xy[:, columns], predicted.visibility[:, columns, None]], axis=2)
     keypoints = triples.reshape(len(triples), 3 * len(columns)).tolist()
     rows = zip(image_ids, keypoints, predicted.person_scores.tolist(), strict=True)
-    return [{"image_id": i, "category_id": 1, "keypoints": k, "score": s} for i, k, s in rows]
+    return [{"image_id": i, "category_id": _CATEGORY, "keypoints": k, "score": s} for i, k, s in rows]

@@ -1,22 +1,24 @@
 """Boxes of people from a file: COCO JSON, PoseTrack18 JSON or MOT text."""
 
 import math
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.records import JsonTable
-from jmpose_cli.regular_file import read_regular
+from jmpose_cli.formats.json_file import parse_json
+from jmpose_cli.formats.mot import parse_mot
+from jmpose_cli.formats.names import frame_number
+from jmpose_cli.formats.numbers import LARGEST_FRAME
+from jmpose_cli.formats.records import JsonTable, check_unique
+from jmpose_cli.formats.text_file import read_utf8
 from jmpose_cli.structures import Detections, Ids
 
 _FORMATS = "COCO JSON (a dataset, or a list of results), PoseTrack18 JSON, or MOT text"
-_MOT_COLUMNS = "frame, id, left, top, width, height, score, with frames from 1"
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,9 @@ def read_boxes(path: Path) -> BoxesFile:
     Raises:
         JmposeError: The file is missing, of no known format, or holds a box that is none.
     """
-    try:
-        data = read_regular(path)
-    except OSError as error:
-        raise JmposeError(f"{path}: cannot be read ({error.strerror})", hint=f"allowed: {_FORMATS}") from error
-    start = data.lstrip()[:1]
-    if start == b"{" or start == b"[":
-        try:
-            parsed = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise JmposeError(f"{path} is not valid JSON: {error}", hint="the file may be cut off") from error
-        return _from_json(path, parsed)
+    data = read_utf8(path)
+    if data.lstrip()[:1] in (b"{", b"["):
+        return _from_json(path, parse_json(path, data))
     return _from_mot(path, data)
 
 
@@ -73,7 +67,7 @@ def _from_json(path: Path, parsed: Any) -> BoxesFile:
             raise JmposeError(f"{path}: without `images` and `annotations`", hint=f"allowed: {_FORMATS}")
         table = JsonTable(path, "annotations", parsed["annotations"])
         frame_of = _frames_by_image(JsonTable(path, "images", parsed["images"]))
-    boxes = table.number_lists("bbox", 4, "left, top, width, height", required=False)
+    boxes = table.boxes("bbox", required=False)
     images, tracks = table.integers("image_id"), table.integers("track_id", default=-1)
     scores = np.nan_to_num(table.numbers("score"), nan=1.0)
     rows = []
@@ -89,12 +83,15 @@ def _from_json(path: Path, parsed: Any) -> BoxesFile:
 
 def _frames_by_image(images: JsonTable) -> dict[int, int]:
     """Map image ids to frame numbers."""
-    ids, numbers = images.integers("id"), images.integers("frame_index", default=-1)
-    names = [re.search(r"(\d+)\.\w+$", str(record.get("file_name", ""))) for record in images.records]
-    by_name = [int(found.group(1)) if found else -1 for found in names]
-    if all(number >= 0 for number in numbers):
+    ids, given = images.integers("id"), images.counts("frame_index", highest=LARGEST_FRAME)
+    check_unique(images, "id", ids)
+    numbers = [number for number in given if number is not None]
+    if len(numbers) == len(ids):
+        check_unique(images, "frame_index", numbers)
         return dict(zip(ids, numbers, strict=True))
-    if by_name and -1 not in by_name and len(set(by_name)) == len(by_name):
+    names = [frame_number(str(record.get("file_name", ""))) for record in images.records]
+    by_name = [number for number in names if number is not None]
+    if len(set(by_name)) == len(ids):
         # PoseTrack17 counts files from 1 in some releases; 18 and 21 from 0.
         return dict(zip(ids, by_name, strict=True))
     return {image: place for place, image in enumerate(ids)}
@@ -102,30 +99,29 @@ def _frames_by_image(images: JsonTable) -> dict[int, int]:
 
 def _from_mot(path: Path, data: bytes) -> BoxesFile:
     rows = []
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            values = [float(part) for part in re.split(r"[,\s]+", line.strip().rstrip(","))]
-        except ValueError:
-            values = []
-        if len(values) < 6 or values[0] < 1:
-            raise JmposeError(
-                f"{path}: line {number} is no box: {line[:60]!r}", hint=f"allowed: {_FORMATS}; MOT: {_MOT_COLUMNS}"
-            )
+    for number, values in _mot_lines(path, data):
         score = values[6] if len(values) > 6 and 0 <= values[6] <= 1 else 1.0
         rows.append((int(values[0]) - 1, int(values[1]), np.array(values[2:6]), score, f"line {number}"))
     return _build(path, rows)
 
 
+def _mot_lines(path: Path, data: bytes) -> Iterator[tuple[int, list[float]]]:
+    try:
+        yield from parse_mot(path, data, last_frame=LARGEST_FRAME)
+    except JmposeError as error:
+        raise JmposeError(error.message, hint=f"allowed: {_FORMATS}; {error.hint}") from error
+
+
 def _build(path: Path, rows: list[tuple[int, int, NDArray[np.float64], float, str]]) -> BoxesFile:
     """Check boxes and gather them by frame."""
-    gathered: dict[int, list[tuple[int, NDArray[np.float64], float]]] = {}
+    gathered: dict[int, list[tuple[int, NDArray[np.float32], float]]] = {}
     for frame, track, box, score, where in rows:
-        if not np.isfinite(box).all() or box[2] <= 0 or box[3] <= 0:
+        corners = np.array([*box[:2], *(box[:2] + box[2:])], np.float32)
+        # In float32: a width of 10^-30 is none.
+        if not (corners[2:] > corners[:2]).all():
             given = ", ".join(f"{v:g}" for v in box)
             raise JmposeError(f"{path}: {where} has the box {given}", hint="width and height must be above 0")
-        gathered.setdefault(frame, []).append((track, box, score))
+        gathered.setdefault(frame, []).append((track, corners, score))
     with_ids = bool(rows) and all(row[1] >= 0 for row in rows)
     for frame, people in gathered.items():
         ids = [track for track, *_ in people]
@@ -133,7 +129,7 @@ def _build(path: Path, rows: list[tuple[int, int, NDArray[np.float64], float, st
             raise JmposeError(f"{path}: frame {frame} has a track id twice", hint="ids must be unique in a frame")
     return BoxesFile(
         path,
-        {f: np.array([[*b[:2], *(b[:2] + b[2:])] for _, b, _ in p], np.float32) for f, p in gathered.items()},
+        {f: np.stack([corners for _, corners, _ in p]) for f, p in gathered.items()},
         {f: np.array([s for *_, s in p], np.float32) for f, p in gathered.items()},
         {f: np.array([t for t, *_ in p], np.int64) for f, p in gathered.items()} if with_ids else None,
     )

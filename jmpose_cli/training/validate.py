@@ -173,6 +173,7 @@ def _predictions(truth: PoseRecords, image_row: Ids, xy: Float, scores: Float, j
         boxes_xyxy_px=unknown,
         head_boxes_xyxy_px=unknown,
         areas=np.full(n, np.nan),
+        joint_counts=np.full(n, len(joints)),
         is_crowd=np.zeros(n, bool),
         integer_coordinates=np.zeros(len(truth.images), bool),
     )

@@ -295,4 +295,4 @@ def test_nothing_annotated(files):
         write(files / "gt" / f"{name}.json", [[] for _ in range(4)])
     shown = evaluate(files)
     assert shown.returncode == 2
-    assert "has annotated people" in shown.stderr
+    assert "nothing to score: no annotated person of" in shown.stderr

@@ -39,6 +39,7 @@ def people(kind, joints, points):
         boxes_xyxy_px=boxes,
         head_boxes_xyxy_px=boxes.copy(),
         areas=nothing.copy(),
+        joint_counts=np.zeros(1, np.int64),
         is_crowd=np.zeros(1, bool),
         integer_coordinates=np.zeros(1, bool),
     )

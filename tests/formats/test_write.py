@@ -73,6 +73,7 @@ def make_records(draw, joints, *, kind, scored, ears=False):
         boxes_xyxy_px=np.round(boxes, 3),
         head_boxes_xyxy_px=np.round(heads, 3),
         areas=np.round(rng.uniform(1, 900, n), 2) if kind == "coco" else np.full(n, np.nan),
+        joint_counts=present.sum(1),
         is_crowd=rng.random(n) < 0.2 if kind == "coco" else np.zeros(n, bool),
         integer_coordinates=np.zeros(n_images, bool),
     )

@@ -60,6 +60,7 @@ def records_of(rng, frames, *, near=None):
         boxes_xyxy_px=np.concatenate([corner, corner, corner + 50, corner + 90], 1),
         head_boxes_xyxy_px=np.concatenate([corner, corner, corner + 12, corner + 16], 1),
         areas=np.full(n, np.nan),
+        joint_counts=np.zeros(n, np.int64),
         is_crowd=np.zeros(n, bool),
         integer_coordinates=np.zeros(frames, bool),
     )
