@@ -222,16 +222,18 @@ def load_shipped(weights: Path) -> tuple[Any, int]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from jmpose.plain_files import read_json
+
     beside = weights.with_suffix(".json")
     try:
-        description = json.loads(beside.read_text())
+        description = read_json(beside)
         if not isinstance(description, dict) or description.get("kind") != KIND:
             kind = description.get("kind") if isinstance(description, dict) else None
             raise JmposeError(f"{beside}: kind is {kind!r}, expected {KIND!r}")
         network, names = check_network(description.get("yaml")), check_names(description.get("names"))
         side = check_input_side(description.get("imgsz"))
         model = _build(weights, network, load_file(weights), side=side)
-    except (OSError, ValueError, RecursionError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(weights, error) from error
     model.names = names
     return model, side

@@ -6,6 +6,7 @@ The folder is read as it lies on the disk: nothing is fetched, and of the weight
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jmpose.plain_files import read_json
 from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.people.detect import in_equal_batches
@@ -25,6 +27,27 @@ if TYPE_CHECKING:
 
 FAMILIES = {"rt_detr": "RT-DETR", "rt_detr_v2": "RT-DETRv2", "d_fine": "D-FINE"}
 CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+# transformers would fetch or run what these name, or build something beside the network.
+_NOT_TAKEN = frozenset(
+    [
+        "auto_map",
+        "quantization_config",
+        "dtype",
+        "torch_dtype",
+        "_name_or_path",
+        "name_or_path",
+        "architectures",
+        "label2id",
+        "backbone",
+        "use_timm_backbone",
+        "use_pretrained_backbone",
+        "backbone_kwargs",
+    ]
+)
+_BODIES = ("rt_detr_resnet", "hgnet_v2")
+_MAX_SIDE, _MAX_NUMBER, _MAX_REPEATS, _MAX_LENGTH, _MAX_CLASSES = 4096, 10_000, 128, 64, 20_000
+_MAX_SURPLUS = 8  # weights that a description may have for each in the file, so that a small one can be named
+_REPEATS = re.compile("layers|blocks|depth|heads|levels|points")
 _GRID = 32  # coarsest stride of the networks: their feature pyramids fit together on whole cells only
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, which transformers writes
 _WHAT_FITS = f"give a folder with {CONFIG} and {WEIGHTS} of RT-DETR, RT-DETRv2 or D-FINE, as save_pretrained writes it"
@@ -80,9 +103,18 @@ class Preprocessing:
                 if len(mean) != 3 or len(std) != 3:
                     raise ValueError(f"image_mean {mean} and image_std {std} must have 3 values each")
                 done = replace(done, mean=mean, std=std)
-        except (KeyError, TypeError, ValueError) as error:
+            done.check()
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise JmposeError(f"{file}: no readable preprocessing ({error})", hint="copy the file again") from error
         return done
+
+    def check(self) -> None:
+        """Raise ValueError for sides, factors or colours that no network has."""
+        if not (0 < self.height <= _MAX_SIDE and 0 < self.width <= _MAX_SIDE):
+            raise ValueError(f"size {self.width}x{self.height}, at most {_MAX_SIDE}x{_MAX_SIDE}")
+        colours = (*(self.mean or ()), *(self.std or ()))
+        if not (np.isfinite([self.factor, *colours]).all() and self.factor > 0 and min(self.std or (1,)) > 0):
+            raise ValueError("rescale_factor and image_std must be above 0, and they and image_mean finite")
 
     def __call__(self, frames_rgb: Bytes) -> "torch.Tensor":
         """Turn `[N, H, W, 3]` uint8 into `[N, 3, height, width]` float32, on the CPU."""
@@ -185,7 +217,7 @@ def _detections(relative: np.ndarray, scores: np.ndarray, min_score: float, widt
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
+        content = read_json(file)
     except (OSError, ValueError) as error:
         raise JmposeError(f"{file}: not readable as JSON ({error})", hint="copy the file again") from error
     if not isinstance(content, dict):
@@ -208,7 +240,47 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{file}: backbone {json.dumps(config['backbone'])} is a name, not a description",
             hint="save the network again with its backbone_config written out",
         )
+    config = _taken(config)
+    try:
+        _check_numbers(config, "")
+        _check_strides(config)
+    except ValueError as error:
+        raise JmposeError(f"{file}: {error}", hint=_WHAT_FITS) from error
     return config
+
+
+def _check_numbers(value: object, name: str, *, depth: int = 0) -> None:
+    """Make sure that no number and no list of a description is far above those of real networks."""
+    if isinstance(value, dict | list):
+        items = list(value.items()) if isinstance(value, dict) else [(name, item) for item in value]
+        most = _MAX_CLASSES if isinstance(value, dict) else _MAX_LENGTH
+        if len(items) > most or depth > 4:
+            raise ValueError(f"{name[:60]} has {len(items)} entries in {depth} levels, at most {most} in 4")
+        for inner, item in items:
+            _check_numbers(item, str(inner), depth=depth + 1)
+    elif isinstance(value, int | float):
+        most = _MAX_REPEATS if depth and _REPEATS.search(name) else _MAX_NUMBER
+        if not abs(value) <= most:
+            shown = value if abs(value) < 1 << 64 else "a number of many digits"
+            raise ValueError(f"{name[:60]} is {shown}, at most {most}")
+
+
+def _check_strides(config: dict[str, Any]) -> None:
+    strides, queries = config.get("feat_strides", [8, 16, 32]), config.get("num_queries", 300)
+    if not isinstance(strides, list) or not strides or any(type(s) is not int or s < 1 for s in strides):
+        raise ValueError("feat_strides must be whole numbers above 0")
+    if type(queries) is not int or queries < 1:
+        raise ValueError("num_queries must be a whole number above 0")
+
+
+def _taken(config: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a description what is none of the network, at all levels."""
+    return {
+        name: _taken(value) if isinstance(value, dict) else value
+        for name, value in config.items()
+        # Which kernels compute the attention may be named by their place on the Hub.
+        if name not in _NOT_TAKEN and "attn_implementation" not in name
+    }
 
 
 def _person_class(file: Path, config: dict[str, Any]) -> int:
@@ -269,13 +341,23 @@ def _load_network(file: Path, config: dict[str, Any]) -> Any:
         raise JmposeError(
             f"{file}: damaged or cut short ({_in_a_line(error)})", hint="copy or download the file again"
         ) from error
+    size = sum(tensor.numel() for tensor in state.values())
     try:
+        body = config.get("backbone_config") or {}
+        if not isinstance(body, dict) or body.get("model_type", _BODIES[0]) not in _BODIES:
+            what = body.get("model_type") if isinstance(body, dict) else body
+            raise ValueError(f"its body is {what!r}, allowed are {' and '.join(_BODIES)}")
+        # Anchors follow the input; fixed ones would be the same, and fit one input size only.
+        description = network.config_class.from_dict(config | {"anchor_image_size": None})
+        with _silence(), torch.device("meta"):
+            planned = sum(parameter.numel() for parameter in network(description).parameters())
+        if planned > _MAX_SURPLUS * size + _MAX_NUMBER:
+            raise ValueError(f"it has {planned} weights, the file {size}")
         with _silence():
             # The weights are handed over, not the folder: transformers has nothing else to open or to look up.
             model, report = network.from_pretrained(
                 None,
-                # Anchors follow the input; fixed ones would be the same, and fit one input size only.
-                config=network.config_class.from_dict(_without_kernels(config) | {"anchor_image_size": None}),
+                config=description,
                 state_dict=state,
                 dtype=torch.float32,
                 local_files_only=True,
@@ -301,15 +383,6 @@ def _load_network(file: Path, config: dict[str, Any]) -> Any:
                 hint="take both files from the same place",
             )
     return model.eval()
-
-
-def _without_kernels(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out which kernels compute the attention: they may be named by their place on the Hub."""
-    return {
-        name: _without_kernels(value) if isinstance(value, dict) else value
-        for name, value in config.items()
-        if "attn_implementation" not in name
-    }
 
 
 def _in_a_line(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """What builds a model and what its inputs look like: frozen values that travel with the weights."""
 
 import difflib
+import math
+import reprlib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
@@ -14,6 +16,9 @@ STRIDE = 4
 INPUT_MULTIPLE = 16
 HRNET_MULTIPLE = 32  # its branches are scaled by whole factors
 CLASSIC_DECODER_CHANNELS = 256
+# Far above what any model has: what a file says of sizes is built only within them.
+MAX_INPUT_SIDE, MAX_CHANNELS, MAX_FRAMES, MAX_OFFSET = 2048, 8192, 65, 10_000
+_MAX_BLOCKS, _MAX_LAYERS, _MAX_DILATION, _MAX_FLOAT = 64, 256, 64, 1e9
 HeatmapAlignment = Literal["edges", "corners", "origins"]
 T = TypeVar("T")
 
@@ -21,6 +26,19 @@ T = TypeVar("T")
 def _require(condition: bool, message: str, hint: str = "") -> None:
     if not condition:
         raise ConfigError(message, hint)
+
+
+def _require_bounded(values: object, limits: Mapping[str, int], *, of: str = "") -> None:
+    """Make sure that whole numbers are such and none is above its limit, and that the other numbers are finite."""
+    for name, most in limits.items():
+        value = getattr(values, name)
+        _require(type(value) is int and value <= most, f"{of}{name} is {reprlib.repr(value)}", f"at most {most}")
+    for field in fields(values):  # type: ignore[arg-type]
+        value = getattr(values, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float):
+                finite = math.isfinite(number) and abs(number) <= _MAX_FLOAT
+                _require(finite, f"{of}{field.name} is {number}", f"at most {_MAX_FLOAT:.0f}")
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,7 @@ class Preprocess:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
+        _require_bounded(self, {"input_height": MAX_INPUT_SIDE, "input_width": MAX_INPUT_SIDE})
         for name in ("input_height", "input_width"):
             side = getattr(self, name)
             _require(side > 0 and side % INPUT_MULTIPLE == 0, f"{name} is {side}", f"a multiple of {INPUT_MULTIPLE}")
@@ -68,8 +87,13 @@ class Preprocess:
         offsets = self.window_offsets
         _require(
             list(offsets) == sorted(set(offsets)) and 0 in offsets and offsets[0] < 0 < offsets[-1],
-            f"window_offsets is {list(offsets)}",
+            f"window_offsets is {reprlib.repr(list(offsets))}",
             "ascending, without repeats, 0 among them, at least one before and one after it",
+        )
+        _require(
+            len(offsets) <= MAX_FRAMES and max(-offsets[0], offsets[-1]) <= MAX_OFFSET,
+            f"window_offsets is {reprlib.repr(list(offsets))}",
+            f"at most {MAX_FRAMES} frames, at most {MAX_OFFSET} from the key frame",
         )
         for name in ("heatmap_sigma", "reference_fps", "max_support_gap_s"):
             _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}", "above 0")
@@ -132,6 +156,8 @@ class ViTSpec:
     norm_eps: float = 1e-12
 
     def __post_init__(self) -> None:
+        limits = {"width": MAX_CHANNELS, "layers": _MAX_LAYERS, "heads": MAX_CHANNELS, "mlp_ratio": _MAX_BLOCKS}
+        _require_bounded(self, limits, of="vit ")
         for name in ("width", "layers", "heads", "mlp_ratio"):
             _require(getattr(self, name) > 0, f"vit {name} is {getattr(self, name)}", "above 0")
         _require(self.width % self.heads == 0, f"vit heads is {self.heads}", f"a divisor of width {self.width}")
@@ -167,6 +193,7 @@ class BackboneSpec:
     vit: ViTSpec | None = None
 
     def __post_init__(self) -> None:
+        _require_bounded(self, {"channels": MAX_CHANNELS}, of="backbone ")
         _require(self.channels > 0, f"backbone channels is {self.channels}", "above 0")
         if self.kind == "vitpose":
             _require(self.vit is not None, "a vitpose backbone without vit", "its sizes")
@@ -235,6 +262,15 @@ class ModelConfig:
     io_weight: float = 0.01
 
     def __post_init__(self) -> None:
+        limits = {
+            "channels": MAX_CHANNELS,
+            "head_channels": MAX_CHANNELS,
+            "pixel_channels": MAX_CHANNELS,
+            "motion_blocks": _MAX_BLOCKS,
+            "head_blocks": _MAX_BLOCKS,
+            "dilation": _MAX_DILATION,
+        }
+        _require_bounded(self, limits)
         for name, least in (
             ("channels", 1),
             ("head_channels", 1),
@@ -295,13 +331,17 @@ class ModelConfig:
 
 def _decode(cls: type[T], values: Any, *, where: str) -> T:
     """Build dataclass `cls` from a mapping; `where` is the dotted path to it, for messages."""
-    _require(isinstance(values, Mapping), f"{where.rstrip('.') or cls.__name__} is {values!r}", "a mapping of settings")
+    _require(
+        isinstance(values, Mapping),
+        f"{where.rstrip('.') or cls.__name__} is {reprlib.repr(values)}",
+        "a mapping of settings",
+    )
     hints = get_type_hints(cls)
     for key in values:
         if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)[0]
+            near = difflib.get_close_matches(str(key)[:60], hints, n=1, cutoff=0.0)[0]
             raise ConfigError(
-                f"unknown setting {where}{key}; the nearest is {where}{near}", f"known: {', '.join(hints)}"
+                f"unknown setting {where}{str(key)[:60]}; the nearest is {where}{near}", f"known: {', '.join(hints)}"
             )
     given = {key: _decode_value(hints[key], value, where=f"{where}{key}") for key, value in values.items()}
     required = [f.name for f in fields(cls) if f.default is MISSING]  # type: ignore[arg-type]
@@ -321,14 +361,14 @@ def _decode_value(hint: Any, value: Any, *, where: str) -> Any:
     if get_origin(hint) is Literal:
         allowed = get_args(hint)
         known = any(value == a and type(value) is type(a) for a in allowed)
-        _require(known, f"{where} is {value!r}", f"one of {', '.join(map(repr, allowed))}")
+        _require(known, f"{where} is {reprlib.repr(value)}", f"one of {', '.join(map(repr, allowed))}")
         return value
     if get_origin(hint) is tuple:
-        _require(isinstance(value, list | tuple), f"{where} is {value!r}", "a list")
+        _require(isinstance(value, list | tuple), f"{where} is {reprlib.repr(value)}", "a list")
         return tuple(_decode_value(get_args(hint)[0], v, where=f"{where}[{i}]") for i, v in enumerate(value))
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) <= _MAX_FLOAT:
         value = float(value)
-    _require(type(value) is hint, f"{where} is {value!r}", f"of type {hint.__name__}")
+    _require(type(value) is hint, f"{where} is {reprlib.repr(value)}", f"of type {hint.__name__}")
     return value
 
 

@@ -324,7 +324,7 @@ def _build_backbone(config: ModelConfig) -> Backbone:
         if spec.kind == "pyramid":
             return PyramidBackbone(spec.timm_name, channels=spec.channels, joints=joints)
         backbone = HRNetBackbone(spec.timm_name, joints=joints)
-    except ValueError as error:
+    except Exception as error:  # a network of timm that is not meant for it stumbles anywhere
         raise ConfigError(f"backbone of {config.name}: {error}") from error
     if backbone.channels != spec.channels:
         raise ConfigError(

@@ -28,7 +28,7 @@ def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def check_fit(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, path: Path, of: str, hint: str = ""
 ) -> None:
-    """Compare names and shapes of what is stored with what a module needs.
+    """Compare names, shapes and kinds of numbers of what is stored with what a module needs.
 
     Args:
         state: The stored tensors.
@@ -38,7 +38,8 @@ def check_fit(
         hint: What to do if they do not fit.
 
     Raises:
-        WeightsError: Tensors are missing, unknown or of another shape; the first of them are named.
+        WeightsError: Tensors are missing, unknown, of another shape, or hold whole numbers for fractions; the first
+            of them are named.
     """
     missing = [name for name in expected if name not in state]
     unknown = [name for name in state if name not in expected]
@@ -47,9 +48,19 @@ def check_fit(
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
+    other_kinds = [
+        f"{name} {state[name].dtype} for {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in state and state[name].is_floating_point() != tensor.is_floating_point()
+    ]
     problems = [
         f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", differing))
+        for what, names in (
+            ("missing", missing),
+            ("unknown", unknown),
+            ("of another shape", differing),
+            ("of another type", other_kinds),
+        )
         if names
     ]
     if problems:

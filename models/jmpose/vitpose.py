@@ -6,7 +6,6 @@ NeurIPS 2022; "ViTPose++", TPAMI 2023.
 Letters: N pictures, D channels of a token, C feature channels, K joints, (H, W) input, (h, w) = (H/4, W/4).
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,14 @@ from jmpose.backbones import Backbone
 from jmpose.config import CLASSIC_DECODER_CHANNELS, STRIDE, ModelConfig, Preprocess, ViTSpec, vitpose_config
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.network import JMPose, assemble
+from jmpose.plain_files import read_json
 from jmpose.state import check_fit, fill, read_tensors
 
 PATCH = 16
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _INDEX, _PREPROCESSOR = "model.safetensors.index.json", "preprocessor_config.json"
 _JOINTS = 17
+_MAX_EXPERTS = 64
 # What no published ViTPose does otherwise, and is not done here.
 _FIXED: dict[str, tuple[Any, ...]] = {
     "patch_size": (PATCH, [PATCH, PATCH]),
@@ -208,7 +209,7 @@ def vitpose_files(folder: Path) -> list[Path]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{file} is not readable as JSON: {error}", "copy or download the file again") from error
     if not isinstance(content, dict):
@@ -246,10 +247,10 @@ def _choose_expert(folder: Path, body: dict[str, Any], dataset_index: int | None
                 "no dataset_index, or a ViTPose++",
             )
         return None
-    if type(count) is not int or type(rows) is not int or count < 1 or not 0 < rows < width:
+    if type(count) is not int or type(rows) is not int or not 1 <= count <= _MAX_EXPERTS or not 0 < rows < width:
         raise WeightsError(
             f"{folder / _CONFIG}: num_experts is {count!r} with part_features {rows!r}",
-            f"whole numbers above 0, part_features below {width}",
+            f"whole numbers above 0, at most {_MAX_EXPERTS} experts, part_features below {width}",
         )
     chosen = dataset_index or 0
     if not 0 <= chosen < count:
@@ -305,7 +306,7 @@ def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     try:
         r, g, b = (float(value) for value in asked.get("image_mean", Preprocess.mean))
         std_r, std_g, std_b = (float(value) for value in asked.get("image_std", Preprocess.std))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise WeightsError(f"{file}: image_mean or image_std is not readable", "three numbers each") from error
     return (r, g, b), (std_r, std_g, std_b)
 

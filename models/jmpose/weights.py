@@ -3,7 +3,10 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +17,7 @@ from jmpose.config import ModelConfig
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.files import WholeFile, file_sha256
 from jmpose.network import JMPose, build_model
+from jmpose.plain_files import parse_json, read_json
 from jmpose.state import check_fit, fill, read_tensors
 from jmpose.vitpose import is_transformers_folder, load_vitpose, vitpose_files
 
@@ -43,8 +47,8 @@ def save_model(model: JMPose, path: Path, *, half: bool = False) -> Path:
     config = json.dumps(model.config.to_dict(), indent=2)
     beside = path.with_suffix(".json")
     try:
-        with WholeFile(path) as partial, WholeFile(beside) as partial_beside:
-            save_file(state, partial, metadata={_METADATA_KEY: config})
+        with WholeFile(path) as unfinished_weights, WholeFile(beside) as partial_beside:
+            save_file(state, unfinished_weights, metadata={_METADATA_KEY: config})
             partial_beside.write_text(config + "\n", encoding="utf-8")
         shutil.copymode(beside, path)  # safetensors lets nobody else read it
     except (SafetensorError, OSError) as error:
@@ -78,7 +82,10 @@ def load_model(path: Path, *, device: torch.device | str = "cpu") -> JMPose:
     metadata, state = read_tensors(path)
     config = _config(path, metadata.get(_METADATA_KEY))
     try:
-        model = _build_unfilled(config)
+        # Without values: drawing random ones takes longer than reading those wanted, and a configuration that is not
+        # that of the weights may ask for any amount of memory.
+        with torch.device("meta"):
+            model = build_model(config)
     except ConfigError as error:
         raise WeightsError(f"{path}: {error.message}", error.hint) from error
     check_fit(
@@ -88,17 +95,10 @@ def load_model(path: Path, *, device: torch.device | str = "cpu") -> JMPose:
         of=f"configuration {config.name!r}",
         hint="weights and configuration saved by the same version of jmpose",
     )
+    if not model.state_dict().keys() >= dict(model.named_buffers()).keys():
+        model = build_model(config)  # tables that are computed and not stored would be lost
     fill(model, state)
     return model.to(device).eval()
-
-
-def _build_unfilled(config: ModelConfig) -> JMPose:
-    """Build a model whose weights have no values yet: drawing random ones takes longer than reading those wanted."""
-    with torch.device("meta"):
-        model = build_model(config)
-    if model.state_dict().keys() >= dict(model.named_buffers()).keys():
-        return model
-    return build_model(config)  # tables that are computed and not stored would be lost
 
 
 def weights_sha256(path: Path) -> str:
@@ -127,22 +127,24 @@ def _weights_file(path: Path) -> Path:
 def _config(path: Path, stored: str | None) -> ModelConfig:
     """Decode the configuration in the file, or the JSON beside it; if both exist they must agree."""
     beside = path.with_suffix(".json")
-    configs = [(str(path), stored)] if stored is not None else []
+    configs: list[tuple[str, Callable[[], Any]]] = []
+    if stored is not None:
+        configs.append((str(path), partial(parse_json, stored)))
     if beside.is_file():
-        configs.append((str(beside), beside.read_text(encoding="utf-8", errors="replace")))
+        configs.append((str(beside), partial(read_json, beside)))
     if not configs:
         hint = f"weights made by jmpose, or {beside} beside it; a ViTPose of transformers needs its config.json"
         if is_transformers_folder(path.parent):
             hint = f"for the ViTPose give its folder, {path.parent}"
         raise WeightsError(f"{path} carries no jmpose configuration", hint)
     decoded = []
-    for source, text in configs:
+    for source, read in configs:
         try:
-            decoded.append(ModelConfig.from_dict(json.loads(text)))
-        except json.JSONDecodeError as error:
-            raise WeightsError(f"the configuration in {source} is not JSON: {error}") from error
+            decoded.append(ModelConfig.from_dict(read()))
         except ConfigError as error:
             raise WeightsError(f"the configuration in {source}: {error.message}", error.hint) from error
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"the configuration in {source} is not JSON: {error}") from error
     if decoded[0] != decoded[-1]:
         raise WeightsError(
             f"{path} was saved with configuration {decoded[0].name!r}, {beside} says otherwise",

@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 from typing import Any
@@ -44,6 +45,22 @@ BAD = [
     ("channels", True, "channels is True"),
     ("channels", 0, "channels is 0"),
     ("head_blocks", 0, "head_blocks is 0"),
+    ("head_blocks", 10**6, "head_blocks is 1000000"),
+    ("motion_blocks", 10**30, "motion_blocks is 1000"),
+    ("channels", 2**20, "channels is 1048576"),
+    ("head_channels", 10**9, "head_channels is 1000000000"),
+    ("pixel_channels", 10**9, "pixel_channels is 1000000000"),
+    ("dilation", 10**6, "dilation is 1000000"),
+    ("io_weight", math.inf, "io_weight is inf"),
+    ("io_weight", 10**400, "io_weight is 1000"),
+    ("backbone.channels", 10**9, "backbone channels is 1000000000"),
+    ("preprocess.input_height", 16 * 10**6, "input_height is 16000000"),
+    ("preprocess.window_offsets", list(range(-500, 501)), r"window_offsets is \[-500"),
+    ("preprocess.window_offsets", [-(10**12), 0, 1], "window_offsets is"),
+    ("preprocess.reference_fps", math.inf, "reference_fps is inf"),
+    ("preprocess.mean", [math.nan, 0, 0], "mean is nan"),
+    ("channels", [[[[[[[[8]]]]]]]], "channels is "),
+    ("x" * 10**6, 8, "unknown setting x{60};"),
     ("motion_blocks", -1, "motion_blocks is -1"),
     ("heads", 3, "heads is 3 with 8 channels"),
     ("heads", 8, "heads is 8 with 8 channels"),

@@ -137,12 +137,41 @@ def test_json_of_another_model_beside_the_file(saved: Path) -> None:
     [
         ("{", "small.json is not JSON"),
         ('{"name": "x"}', "small.json: missing setting backbone, preprocess, channels, head_channels"),
+        ("[]", r"small.json: ModelConfig is \[\]"),
+        ("[" * 100_000, "small.json is not JSON: it is nested too deeply"),
+        ('{"channels": ' + "9" * 5000 + "}", "small.json is not JSON"),
+        (" " * (17 << 20), "small.json is not JSON: it is larger than 16 MB"),
         ('{"nam": "x"}', "small.json: unknown setting nam; the nearest is name"),
     ],
 )
 def test_bad_json_beside_the_file(saved: Path, text: str, message: str) -> None:
     saved.with_suffix(".json").write_text(text)
     with pytest.raises(WeightsError, match=message):
+        load_model(saved)
+
+
+def test_a_configuration_allocates_nothing_before_the_weights_fit(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewrite(saved, load_file(saved), tiny_config(name="small", backbone=SMALL.backbone, head_channels=8192))
+    saved.with_suffix(".json").unlink()
+    devices = []
+
+    def build_with_table(config: ModelConfig) -> JMPose:
+        built = build_model(config)
+        built.register_buffer("table", torch.arange(3), persistent=False)
+        devices.append(next(built.parameters()).device.type)
+        return built
+
+    monkeypatch.setattr("jmpose.weights.build_model", build_with_table)
+    with pytest.raises(WeightsError, match="of another shape"):
+        load_model(saved)
+    assert devices == ["meta"]
+
+
+def test_weights_of_another_type(saved: Path) -> None:
+    state = load_file(saved)
+    state["head.out.bias"] = torch.zeros(17, dtype=torch.int32)
+    rewrite(saved, state)
+    with pytest.raises(WeightsError, match=r"1 of another type \(head\.out\.bias torch\.int32"):
         load_model(saved)
 
 

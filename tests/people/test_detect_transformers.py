@@ -353,6 +353,22 @@ PREPROCESSOR = "preprocessor_config.json"
         (lambda f, t: with_config(f, t, decoder_layers=1), "weights too many for the RT-DETR in config.json, such as"),
         (lambda f, t: with_config(f, t, d_model="x"), "config.json: describes no RT-DETR that can be built .*d_model"),
         (lambda f, t: with_config(f, t, backbone_config={"model_type": "nope"}), "describes no RT-DETR .*nope"),
+        (
+            lambda f, t: with_config(f, t, backbone_config={"model_type": "timm_backbone", "backbone": "resnet18"}),
+            "describes no RT-DETR .*timm_backbone",
+        ),
+        (lambda f, t: with_config(f, t, backbone_config=["hgnet_v2"]), "describes no RT-DETR"),
+        (lambda f, t: with_config(f, t, decoder_layers=10**6), "config.json: decoder_layers is 1000000, at most 128"),
+        (lambda f, t: with_config(f, t, encoder_ffn_dim=10**12), "encoder_ffn_dim is 1000000000000, at most"),
+        (lambda f, t: with_config(f, t, d_model=8192), "describes no RT-DETR .*weights, the file"),
+        (lambda f, t: with_config(f, t, feat_strides=[0, 8]), "feat_strides must be whole numbers above 0"),
+        (lambda f, t: with_config(f, t, feat_strides="8"), "feat_strides must be whole numbers above 0"),
+        (lambda f, t: with_config(f, t, num_queries=-1), "num_queries must be a whole number above 0"),
+        (lambda f, t: with_config(f, t, decoder_in_channels=[8] * 10**5), "has 100000 entries"),
+        (lambda f, t: with_bytes(f, t, "config.json", lambda b: b"[" * 10**5), "config.json: not readable as JSON"),
+        (lambda f, t: with_config(f, t, file=PREPROCESSOR, size={"height": 1e300, "width": 64}), "no readable prepr"),
+        (lambda f, t: with_config(f, t, file=PREPROCESSOR, size={"height": 10**6, "width": 64}), "size 64x1000000, at"),
+        (lambda f, t: with_config(f, t, file=PREPROCESSOR, rescale_factor=float("nan")), "no readable preprocessing"),
         (lambda f, t: with_bytes(f, t, "config.json", lambda b: b[:50]), "config.json: not readable as JSON"),
         (lambda f, t: with_bytes(f, t, "config.json", lambda b: b"[]"), "config.json: not a JSON object"),
         (lambda f, t: with_bytes(f, t, "model.safetensors", lambda b: b[:5000]), "damaged or cut short"),
@@ -390,6 +406,23 @@ def test_bad_folders(plain, tmp_path, spoil, message):
     with pytest.raises(JmposeError, match=message) as caught:
         TransformersDetector(spoil(plain, tmp_path), device="cpu", min_score=0.5)
     assert caught.value.hint and "\n" not in str(caught.value)
+
+
+def test_what_a_description_names_beside_its_network_is_neither_fetched_nor_run(plain, tmp_path):
+    named = {
+        "auto_map": {"AutoModel": "evil.Model"},
+        "trust_remote_code": True,
+        "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True},
+        "use_timm_backbone": True,
+        "use_pretrained_backbone": True,
+        "torch_dtype": "os",
+    }
+    copy = with_config(plain, tmp_path, **named)
+    (copy / "evil.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w')")
+    ours, theirs = (TransformersDetector(folder, device="cpu", min_score=0.01) for folder in (plain, copy))
+    for expected, found in zip(ours.detect(frames(1)), theirs.detect(frames(1)), strict=True):
+        assert (expected.boxes_xyxy_px == found.boxes_xyxy_px).all()
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_head_that_is_missing_is_not_taken_from_its_neighbour(saved, tmp_path):
