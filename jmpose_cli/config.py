@@ -134,6 +134,9 @@ class RunConfig(_Section):
     threads: int | None = Field(None, ge=1, description="CPU threads of all networks together. None: one a core.")
     chunk_frames: int = Field(128, ge=1, description="Most frames between two commits; a crash loses what is behind.")
     chunk_s: float = Field(10.0, gt=0, description="Most seconds between two commits.")
+    fetch_timeout_s: float = Field(60.0, gt=0, description="A server silent for this long is given up.")
+    fetch_limit_gb: float = Field(50.0, gt=0, description="Largest file that is fetched, in 10^9 bytes.")
+    max_listed: int = Field(1_000_000, ge=1, description="Most files and folders that are looked through for videos.")
     hang_timeout_s: float = Field(600.0, gt=0, description="A worker silent for this long is stopped.")
 
 

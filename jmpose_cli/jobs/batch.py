@@ -41,7 +41,8 @@ from jmpose_cli.jobs.plan import (
 )
 from jmpose_cli.jobs.probing import probe_videos
 from jmpose_cli.jobs.run_report import Failure, RunReport
-from jmpose_cli.jobs.task import ClipTask, remove_work
+from jmpose_cli.jobs.storage import Storage
+from jmpose_cli.jobs.task import ClipTask, StoppedError, remove_work
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.text import to_json
 
@@ -111,6 +112,7 @@ class Batch:
         self._stopped = 0
         self._fatal: OutputError | None = None
         self._history = History()
+        self._storage = Storage(silence_s=config.run.fetch_timeout_s, is_stopped=lambda: stop.asked)
         self._run = secrets.token_hex(4)
 
     def run(self) -> int:
@@ -129,13 +131,17 @@ class Batch:
             stack.callback(self._journal.close)
             self._claims = stack.enter_context(Claims(self._state / "claims"))
             stack.callback(self._crew.close)
+            stack.enter_context(self._storage)
             self._start(0)
             self._history.take_in(self._journal.news())
             probed = self._probe()
             settings = self._first_ready()
             if settings is None:
                 return self._stop.exit_code
-            planned = self._plan(settings, probed)
+            try:
+                planned = self._plan(settings, probed)
+            except StoppedError:
+                return self._stop.exit_code
             self._report.plan(planned)
             self._journal.add(
                 "run", run=self._run, config=settings.config, weights=settings.weights, videos=len(self._todo)
@@ -163,7 +169,12 @@ class Batch:
         files = [clip for clip in wanted if not clip.path.is_dir()]
         processes = min(_MOST_PROBERS, 1 + len(files) // _PROBER_EACH)
         probed: dict[str, Planned] = {}
-        answers = probe_videos([c.path for c in files], processes=processes, stream=self._config.decode.stream)
+        answers = probe_videos(
+            [c.path for c in files],
+            processes=processes,
+            stream=self._config.decode.stream,
+            is_stopped=lambda: self._stop.asked,
+        )
         for clip, found in zip(files, answers, strict=True):
             if found.error:
                 probed[clip.name] = Planned(clip, "todo", found.error, found.hint)
@@ -196,9 +207,15 @@ class Batch:
                 return Settings(self._config.of_results(), message.weights)
 
     def _plan(self, settings: Settings, probed: dict[str, Planned]) -> list[Planned]:
-        """Decide what happens to each video, and put the longest first."""
+        """Decide what happens to each video, and put the longest first.
+
+        Raises:
+            StoppedError: The user has had enough.
+        """
         planned: list[Planned] = []
         for clip in self._clips:
+            if self._stop.asked:
+                raise StoppedError(0)
             one = plan_clip(
                 clip,
                 self._history,
@@ -207,6 +224,7 @@ class Batch:
                 overwrite=self._config.output.overwrite,
                 retry_failed=self._choices.retry_failed,
                 verify_hash=self._choices.verify_hash,
+                storage=self._storage,
             )
             header = probed.get(clip.name)
             if one.state == "todo" and header is not None:
@@ -266,6 +284,10 @@ class Batch:
                     continue
                 task = self._task(one)
                 self._journal.add("begin", name=name, run=self._run)
+            except StoppedError:  # while a server was asked
+                self._claims.give_back(work_key(name))
+                self._todo.appendleft(one)
+                return
             except JmposeError as error:  # the claims and the journal are those of all videos
                 self._fatal = OutputError(error.message, hint=error.hint)
                 return
@@ -288,7 +310,9 @@ class Batch:
         self._history.take_in(self._journal.news(), without=self._run)
         if self._history.last.get(one.clip.name) is one.entry:
             return False
-        return plan_clip(one.clip, self._history, out=self._out, settings=self._settings).state in ("done", "failed")
+        return plan_clip(
+            one.clip, self._history, out=self._out, settings=self._settings, storage=self._storage
+        ).state in ("done", "failed")
 
     def _hear(self, number: int, message: FromWorker) -> None:
         """Act on what a worker says."""

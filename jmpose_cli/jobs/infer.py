@@ -13,6 +13,7 @@ from jmpose_cli.jobs.download_bar import download_bar
 from jmpose_cli.jobs.inputs import find_clips
 from jmpose_cli.jobs.plan import of_shard, parse_shard
 from jmpose_cli.jobs.run_report import RunReport
+from jmpose_cli.jobs.storage import Storage
 from jmpose_cli.jobs.tools import check_settings
 from jmpose_cli.known_weights import Access
 from jmpose_cli.signals import StopRequest
@@ -44,7 +45,8 @@ def infer_videos(
     Raises:
         JmposeError: Nothing can be done: bad settings, missing inputs, weights or device, `out` not writable.
     """
-    clips = find_clips(inputs, out=out)
+    with Storage(silence_s=config.run.fetch_timeout_s) as storage:
+        clips = find_clips(inputs, out=out, storage=storage, notify=report.note, most_entries=config.run.max_listed)
     with download_bar(shown=not report.quiet) as progress:
         access = Access(offline=config.run.offline, notify=report.note, progress=progress)
         check_settings(config, videos=len(clips), access=access)

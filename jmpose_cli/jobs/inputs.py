@@ -4,15 +4,20 @@ import difflib
 import fnmatch
 import hashlib
 import os
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from jmpose.files import file_sha256
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.jobs.listing import MOST_ENTRIES, Listing, glob
+from jmpose_cli.jobs.storage import Storage
+from jmpose_cli.regular_file import check_regular, open_regular, read_regular
 from jmpose_cli.text import printable
 from jmpose_cli.video.image_folder import IMAGE_SUFFIXES, natural_key
 
@@ -27,7 +32,10 @@ RESULT_FILES = ("keypoints.coco.json", "posetrack18.json", "keypoints.csv", "ove
 _WILDCARDS = frozenset("*?[")
 _BLOCK_BYTES = 1 << 20
 _ENDINGS = f"videos end in {' '.join(sorted(VIDEO_SUFFIXES)[:8])} ..."
-_URL_MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified")  # as the storages name them
+_LOCAL = re.compile(r"^(file|local)://(?!.*::)", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
+_MOST_COMPARED = 5000  # names beside one that is missing
+_LONGEST_LIST_BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,60 +66,87 @@ class _Found:
     problem: str = ""
 
 
-def find_clips(inputs: Sequence[str | Path], *, out: Path) -> list[Clip]:
+@dataclass(frozen=True)
+class _Search:
+    """What one search for videos needs: where the results go, and by what it looks."""
+
+    out: Path
+    listing: Listing
+    storage: Storage
+
+
+def find_clips(
+    inputs: Sequence[str | Path],
+    *,
+    out: Path,
+    storage: Storage | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+    most_entries: int = MOST_ENTRIES,
+) -> list[Clip]:
     """List the videos that `inputs` name, in the order given; each once.
 
     - A folder is searched through. A folder of images that holds no video is one video. Hidden entries, `out` and
-      folders with results of a run are left out.
+      folders with results of a run are left out. Links to folders that lie elsewhere are not followed.
     - A pattern (`*`, `?`, `[...]`, `**`) stands for what it matches, a list (.txt, .lst, .list) for its lines.
-    - `scheme://` addresses are read through fsspec.
+    - `scheme://` addresses are read through fsspec; `file://x` and `local://x` are the path x.
 
     Names mirror the tree: relative to the folder, to the part of a pattern before its first wildcard, or to the common
     folder of a list. Videos whose names would be equal but for their endings keep these; equal names from different
     inputs are told apart by the folders above; what is left (`clip.MP4` beside `Clip.mp4`) by `~2`.
 
+    Args:
+        inputs: What the user named.
+        out: Folder of the results.
+        storage: Reads addresses; None takes one for this search alone.
+        notify: Takes sentences for the user: that it takes long, and what is left out.
+        most_entries: Most files and folders that are looked at.
+
     Raises:
-        JmposeError: A path that does not exist, an input that holds no video, or names that cannot be told apart.
+        JmposeError: A path that does not exist, an input that holds no video, names that cannot be told apart, or
+            more to look at than allowed.
     """
     found: list[_Found] = []
-    for given in inputs:
-        found.extend(_expand(str(given), out))
+    with storage or Storage() as reading:
+        search = _Search(out, Listing(most_entries=most_entries, notify=notify), reading)
+        for given in inputs:
+            found.extend(_expand(str(given), search))
+    search.listing.conclude()
     clips = _named(_without_repeats(found))
     _check_names(clips)
     return clips
 
 
-def _expand(given: str, out: Path, *, base: Path | None = None, folder: Path | None = None) -> Iterator[_Found]:
+def _expand(given: str, search: _Search, *, base: Path | None = None, folder: Path | None = None) -> Iterator[_Found]:
     """Find what one input stands for.
 
     Args:
         given: As the user wrote it.
-        out: Folder of the results.
+        search: The search.
         base: Folder that names are relative to; None takes the input's own.
         folder: Folder that relative paths start from; None takes the current one.
     """
-    if given.startswith("file://"):
-        given = given[len("file://") :]
+    given = _LOCAL.sub("", given)
     if "://" in given:
-        yield from _in_url(given, base)
+        yield from _in_url(given, base, search)
         return
     if "\0" in given:
         raise JmposeError(f"{given!r}: no path holds a NUL", hint="check the list; it must be plain text")
     path = Path(given) if folder is None else folder / given
     if os.path.isdir(path):
-        yield from _in_folder(path, base, out)
+        yield from _in_folder(path, base, search)
     elif os.path.lexists(path):
         is_list = path.suffix.lower() in LIST_SUFFIXES
-        yield from _in_list(path, out) if is_list and base is None else [_Found(path, base or path.parent)]
+        yield from _in_list(path, search) if is_list and base is None else [_Found(path, base or path.parent)]
     elif _WILDCARDS & set(given):
-        yield from _matching(str(path), base, out)
+        yield from _matching(str(path), base, search)
     else:
         raise _missing(path)
 
 
 def _missing(path: Path) -> JmposeError:
     try:
-        names = [entry.name for entry in os.scandir(path.parent)]
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in islice(entries, _MOST_COMPARED)]
     except OSError:
         names = []
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
@@ -119,9 +154,9 @@ def _missing(path: Path) -> JmposeError:
     return JmposeError(f"{path}: no such file or folder", hint=hint)
 
 
-def _in_folder(folder: Path, base: Path | None, out: Path) -> Iterator[_Found]:
+def _in_folder(folder: Path, base: Path | None, search: _Search) -> Iterator[_Found]:
     """Search a folder; raise when it holds nothing."""
-    found = list(_searched(folder, base or folder, out, set()))
+    found = list(_searched(folder, base or folder, search, set(), root=folder))
     if not found:
         raise JmposeError(
             f"{folder}: a folder without videos or images",
@@ -132,43 +167,43 @@ def _in_folder(folder: Path, base: Path | None, out: Path) -> Iterator[_Found]:
     yield from found
 
 
-def _searched(folder: Path, base: Path, out: Path, seen: set[Path]) -> Iterator[_Found]:
-    """Yield the videos in a folder and below it, in natural order."""
+def _searched(folder: Path, base: Path, search: _Search, seen: set[Path], root: Path) -> Iterator[_Found]:
+    """Yield the videos in a folder and below it, in natural order; `root` is where the search began."""
     real = Path(os.path.realpath(folder))
-    if real in seen or real == Path(os.path.realpath(out)):
+    if real in seen or real == Path(os.path.realpath(search.out)) or os.path.isdir(folder / STATE_FOLDER):
         return
     seen.add(real)
     try:
-        with os.scandir(folder) as scanned:
-            entries = [entry for entry in scanned if not entry.name.startswith(".") or entry.name == STATE_FOLDER]
+        there = search.listing.folder(folder, root)
     except OSError as error:
         yield _Found(folder, base, True, problem=f"{folder}: the folder cannot be read ({error.strerror})")
         return
-    if any(entry.name == STATE_FOLDER for entry in entries):
-        return
-    entries.sort(key=lambda entry: (natural_key(entry.name), entry.name))
-    folders = [entry.name for entry in entries if os.path.isdir(entry.path)]
-    names = [entry.name for entry in entries if not os.path.isdir(entry.path)]
-    videos = [name for name in names if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]
-    if not videos and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in names):
+    videos = [name for name in there.names if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]
+    if not videos and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in there.names):
         yield _Found(folder, base, True)
-    for name in videos:
+    for name in _in_natural_order(videos):
         yield _Found(folder / name, base)
-    for name in folders:
-        yield from _searched(folder / name, base, out, seen)
+    for name in _in_natural_order(there.folders):
+        yield from _searched(folder / name, base, search, seen, root)
 
 
-def _matching(pattern: str, base: Path | None, out: Path) -> Iterator[_Found]:
+def _in_natural_order(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (natural_key(name), name))
+
+
+def _matching(pattern: str, base: Path | None, search: _Search) -> Iterator[_Found]:
     """Find what a pattern matches: videos, folders of images, and what is in other folders."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
     top = Path(*parts[:fixed])
-    matches = sorted(set(_glob(top, parts[fixed:], frozenset())), key=lambda path: (natural_key(str(path)), path))
+    matches = sorted(
+        set(glob(top, parts[fixed:], search.listing, _matches)), key=lambda path: (natural_key(str(path)), path)
+    )
     found: list[_Found] = []
     seen: set[Path] = set()
     for path in matches:
         if os.path.isdir(path):
-            found.extend(_searched(path, base or top, out, seen))
+            found.extend(_searched(path, base or top, search, seen, root=path))
         elif path.suffix.lower() in VIDEO_SUFFIXES and not _is_result(path):
             found.append(_Found(path, base or top))
     if not found:
@@ -176,30 +211,8 @@ def _matching(pattern: str, base: Path | None, out: Path) -> Iterator[_Found]:
     yield from found
 
 
-def _glob(folder: Path, parts: tuple[str, ...], above: frozenset[str]) -> Iterator[Path]:
-    """Yield what matches a pattern below a folder; unlike in `glob`, `**` follows no link to a folder `above`."""
-    part, rest = parts[0], parts[1:]
-    try:
-        names = [name for name in os.listdir(folder) if part.startswith(".") or not name.startswith(".")]
-    except OSError:
-        return
-    if part == "**":
-        real = os.path.realpath(folder)
-        if real in above:
-            return
-        yield from _glob(folder, rest, above) if rest else [folder]
-        for name in names:
-            if rest and os.path.isdir(folder / name):
-                yield from _glob(folder / name, parts, above | {real})
-        return
-    if not _WILDCARDS & set(part):
-        names = [part] * os.path.lexists(folder / part)
-    for name in names:
-        if fnmatch.fnmatchcase(name, part) or name == part:
-            if not rest:
-                yield folder / name
-            elif os.path.isdir(folder / name):
-                yield from _glob(folder / name, rest, above)
+def _matches(name: str, part: str) -> bool:
+    return name == part or fnmatch.fnmatchcase(name, part)
 
 
 def _is_result(path: Path) -> bool:
@@ -207,12 +220,13 @@ def _is_result(path: Path) -> bool:
     return any((parent / STATE_FOLDER).is_dir() for parent in path.parents)
 
 
-def _in_list(path: Path, out: Path) -> Iterator[_Found]:
+def _in_list(path: Path, search: _Search) -> Iterator[_Found]:
     """Read a list of inputs; a missing one is a problem of its own."""
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = read_regular(path, most_bytes=_LONGEST_LIST_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise JmposeError(f"{path}: not a readable list ({error})", hint="one path a line, in UTF-8") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise JmposeError(f"{path}: not a readable list ({why})", hint="one path a line, in UTF-8") from error
     found: list[_Found] = []
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -224,7 +238,7 @@ def _in_list(path: Path, out: Path) -> Iterator[_Found]:
         if Path(text).suffix.lower() in LIST_SUFFIXES and "://" not in text:
             raise JmposeError(f"{path}: line {number} names a list", hint="a list cannot hold another one")
         try:
-            found.extend(_expand(text, out, base=path.parent, folder=path.parent))
+            found.extend(_expand(text, search, base=path.parent, folder=path.parent))
         except JmposeError as error:
             found.append(_Found(entry, path.parent, problem=f"{path}, line {number}: {error.message}"))
     if not found:
@@ -233,43 +247,41 @@ def _in_list(path: Path, out: Path) -> Iterator[_Found]:
     yield from (one if one.url else replace(one, path=Path(os.path.abspath(one.path)), base=base) for one in found)
 
 
-def _in_url(url: str, base: Path | None) -> Iterator[_Found]:
+def _in_url(url: str, base: Path | None, search: _Search) -> Iterator[_Found]:
     """Find the videos at an address."""
-    import fsspec
+    if _is_web(url):
+        # Servers have no folders, and what stands behind ? belongs to the address.
+        url = _web_address(url)
+        yield _Found(Path(urlsplit(url).path), base or Path(urlsplit(url).path).parent, url=url)
+        return
+    there = search.storage.find(url, most_entries=search.listing.most_entries)
+    if not there.paths and there.top is None:
+        raise JmposeError(f"{url}: nothing is there", hint="check the address")
+    if there.top is None:
+        yield _Found(Path(there.paths[0]), base or Path(there.paths[0]).parent, url=url)
+        return
+    both = zip(there.paths, there.urls, strict=True)
+    videos = [one for one in both if PurePosixPath(one[0]).suffix.lower() in VIDEO_SUFFIXES]
+    if not videos:
+        raise JmposeError(f"{url}: no video is there", hint=_ENDINGS)
+    for path, address in sorted(videos, key=lambda one: natural_key(one[0])):
+        yield _Found(Path(path), Path(there.top), url=address)
 
+
+def _is_web(url: str) -> bool:
+    return url.lower().startswith(("http://", "https://")) and "::" not in url
+
+
+def _web_address(url: str) -> str:
+    """Write an address of the web so that it is the same for the same page."""
     try:
-        filesystem, path = fsspec.core.url_to_fs(url)
-        if url.startswith(("http://", "https://")):
-            # Servers have no folders, and what stands behind ? belongs to the address.
-            yield _Found(Path(urlsplit(url).path), base or Path(urlsplit(url).path).parent, url=url)
-            return
-        if _WILDCARDS & set(path):
-            parts = PurePosixPath(path).parts
-            fixed = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
-            top, paths = str(PurePosixPath(*parts[:fixed])), sorted(filesystem.glob(path), key=natural_key)
-        elif filesystem.isdir(path):
-            top, paths = path, sorted(filesystem.find(path), key=natural_key)
-        elif filesystem.exists(path):
-            yield _Found(Path(path), base or Path(path).parent, url=url)
-            return
-        else:
-            raise JmposeError(f"{url}: nothing is there", hint="check the address")
-        paths = [one for one in paths if PurePosixPath(one).suffix.lower() in VIDEO_SUFFIXES]
-        if not paths:
-            raise JmposeError(f"{url}: no video is there", hint=_ENDINGS)
-        chain = url.partition("::")[2]
-        for one in paths:
-            address = filesystem.unstrip_protocol(one) if not chain else f"{url.split('://')[0]}://{one}::{chain}"
-            yield _Found(Path(one), Path(top), url=address)
-    except JmposeError:
-        raise
-    except ImportError as error:
-        raise JmposeError(f"{url}: {error}", hint="install the package for this kind of storage") from error
-    except Exception as error:  # each protocol has errors of its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise JmposeError(
-            f"{url}: cannot be read ({reason})", hint="check the address and the access rights"
-        ) from error
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise JmposeError(f"{url}: not an address ({error})", hint="check the address") from error
+    host = parts.netloc.rpartition("@")
+    port = _PORTS[parts.scheme.lower()]
+    netloc = host[0] + host[1] + host[2].lower().removesuffix(f":{port}")
+    return parts._replace(scheme=parts.scheme.lower(), netloc=netloc, path=parts.path or "/", fragment="").geturl()
 
 
 def _without_repeats(found: Iterable[_Found]) -> list[_Found]:
@@ -337,23 +349,23 @@ def _check_names(clips: list[Clip]) -> None:
             )
 
 
-def input_stamp(clip: Clip) -> dict[str, Any]:
+def input_stamp(clip: Clip, storage: Storage | None = None) -> dict[str, Any]:
     """Give a cheap fingerprint of an input, ready for JSON.
+
+    Args:
+        clip: The input.
+        storage: Reads addresses; None takes one for this input alone.
 
     Raises:
         JmposeError: A URL cannot be reached.
+        StoppedError: The user has had enough of waiting for it.
         OSError: The input is gone.
     """
     if clip.url:
-        import fsspec
-
-        try:
-            filesystem, path = fsspec.core.url_to_fs(clip.url)
-            info = filesystem.info(path)
-        except Exception as error:  # each protocol has errors of its own
-            raise JmposeError(f"{clip.url}: cannot be read ({error})", hint="check the address") from error
-        marks = {key: str(info[key]) for key in _URL_MARKS if key in info}
-        return {"size": info.get("size"), **marks}
+        if storage is not None:
+            return storage.facts(clip.url)
+        with Storage() as reading:
+            return reading.facts(clip.url)
     if not os.path.isdir(clip.path):
         facts = os.stat(clip.path)
         return {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
@@ -372,11 +384,12 @@ def input_stamp(clip: Clip) -> dict[str, Any]:
 def input_hash(clip: Clip) -> str:
     """Give the sha256 of a local input's content; of a folder's images in order, with their names."""
     if not clip.path.is_dir():
+        check_regular(clip.path)
         return file_sha256(clip.path)
     digest = hashlib.sha256()
     for name, _ in _images(clip.path):
         digest.update(name.encode(errors="surrogateescape") + b"\0")
-        with (clip.path / name).open("rb") as file:
+        with open_regular(clip.path / name) as file:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
@@ -385,6 +398,8 @@ def input_hash(clip: Clip) -> str:
 def _images(folder: Path) -> list[tuple[str, os.stat_result]]:
     with os.scandir(folder) as entries:
         images = [
-            (entry.name, entry.stat()) for entry in entries if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+            (entry.name, entry.stat())
+            for entry in entries
+            if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file()
         ]
     return sorted(images)

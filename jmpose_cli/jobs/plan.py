@@ -14,6 +14,7 @@ from jmpose_cli.config import DecodeConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.inputs import RESULT_FILES, Clip, input_hash, input_stamp
 from jmpose_cli.jobs.journal import Entry
+from jmpose_cli.jobs.storage import Storage
 from jmpose_cli.video.info import DEFAULT_FPS
 
 State = Literal["todo", "done", "failed", "refused", "unreadable"]
@@ -128,6 +129,7 @@ def plan_clip(
     overwrite: bool = False,
     retry_failed: bool = False,
     verify_hash: bool = False,
+    storage: Storage | None = None,
 ) -> Planned:
     """Decide what happens to a video.
 
@@ -139,6 +141,10 @@ def plan_clip(
         overwrite: Do everything again, and replace results of unknown origin.
         retry_failed: Do those again that failed.
         verify_hash: Compare the input's content instead of its size and time of change.
+        storage: Reads addresses; None takes one for this video alone.
+
+    Raises:
+        StoppedError: The user has had enough of waiting for a server.
     """
     try:
         one = _decide(
@@ -149,6 +155,7 @@ def plan_clip(
             overwrite=overwrite,
             retry_failed=retry_failed,
             verify_hash=verify_hash,
+            storage=storage,
         )
     except OSError as error:
         one = Planned(clip, "unreadable", f"{clip.path}: cannot be read ({error.strerror})")
@@ -164,11 +171,12 @@ def _decide(
     overwrite: bool,
     retry_failed: bool,
     verify_hash: bool,
+    storage: Storage | None,
 ) -> Planned:
     if clip.problem:
         return Planned(clip, "unreadable", clip.problem)
     try:
-        stamp = input_stamp(clip)
+        stamp = input_stamp(clip, storage)
     except JmposeError as error:
         return Planned(clip, "unreadable", error.message, error.hint)
     except OSError as error:

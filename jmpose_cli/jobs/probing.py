@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import orjson
 
 from jmpose_cli.jobs.crew import environment
 
+_LOOK_EVERY_S = 0.25
 PROBE_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.jobs.probing")
 
 
@@ -39,7 +40,12 @@ class Found:
 
 
 def probe_videos(
-    paths: Sequence[Path], *, processes: int, timeout_s: float = 20.0, stream: int | None = None
+    paths: Sequence[Path],
+    *,
+    processes: int,
+    timeout_s: float = 20.0,
+    stream: int | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Found]:
     """Probe videos; one that hangs or crashes the prober is left to the workers, which will say what is wrong.
 
@@ -48,11 +54,14 @@ def probe_videos(
         processes: How many to probe at a time.
         timeout_s: Longest time for one.
         stream: Which of their video streams, from 1; None chooses.
+        is_stopped: Says when the user has had enough; what is not yet known then stays so.
     """
     found: list[Found] = [Found()] * len(paths)
     todo: Queue[int] = Queue()
     for number in range(len(paths)):
         todo.put(number)
+
+    children: list[subprocess.Popen[bytes]] = []
 
     def work() -> None:
         child = None
@@ -62,7 +71,11 @@ def probe_videos(
                     number = todo.get_nowait()
                 except Empty:
                     return
-                child = child or _start(stream)
+                if is_stopped():
+                    return
+                if child is None:
+                    child = _start(stream)
+                    children.append(child)
                 answer = _ask(child, paths[number], timeout_s)
                 if answer is None:
                     child.kill()
@@ -79,7 +92,11 @@ def probe_videos(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        while thread.is_alive():
+            thread.join(_LOOK_EVERY_S)
+            if is_stopped():
+                for child in children:
+                    child.kill()
     return found
 
 

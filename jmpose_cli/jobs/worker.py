@@ -93,7 +93,7 @@ def _process(task: "ClipTask", config: "InferConfig", tools: "Tools", inbox: Inb
     listener.start()
     answer: FromWorker
     try:
-        with local_copy(task) as local:
+        with local_copy(task, config.run, watcher) as local:
             answer = Done(process_clip(local, config=config, tools=tools, watcher=watcher))
     except StoppedError as stopped:
         answer = Stopped(stopped.frames)

@@ -276,3 +276,71 @@ def test_an_unknown_model_names_what_is_allowed(tmp_path, monkeypatch, name, mes
     with pytest.raises(JmposeError, match=message) as caught:
         choose_model(name)
     assert "nano, small, auto" in caught.value.hint
+
+
+def told(*inputs: object, **options: int) -> tuple[list[str], list[str]]:
+    """Names of what was found, and what the user was told."""
+    notes: list[str] = []
+    clips = find_clips([str(one) for one in inputs], out=Path("/nowhere/out"), notify=notes.append, **options)
+    return [clip.name for clip in clips], notes
+
+
+def test_links_out_of_the_tree_are_not_followed_and_said(tmp_path):
+    tree(tmp_path, "in/a.mp4", "in/sub/b.mp4", "elsewhere/c.mp4", "elsewhere/deep/d.mp4")
+    (tmp_path / "in/sub/other").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/root").symlink_to("/")
+    (tmp_path / "in/again").symlink_to(tmp_path / "in/sub")
+    (tmp_path / "in/c.mp4").symlink_to(tmp_path / "elsewhere/c.mp4")  # a file is no tree
+    found, (note,) = told(tmp_path / "in")
+    assert found == ["a", "c", "sub/b"] and "in/root" in note and "in/sub/other" in note and "again" not in note
+    assert told(tmp_path / "in/sub/other") == (["c", "deep/d"], [])  # it was named itself
+    found, (note,) = told(f"{tmp_path}/in/**/*.mp4")
+    assert found == ["a", "c", "sub/b"] and "in/root" in note
+    assert told(f"{tmp_path}/in/sub/o*/*.mp4") == (["other/c"], [])
+
+
+def test_looking_through_folders_is_bounded(tmp_path):
+    tree(tmp_path, *(f"{number}/{number}.mp4" for number in range(20)))
+    for pattern in (tmp_path, f"{tmp_path}/**/*.mp4", f"{tmp_path}/*/*.mp4"):
+        assert len(told(pattern, most_entries=80)[0]) == 20  # ** looks at each twice
+        with pytest.raises(JmposeError, match="ended here, after 39 files and folders") as caught:
+            told(pattern, most_entries=39)
+        assert "run.max_listed" in caught.value.hint
+
+
+def test_very_deep_folders_are_left_out_and_said(tmp_path):
+    deep = tmp_path
+    tree(tmp_path, "a.mp4")
+    for _ in range(300):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    touch(deep / "b.mp4")
+    found, (note,) = told(tmp_path)
+    assert found == ["a"] and "more than 64 levels down" in note
+
+
+def test_a_long_search_is_talked_of(tmp_path, monkeypatch):
+    monkeypatch.setattr("jmpose_cli.jobs.listing._FIRST_WORD_S", 0.0)
+    tree(tmp_path, *(f"{number}.mp4" for number in range(1000)))
+    assert told(tmp_path)[1] == [f"looking for videos: 1,000 files and folders so far, now in {tmp_path}"]
+
+
+@pytest.mark.timeout(20)
+def test_named_pipes_hang_nothing(tmp_path):
+    for name in ("list.txt", "seq/1.jpg", "seq/2.jpg", "v.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(JmposeError, match=r"list\.txt: not a readable list \(a named pipe"):
+        told(tmp_path / "list.txt")
+    (clip,) = find_clips([tmp_path / "v.mp4"], out=tmp_path / "out")
+    with pytest.raises(OSError, match="a named pipe"):
+        input_hash(clip)
+    (tmp_path / "seq/3.jpg").touch()
+    assert input_stamp(Clip(tmp_path / "seq", "seq"))["images"] == 1 and input_hash(Clip(tmp_path / "seq", "seq"))
+
+
+def test_a_list_has_a_limit(tmp_path):
+    with (tmp_path / "huge.txt").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(JmposeError, match="larger than 64 MB"):
+        told(tmp_path / "huge.txt")

@@ -352,7 +352,7 @@ def test_a_video_with_a_problem_is_not_even_looked_at(desk):
 
 
 def test_an_address_that_cannot_be_reached_fails_alone(desk, monkeypatch):
-    def fail(clip: Clip) -> None:
+    def fail(clip: Clip, storage: object) -> None:
         raise JmposeError(f"{clip.url}: cannot be read (timeout)", hint="check the address")
 
     monkeypatch.setattr(plan, "input_stamp", fail)
@@ -374,7 +374,7 @@ def test_an_input_that_cannot_be_hashed_fails_alone(desk, monkeypatch):
 
 def test_an_address_is_compared_by_its_marks_even_when_hashes_are_asked_for(desk, monkeypatch):
     marks = {"size": 3, "ETag": "x"}
-    monkeypatch.setattr(plan, "input_stamp", lambda clip: dict(marks))
+    monkeypatch.setattr(plan, "input_stamp", lambda clip, storage: dict(marks))
     desk.done()
     desk.clip = replace(desk.clip, url="s3://bucket/a.mp4")
     desk.entries[-1]["stamp"] = dict(marks)
