@@ -218,7 +218,7 @@ def test_folders_patterns_and_files_of_an_archive(tmp_path):
         with pytest.raises(JmposeError, match="more than 1 files"):
             storage.find(f"zip://day{chain}", most_entries=1)
         with pytest.raises(JmposeError, match="larger than"):
-            storage.fetch(f"zip://day/deep/b.mov{chain}", tmp_path / "b", most_bytes=3)
+            storage.fetch(f"zip://day/deep/b.mov{chain}", tmp_path / "c", most_bytes=3)
     assert (tmp_path / "b").read_bytes() == b"day/deep/b.mov"
 
 
