@@ -1,10 +1,10 @@
-# `make demo` installs and runs the main job on the example; `make test` runs lint, types, layers and tests,
+# `make install` makes .venv and installs; `make demo` also runs the main job on the example; `make test` runs lint, types, layers and tests,
 # `make test-slow` the tests that take minutes and 12 GB of memory.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: install demo test test-slow lint clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jmpose needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
@@ -17,6 +17,8 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(VENV)/.installed $@
+
+install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/jmpose infer examples/street.mp4 --out out --overwrite

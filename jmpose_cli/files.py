@@ -17,6 +17,9 @@ _HINTS = {
     errno.EACCES: "choose a folder that you may write to with --out",
     errno.EPERM: "choose a folder that you may write to with --out",
     errno.EROFS: "this disk is read-only; choose another folder with --out",
+    errno.EFBIG: "larger files are not allowed here (ulimit -f, or the disk's own limit): raise it, or choose another "
+    "disk with --out",
+    errno.EMFILE: "raise the number of files that a process may open (ulimit -n), or give fewer --workers",
     errno.EIO: "the disk or its connection fails; check it, or choose a folder on another disk with --out",
 }
 

@@ -13,6 +13,7 @@ from jmpose_cli.commands.models import models
 from jmpose_cli.commands.train import train
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.home import settle
+from jmpose_cli.machine import explain
 
 app = typer.Typer(
     name="jmpose",
@@ -54,6 +55,12 @@ def run() -> None:
         if "--verbose" in sys.argv:
             raise
         print_error(error)
+        sys.exit(2)
+    except (ImportError, OSError, MemoryError, RuntimeError) as error:
+        explained = explain(error)
+        if explained is None or "--verbose" in sys.argv:
+            raise
+        print_error(explained)
         sys.exit(2)
 
 

@@ -43,6 +43,7 @@ from jmpose_cli.jobs.probing import probe_videos
 from jmpose_cli.jobs.run_report import Failure, RunReport
 from jmpose_cli.jobs.storage import Storage
 from jmpose_cli.jobs.task import ClipTask, StoppedError, remove_work
+from jmpose_cli.machine import explain
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.text import to_json
 
@@ -200,7 +201,9 @@ class Batch:
             if isinstance(message, NotReady):
                 raise JmposeError(message.message, hint=message.hint)
             if isinstance(message, Died):
-                raise JmposeError(f"the worker could not start: {message.reason}", hint="--workers 0 shows more")
+                raise explain(message.reason) or JmposeError(
+                    f"the worker could not start: {message.reason}", hint="--workers 0 shows more"
+                )
             if isinstance(message, Ready):
                 self._seats[0].is_ready = True
                 self._report.header(message.header)
@@ -434,7 +437,9 @@ class Batch:
         elif not was_ready:
             seat.bad_starts += 1
             if seat.bad_starts >= _MOST_BAD_STARTS:
-                raise JmposeError(f"a worker cannot start: {died.reason}", hint="give fewer --workers")
+                raise explain(died.reason) or JmposeError(
+                    f"a worker cannot start: {died.reason}", hint="give fewer --workers"
+                )
         if self._todo and not self._stop.asked:
             self._start(number)
         else:

@@ -16,6 +16,7 @@ from typing import Protocol
 import jmpose_cli
 from jmpose_cli.config import InferConfig
 from jmpose_cli.jobs.messages import Died, FromWorker, Inbox, SetUp, ToWorker
+from jmpose_cli.machine import explain
 
 # -P: the user's working folder must not provide modules.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.jobs.worker")
@@ -93,7 +94,9 @@ class WorkerProcess:
         if code < 0:
             why = f"it was killed by signal {-code} ({signal.strsignal(-code)})"
             return f"{why}, perhaps for want of memory" if -code == signal.SIGKILL else why
-        return f"it ended with code {code}" + (f" ({self._last_lines[-1]})" if self._last_lines else "")
+        lines = list(self._last_lines)
+        telling = next((line for line in reversed(lines) if explain(line)), lines[-1] if lines else "")
+        return f"it ended with code {code}" + (f" ({telling})" if telling else "")
 
 
 def environment() -> dict[str, str]:

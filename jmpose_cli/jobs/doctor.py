@@ -28,6 +28,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.home import is_kept
 from jmpose_cli.jobs.report import LOG_WIDTH
 from jmpose_cli.known_weights import Access, choose_detector, choose_model
+from jmpose_cli.machine import explain
 from jmpose_cli.text import to_json
 from jmpose_cli.zoo.catalogue import CATALOGUE
 from jmpose_cli.zoo.store import SHIPPED, cache_folder, known_models, location, state
@@ -40,6 +41,8 @@ _REINSTALL = "install jmpose again: pip install --force-reinstall jmpose"
 # Decoders by FFmpeg's names; without the first, most videos cannot be read.
 _DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "prores")
 _ENCODER = "libx264"
+# What may be installed instead, with the same modules.
+_STAND_INS = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
 _TIMEOUT_S = 20.0
 _MARKS: Mapping[Status, str] = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
 
@@ -112,6 +115,7 @@ def examine(wanted: Wanted, *, self_test: bool) -> Iterator[Finding]:
         "python": check_python,
         "packages": check_packages,
         "torch": check_torch,
+        "pictures": check_pictures,
         "device": lambda: check_device(wanted.device),
         "decoders": check_decoders,
         "encoder": check_encoder,
@@ -128,6 +132,9 @@ def examine(wanted: Wanted, *, self_test: bool) -> Iterator[Finding]:
         except JmposeError as error:
             yield Finding(name, "problem", error.message, error.hint)
         except Exception as error:
+            if explained := explain(error):
+                yield Finding(name, "problem", explained.message, explained.hint)
+                continue
             yield Finding(name, "problem", f"{type(error).__name__}: {_first_line(error)}", _REINSTALL)
 
 
@@ -149,7 +156,9 @@ def check_packages() -> Iterator[Finding]:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        version = versions[requirement.name] = installed_version(requirement.name)
+        stand_ins = (installed_version(name) for name in _STAND_INS.get(requirement.name, ()))
+        version = installed_version(requirement.name) or next((found for found in stand_ins if found), None)
+        versions[requirement.name] = version
         install = f"pip install '{requirement.name}{requirement.specifier}'"
         if version is None:
             yield Finding("packages", "problem", f"{requirement.name} is not installed", install)
@@ -173,7 +182,16 @@ def check_torch() -> Iterator[Finding]:
         nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except (ImportError, RuntimeError, OSError) as error:
         text = f"torchvision {installed_version('torchvision')} does not work with it ({_first_line(error)})"
-        yield Finding("torch", "problem", text, "install both together: pip install --upgrade torch torchvision")
+        explained = explain(error)
+        todo = explained.hint if explained else "install both together: pip install --upgrade torch torchvision"
+        yield Finding("torch", "problem", text, todo)
+
+
+def check_pictures() -> Iterator[Finding]:
+    """OpenCV, which wants libraries of the system."""
+    import cv2
+
+    yield Finding("pictures", "ok", f"OpenCV {cv2.__version__}", facts={"opencv": cv2.__version__})
 
 
 def check_device(asked: str) -> Iterator[Finding]:
@@ -252,7 +270,9 @@ def check_decoders() -> Iterator[Finding]:
             importlib.import_module(name)
         except (ImportError, OSError) as error:
             text = f"{name} cannot be loaded ({_first_line(error)})"
-            yield Finding("decoders", "problem", text, f"pip install --force-reinstall {package}")
+            explained = explain(error)
+            todo = f"pip install --force-reinstall {package}" + (f"; or {explained.hint}" if explained else "")
+            yield Finding("decoders", "problem", text, todo)
             if name == "av":
                 return
     codecs, libraries = pyav_codecs(), pyav_libraries()

@@ -83,6 +83,8 @@ def probe_videos(
                     child = None
                 else:
                     found[number] = answer
+        except (OSError, RuntimeError):
+            return  # no more processes, files or threads: the workers will say so
         finally:
             if child is not None:
                 child.kill()

@@ -33,6 +33,7 @@ from jmpose_cli.jobs.messages import (
     Stopped,
 )
 from jmpose_cli.jobs.task import StoppedError, Watcher
+from jmpose_cli.machine import explain
 
 if TYPE_CHECKING:
     from jmpose_cli.config import InferConfig
@@ -62,6 +63,12 @@ def serve(inbox: Inbox, send: Send) -> None:
         tools, header = load_tools(first.config, workers_here=first.workers_here)
     except JmposeError as error:
         send(NotReady(error.message, error.hint))
+        return
+    except (ImportError, OSError, MemoryError, RuntimeError) as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        send(NotReady(explained.message, explained.hint))
         return
     with closing(tools.children):
         send(Ready(header, tools.info["weights"]))
@@ -101,8 +108,6 @@ def _process(task: "ClipTask", config: "InferConfig", tools: "Tools", inbox: Inb
         answer = Failed(error.message, error.hint, stops_run=True)
     except JmposeError as error:
         answer = Failed(error.message, error.hint, _trace())
-    except MemoryError:
-        answer = _out_of_memory("out of memory", "give fewer --workers, or free some memory")
     except Exception as error:
         answer = _unexpected(error)
     finally:
@@ -114,15 +119,15 @@ def _process(task: "ClipTask", config: "InferConfig", tools: "Tools", inbox: Inb
 
 def _unexpected(error: Exception) -> Failed:
     """Explain any other failure as one of this video, so that the next ones go on."""
+    explained = explain(error)
+    if explained is not None:
+        return Failed(explained.message, explained.hint, _trace(), needs_new_worker=True, keeps_work=True)
     if "out of memory" in str(error).lower():
         hint = "give a smaller --batch, fewer --workers, or a smaller model"
-        return _out_of_memory(f"out of memory: {str(error).splitlines()[0]}", hint)
+        message = f"out of memory: {str(error).splitlines()[0]}"
+        return Failed(message, hint, _trace(), needs_new_worker=True, keeps_work=True)
     hint = "--verbose shows where; please report it with the video"
     return Failed(f"unexpected {type(error).__name__}: {error}", hint, _trace(), needs_new_worker=True)
-
-
-def _out_of_memory(message: str, hint: str) -> Failed:
-    return Failed(message, hint, _trace(), needs_new_worker=True, keeps_work=True)
 
 
 def _trace() -> str:

@@ -21,6 +21,7 @@ from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.home import library_folder
+from jmpose_cli.machine import explain
 from jmpose_cli.people.yolo_checkpoint import read_checkpoint
 from jmpose_cli.people.yolo_description import check_input_side, check_names, check_network
 from jmpose_cli.structures import Bytes, Detections
@@ -194,6 +195,8 @@ def _load_checkpoint(weights: Path) -> tuple[Any, int]:
 
 
 def _unreadable(weights: Path, error: Exception) -> JmposeError:
+    if explained := explain(error):
+        return explained
     reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
     return JmposeError(
         f"{weights}: no readable YOLO detector ({reason})", hint="copy or download the file again, or use person-nano"

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from time import monotonic
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.machine import explain
 from jmpose_cli.video.container import Probe, probe
 from jmpose_cli.video.decord_reader import read_with_decord
 from jmpose_cli.video.messages import (
@@ -153,6 +154,8 @@ def _last_words(job: Job, descriptor: int, outlet: Outlet) -> Finished | Failed:
     except (BrokenPipeError, ConnectionResetError, EOFError):
         raise
     except Exception as error:  # whatever it is, the parent is to know, and may have another decoder
+        if explained := explain(error):
+            return Failed("file", f"{job.path}: {explained.message}", explained.hint)
         return Failed("fault", f"it failed in an unexpected way ({type(error).__name__}: {error})")
 
 

@@ -9,6 +9,7 @@ from typing import NoReturn, Self
 import numpy as np
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.machine import explain
 from jmpose_cli.structures import FrameBatch
 from jmpose_cli.video.child_process import ChildDiedError, ChildPool, ChildProcess, ChildStalledError, started
 from jmpose_cli.video.info import Selection, VideoInfo
@@ -188,6 +189,8 @@ class VideoFileSource:
         except ChildStalledError:
             return Failed("fault", f"it made no progress for {self._stall_timeout_s:g} s and was stopped")
         except ChildDiedError as error:
+            if explained := explain(str(error)):
+                return Failed("file", f"{self._path}: {explained.message}", explained.hint)
             return Failed("fault", str(error))
 
     def _use(self, info: VideoInfo) -> None:

@@ -6,6 +6,7 @@ and it is not limited by the size of `/dev/shm` (64 MB in many containers).
 
 import mmap
 import os
+import resource
 import tempfile
 
 import numpy as np
@@ -26,8 +27,10 @@ def create_memory() -> int:
 
 
 def count_slots(frame_bytes: int) -> int:
-    """Return how many frames of this size the ring holds: what fits in 64 MiB, but 4 at least."""
-    return min(MOST_SLOTS, max(FEWEST_SLOTS, RING_BYTES // frame_bytes))
+    """Return how many frames of this size the ring holds: what fits in 64 MiB and `ulimit -f`, but 4 at least."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)  # holds for nameless memory too; the same in both processes
+    most_bytes = RING_BYTES if allowed == resource.RLIM_INFINITY else min(RING_BYTES, allowed)
+    return min(MOST_SLOTS, max(FEWEST_SLOTS, most_bytes // frame_bytes))
 
 
 class FrameRing:
