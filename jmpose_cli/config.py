@@ -79,7 +79,12 @@ class PeopleConfig(_Section):
     )
     max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")
     input_size: int | None = Field(None, ge=64, description="Detector input in pixels; None: as trained.")
-    lost_after_s: float = Field(1.0, gt=0, description="Seconds for which a lost person is remembered.")
+    lost_after_s: float = Field(
+        1.0, gt=0, description="Seconds for which a lost person is remembered, in slow videos for 3 frames."
+    )
+    heights_per_s: float = Field(
+        0.7, ge=0, le=100, description="Body heights that people move in a second, for under 8 detections a second."
+    )
     max_gap_s: float = Field(0.25, ge=0, description="Longest gap of a track that is filled by interpolation.")
 
 

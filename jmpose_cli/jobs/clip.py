@@ -28,6 +28,7 @@ from jmpose_cli.jobs.pipeline import StageClock, in_background
 from jmpose_cli.jobs.plan import frames_in_range
 from jmpose_cli.jobs.stages import ChangedVideoError, Result, Tools, pose_frames, queue_frames, spacing_for
 from jmpose_cli.jobs.task import ClipSummary, ClipTask, StoppedError, Watcher
+from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.structures import Bytes, FramePoses
 from jmpose_cli.text import printable, to_json
@@ -128,7 +129,12 @@ class _Clip:
             if not count.frames:
                 raise JmposeError(f"{self._task.path}: no frame lies in the range asked for")
             assert store.ending is not None
-        notes = (*store.ending["notes"], *overlay.notes, *(note for writer in writers for note in writer.notes))
+        notes = (
+            *store.ending["notes"],
+            *self._smoothing_notes(source),
+            *overlay.notes,
+            *(note for writer in writers for note in writer.notes),
+        )
         summary = ClipSummary(
             frames=count.frames,
             resumed=self._resumed,
@@ -143,6 +149,15 @@ class _Clip:
         _write_run(summary, self._task, config, self._tools, store.ending["video"])
         _remove_stale(self._task.folder, config)
         return replace(summary, files={name: file_facts(self._task.folder / name) for name in result_files(config)})
+
+    def _smoothing_notes(self, source: FrameSource) -> Iterator[str]:
+        """Yield a sentence where smoothing was asked for and cannot be."""
+        pose, fps = self._config.pose, source.info.fps
+        if pose.smooth and is_too_slow(fps, pose.smooth_cutoff_hz):
+            yield (
+                f"nothing is smoothed: {fps:.3g} frames a second are too few for pose.smooth_cutoff_hz="
+                f"{pose.smooth_cutoff_hz:g}, which must be below {fps / 2:.3g}"
+            )
 
     def _needed_from(self) -> int:
         """Give the ordinal number of the first frame whose pixels are needed."""

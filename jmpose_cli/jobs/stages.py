@@ -226,6 +226,7 @@ def find_people(
         detect_every=people.detect_every,
         max_people=people.max_people,
         fps=source.info.fps,
+        heights_per_s=people.heights_per_s,
     )
     held: dict[int, Bytes] = {}
 
@@ -254,6 +255,7 @@ def find_people(
             yield from seen(push(front))
     if next(known, None) is not None:
         raise ChangedVideoError(f"{source.info.path}: fewer frames than when the run was stopped")
+    source.notes.extend(tracker.notes())
     yield from seen(tracker.finish())
 
 

@@ -3,10 +3,20 @@
 BoT-SORT (Aharon et al., 2022), without its camera motion and appearance parts, associates boxes over time. What
 it leaves to the user is done here: ids that reach back to a person's first frame, gaps filled, cuts, and frames
 handed out in order with a bounded delay.
+
+It is made for videos, where somebody's boxes in two frames overlap. Where people are looked for less than
+`ORDINARY_STEPS_PER_S` times a second, be it a slow recording or a detector that sees few frames, boxes that lie
+near each other are joined too, memory is counted in steps, and the motion filter is told that it makes a step of
+ordinary length: what it knows of noise is meant for such steps. Association of ground truth with the detector that
+ships (TUD-Campus, TUD-Stadtmitte, PETS09-S2L1 and the street example, at 0.2 to 7 frames a second): from 56 % to
+70 % of the boxes matched to people keep the person's id.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +28,42 @@ SURE_SCORE = 0.6  # a person seen in one single frame is kept from this box scor
 BACKFILL_IOU = 0.1  # overlap that joins a new track to its first, still nameless box
 MAX_HELD_FRAMES = 24  # bounds memory at high frame rates; longer gaps are not filled then
 _REFERENCE_FPS = 30.0  # in which the library counts `lost_track_buffer`
+ORDINARY_STEPS_PER_S = 8.0  # looks a second from which on boxes of one person overlap
+REMEMBERED_STEPS = 3  # looks for which a lost person is remembered at least
+_STEPS_MEASURED = 15  # the median of so many intervals is the pace; a single gap does not change it
+_REACH_AT_ONCE, _MOST_REACH = 0.3, 2.0  # body heights within which boxes are joined: without delay, and at most
+# From here on people move further than boxes can be joined over, and many are in one frame only.
+FAR_APART_S = 1.0
+
+
+class _Likeness:
+    """How alike two boxes are, 0 to 1, for the library: their overlap, or how near they are where that reaches further.
+
+    Attributes:
+        reach_heights: Distance of centres, in heights of the lower box, from which on nearness counts nothing; 0:
+            overlap only.
+    """
+
+    def __init__(self) -> None:
+        from trackers.utils.iou import IoU
+
+        self._overlap = IoU()
+        self.reach_heights = 0.0
+
+    def compute(self, one: Any, other: Any) -> Any:
+        """Give `[N, M]` likenesses of boxes `[N, 4]` and `[M, 4]`."""
+        overlap = self._overlap.compute(one, other)
+        if not self.reach_heights or not overlap.size:
+            return overlap
+        apart = np.linalg.norm((one[:, None, :2] + one[:, None, 2:] - other[:, :2] - other[:, 2:]) / 2, axis=2)
+        heights = np.maximum(one[:, None, 3] - one[:, None, 1], 1e-6), np.maximum(other[:, 3] - other[:, 1], 1e-6)
+        lower, higher = np.minimum(*heights), np.maximum(*heights)
+        near = np.clip(1 - apart / (self.reach_heights * lower), 0, 1) * lower / higher
+        return np.maximum(overlap, near)
+
+    def normalize_for_fusion(self, likeness: Any) -> Any:
+        """Leave values as they are: they lie in 0 to 1."""
+        return likeness
 
 
 @dataclass
@@ -51,6 +97,8 @@ class PeopleTracker:
         max_gap_s: Gaps of a track up to this many seconds are filled by linear interpolation.
         detect_every: Frames between detections; frames in between are always filled.
         max_people: Keep at most this many in a frame: those shown before first, then the largest and surest.
+        heights_per_s: Body heights that people are taken to move in a second where frames are far apart. Higher
+            joins boxes further apart, and gives more ids to the wrong person.
     """
 
     def __init__(
@@ -62,12 +110,15 @@ class PeopleTracker:
         max_gap_s: float = 0.25,
         detect_every: int = 1,
         max_people: int | None = None,
+        heights_per_s: float = 0.7,
     ) -> None:
         from trackers import BoTSORTTracker
 
+        self._nominal_fps = max(fps, ORDINARY_STEPS_PER_S)
+        self._likeness = _Likeness()
         self._tracker = BoTSORTTracker(
             lost_track_buffer=max(round(lost_after_s * _REFERENCE_FPS), 1),
-            frame_rate=fps,
+            frame_rate=self._nominal_fps,
             track_activation_threshold=new_track_score,
             high_conf_det_threshold=min(new_track_score, FIRST_ROUND_SCORE),
             minimum_iou_threshold_first_assoc=0.1,
@@ -75,9 +126,15 @@ class PeopleTracker:
             minimum_iou_threshold_unconfirmed_assoc=0.1,
             minimum_consecutive_frames=2,
             enable_cmc=False,
+            iou=self._likeness,
         )
         self._new_track_score, self._max_gap_s, self._max_people = new_track_score, max_gap_s, max_people
-        self._forget_s = lost_after_s + max_gap_s + 1.0  # the library has let go by then
+        self._memory_s: float = self._tracker.maximum_time_without_update
+        self._lost_after_s, self._heights_per_s = lost_after_s, heights_per_s
+        self._intervals_s: deque[float] = deque(maxlen=_STEPS_MEASURED)
+        self._step_s = detect_every / fps  # typical time between two looks
+        self._last_look_s = self._lag_s = 0.0
+        self._steps, self._far_steps = 0, 0
         self._delay = max(MAX_HELD_FRAMES, 2 * detect_every)
         self._held: deque[_Held] = deque()
         self._segment, self._next_id = 0, 1
@@ -132,10 +189,11 @@ class PeopleTracker:
         """Ask the library who is who, and write the answer into the held frames."""
         import supervision as sv
 
+        their_time_s = self._keep_pace(frame.time_s)
         given = sv.Detections(
             xyxy=detections.boxes_xyxy_px, confidence=detections.scores, data={"row": np.arange(len(rows))}
         )
-        tracked = self._tracker.update(given, timestamp=frame.time_s)
+        tracked = self._tracker.update(given, timestamp=their_time_s)
         if len(tracked) == 0 or tracked.tracker_id is None:
             return
         for row, their_id in sorted(zip(tracked.data["row"].tolist(), tracked.tracker_id.tolist(), strict=True)):
@@ -148,6 +206,35 @@ class PeopleTracker:
                 self._next_id += 1
                 self._backfill(self._id_of[their_id], rows[row])
             self._record(self._id_of[their_id], frame, rows[row])
+
+    def _keep_pace(self, time_s: float) -> float:
+        """Fit memory and reach to the time between looks; give the time to tell the library."""
+        passed_s = time_s - self._last_look_s
+        if self._steps:
+            self._intervals_s.append(passed_s)
+            self._step_s = median(self._intervals_s)
+        is_ordinary = self._step_s <= 1 / ORDINARY_STEPS_PER_S + 1e-6
+        # Its clock runs slower between looks that are far apart, so that a look is a step of about a nominal frame.
+        slowness = 1.0 if is_ordinary else ORDINARY_STEPS_PER_S / self._nominal_fps
+        self._lag_s += passed_s * (1 - slowness) if self._steps else 0.0
+        steps_s = 0.0 if is_ordinary else (REMEMBERED_STEPS + 0.5) * self._step_s
+        self._tracker.maximum_time_without_update = slowness * max(self._memory_s, steps_s)
+        reach = min(_REACH_AT_ONCE + self._heights_per_s * self._step_s, _MOST_REACH)
+        self._likeness.reach_heights = 0.0 if is_ordinary else reach
+        self._last_look_s = time_s
+        self._steps += 1
+        self._far_steps += self._step_s >= FAR_APART_S
+        return time_s - self._lag_s
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence for the user where people who move could not be followed."""
+        if self._steps < 2 or self._far_steps <= self._steps / 2:
+            return
+        yield (
+            f"people are looked for every {self._step_s:.3g} s, too seldom to follow those who move: they get new ids; "
+            "more frames a second help (--detect-every 1, or --fps where the rate is assumed), or own boxes with track "
+            f"ids (--boxes); people.heights_per_s={self._heights_per_s:g} sets how far apart boxes are joined"
+        )
 
     def _backfill(self, track: int, row: _Row) -> None:
         """Give a new track the nameless box of the step before from which the library started it."""
@@ -190,12 +277,16 @@ class PeopleTracker:
         """Settle all held frames and forget all tracks."""
         single = self._steps_in_segment == 1
         for frame in self._held:
-            self._keep_singles(frame, least=0.0 if single else SURE_SCORE)
+            self._keep_singles(frame, least=0.0 if single else self._sure_score())
         settled = [self._emit(frame) for frame in self._held]
         self._held.clear()
         self._tracker.reset()
         self._id_of, self._last_seen, self._last_step, self._steps_in_segment = {}, {}, None, 0
         return settled
+
+    def _sure_score(self) -> float:
+        """Give the score from which on somebody seen in one frame only is kept."""
+        return SURE_SCORE if self._step_s < FAR_APART_S else 0.0
 
     def _keep_singles(self, frame: _Held, *, least: float) -> None:
         """Give ids of their own to boxes that no track has claimed, from a score on."""
@@ -206,10 +297,10 @@ class PeopleTracker:
         frame.nameless = []
 
     def _emit(self, frame: _Held) -> TrackedFrame:
-        self._keep_singles(frame, least=SURE_SCORE)
+        self._keep_singles(frame, least=self._sure_score())
         ids = self._chosen(frame)
         rows = [frame.rows[i] for i in ids]
-        for track in [t for t, seen in self._last_seen.items() if frame.time_s - seen[1] > self._forget_s]:
+        for track in [t for t, seen in self._last_seen.items() if frame.time_s - seen[1] > self._forget_s()]:
             del self._last_seen[track]
         return TrackedFrame(
             index=frame.index,
@@ -220,6 +311,10 @@ class PeopleTracker:
             observed=np.array([r.observed for r in rows], bool),
             segment=frame.segment,
         )
+
+    def _forget_s(self) -> float:
+        """Give the seconds by which the library has let go of a lost track."""
+        return max(self._lost_after_s, (REMEMBERED_STEPS + 1) * self._step_s) + self._max_gap_s + 1.0
 
     def _chosen(self, frame: _Held) -> list[int]:
         """Give the ids of a frame to show, ascending."""

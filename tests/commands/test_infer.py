@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from jmpose_cli.main import app
 from jmpose_cli.people.detect import YoloDetector
 from jmpose_cli.structures import Detections
 from tests.conftest import ROOT
+from tests.jobs.batch_assets import street_frames
 from tests.video_assets import make_video
 
 CLIP = ROOT / "examples" / "street.mp4"
@@ -102,6 +104,18 @@ def test_smoothing_keeps_the_raw_joints(short_run, tmp_path):
     assert any(a["keypoints"] != b["keypoints"] for a, b in pairs)
     assert (tmp_path / "street" / "overlay.mp4").is_file()
     assert not list((tmp_path / "street").glob("*.partial"))
+
+
+@pytest.mark.parametrize("option", ["--fps", "--image-fps"])
+def test_pictures_far_apart_are_said_to_be(tmp_path, option):
+    (tmp_path / "slow").mkdir()
+    for number, frame in enumerate(street_frames()[:3]):
+        cv2.imwrite(str(tmp_path / "slow" / f"{number}.jpg"), frame[:, :, ::-1])
+    assert infer(tmp_path / "slow", option, 0.2, "--smooth", "--no-overlay", "--out", tmp_path / "out", "--quiet") == 0
+    record = read(tmp_path / "out" / "slow", "run.json")
+    far, smooth = record["notes"]
+    assert "looked for every 5 s" in far and "nothing is smoothed: 0.2 frames a second" in smooth
+    assert (record["video"]["fps"], record["config"]["decode"]["fps"]) == (0.2, 0.2)
 
 
 def test_own_boxes_replace_the_detector(short_run, tmp_path):

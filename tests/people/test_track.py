@@ -1,9 +1,13 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jmpose_cli.people.track import MAX_HELD_FRAMES, PeopleTracker
+from jmpose_cli.people import track as track_module
+from jmpose_cli.people.track import MAX_HELD_FRAMES, ORDINARY_STEPS_PER_S, PeopleTracker
 from jmpose_cli.structures import Detections, TrackedFrame
 
 
@@ -132,3 +136,103 @@ def test_two_videos_do_not_know_of_each_other():
         got[0].extend(one.push(index, index / 30, boxes((10 + index, 10))))
         got[1].extend(two.push(index, index / 30, boxes((300 - index, 10), (500, 10))))
     assert ids(got[0] + one.finish()) == [[1]] * 30 and ids(got[1] + two.finish()) == [[1, 2]] * 30
+
+
+def walk(count: int, *, step_px: float, jitter_px: float = 0.0, lanes: int = 1) -> list[Detections]:
+    """People 40 wide and 100 high, each in a lane of its own, who move `step_px` from frame to frame."""
+    rng = np.random.default_rng(0)
+    places = np.array([(50, 200 * lane) for lane in range(lanes)])
+    return [
+        boxes(*(places + np.array([i * step_px, 0]) + rng.normal(0, jitter_px, (lanes, 2))).tolist())
+        for i in range(count)
+    ]
+
+
+def push_all(tracker: PeopleTracker, found: list[Detections], times: list[float]) -> list[TrackedFrame]:
+    out = [frame for i, (d, at_s) in enumerate(zip(found, times, strict=True)) for frame in tracker.push(i, at_s, d)]
+    return out + tracker.finish()
+
+
+# Containers without a rate of their own say 25 whatever the timestamps are.
+@pytest.mark.parametrize("said_fps", [0.2, 25.0])
+def test_people_who_hardly_move_keep_their_ids_however_slow_the_video(said_fps):
+    found = walk(24, step_px=0, jitter_px=6, lanes=5)
+    out = push_all(PeopleTracker(fps=said_fps), found, [5.0 * i for i in range(24)])
+    assert ids(out) == [[1, 2, 3, 4, 5]] * 24
+
+
+@pytest.mark.parametrize("fps", [0.2, 0.5, 1, 2, 4, 7, 10, 24, 30, 60, 120, 240])
+def test_a_walk_is_one_track_at_any_rate(fps):
+    # At 1 m/s and 1.7 m of height: no overlap from one frame to the next below 2 a second.
+    metres_per_frame = min(1.0 / fps, 2.0)
+    out = track(walk(20, step_px=metres_per_frame / 1.7 * 100), fps=fps)
+    assert ids(out) == [[1]] * 20
+
+
+@pytest.mark.parametrize("fps", [0.2, 1, 5])
+def test_a_lost_person_is_remembered_for_some_frames_too(fps):
+    there, gone = walk(5, step_px=0), [boxes()] * 2
+    assert ids(track(there + gone + there, fps=fps)) == [[1]] * 5 + [[]] * 2 + [[1]] * 5
+    assert ids(track(there + [boxes()] * round(fps + 4) + there, fps=fps))[-1] == [2]
+
+
+@pytest.mark.parametrize(("fps", "kept"), [(25, 0), (0.2, 3)])
+def test_who_is_in_one_frame_only_need_not_be_sure_where_frames_are_far_apart(fps, kept):
+    passers = [boxes((400.0 * (i % 3), 0), scores=(0.5,)) if i % 4 == 1 else boxes() for i in range(12)]
+    assert sum(map(len, track(passers, fps=fps))) == kept
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    fps=st.sampled_from([8.0, 23.976, 24.0, 25.0, 29.97, 50.0, 60.0]),
+    every=st.sampled_from([1, 1, 3]),
+    seed=st.integers(0, 99),
+    gap_s=st.sampled_from([0.0, 0.0, 3.0]),
+)
+def test_at_ordinary_rates_nothing_but_overlap_counts(fps, every, seed, gap_s):
+    if fps / every < ORDINARY_STEPS_PER_S:
+        every = 1
+    rng = np.random.default_rng(seed)
+    paths = np.cumsum(rng.normal(0, 12, (60, 4, 2)), axis=0) + rng.uniform(0, 200, (4, 2))
+    found = [boxes(*people[rng.random(4) < 0.8]) for people in paths]
+    times = [1000 + i / fps + (gap_s if i > 30 else 0.0) for i in range(60)]
+
+    def tracked() -> list[tuple]:
+        tracker, out = PeopleTracker(fps=fps, detect_every=every), []
+        for i, (detections, at_s) in enumerate(zip(found, times, strict=True)):
+            out += tracker.push(i, at_s, detections if i % every == 0 else None)
+        out += tracker.finish()
+        assert list(tracker.notes()) == []
+        return [(f.track_ids.tolist(), f.boxes_xyxy_px.tolist(), f.scores.tolist()) for f in out]
+
+    now = tracked()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(track_module, "ORDINARY_STEPS_PER_S", 1e-6)  # no rate is slow then
+        assert tracked() == now
+
+
+def test_what_cannot_be_followed_is_said():
+    def notes(fps: float, said_fps: float) -> list[str]:
+        tracker = PeopleTracker(fps=said_fps)
+        push_all(tracker, walk(12, step_px=0), [i / fps for i in range(12)])
+        return list(tracker.notes())
+
+    (note,) = notes(0.2, 25.0)
+    assert "every 5 s" in note and "people.heights_per_s=0.7" in note and "--detect-every" in note
+    assert notes(2.0, 2.0) == notes(25.0, 25.0) == []
+
+
+def test_the_example_has_no_more_tracks_at_two_frames_a_second():
+    truth = json.loads((Path(__file__).parents[2] / "examples" / "street.posetrack18.json").read_text())
+    people = {image["id"]: [] for image in truth["images"]}
+    for one in truth["annotations"]:
+        x, y, width, height = one["bbox"]
+        people[one["image_id"]].append((x, y, x + width, y + height))
+    rng = np.random.default_rng(0)
+    found = []
+    for corners in people.values():
+        noisy = np.array(corners, np.float32).reshape(-1, 4)
+        noisy += rng.normal(0, 0.03, noisy.shape) * (noisy[:, 3:] - noisy[:, 1:2])
+        found.append(Detections(noisy.astype(np.float32), np.full(len(noisy), 0.8, np.float32)))
+    counts = [len({i for frame in ids(track(found[::every], fps=25 / every)) for i in frame}) for every in (1, 12)]
+    assert counts[1] <= 1.5 * counts[0], counts

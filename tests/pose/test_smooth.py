@@ -39,6 +39,13 @@ def test_nothing_is_smoothed_across_a_gap():
     assert np.allclose(smooth_track(time_s, xy, ones(80), cutoff_hz=6.0), xy, atol=1e-3)
 
 
+def test_frames_far_apart_are_no_gap():
+    time_s = np.arange(60) * 2.0
+    jitter = np.random.default_rng(0).normal(0, 5, (60, 1, 2)).astype(np.float32)
+    smooth = smooth_track(time_s, track(time_s, 0.01) + jitter, ones(60), cutoff_hz=0.05)
+    assert np.abs(smooth - track(time_s, 0.01))[10:-10].std() < 0.6 * jitter.std()
+
+
 def test_a_joint_without_score_neither_moves_nor_pulls():
     time_s = np.arange(60) / 30
     xy, scores = track(time_s, 0.5), ones(60)
