@@ -1,5 +1,6 @@
 """The `jmpose` command. Imports nothing heavy: `jmpose --help` must be immediate."""
 
+import os
 import sys
 
 import typer
@@ -48,6 +49,7 @@ def _main(
 
 def run() -> None:
     """Entry point: one clear error instead of a traceback, exit code 1 (an input failed) or 2 (usage)."""
+    _read_names_as_utf8()
     settle()
     try:
         app()
@@ -62,6 +64,17 @@ def run() -> None:
             raise
         print_error(explained)
         sys.exit(2)
+
+
+def _read_names_as_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale is another one, such as C in containers and cron jobs.
+
+    There, Python can name no file beyond ASCII. The encoding of file names is fixed when the interpreter starts.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or sys.flags.utf8_mode or not sys.executable:
+        return
+    os.environ["PYTHONUTF8"] = "1"  # for workers and decoders
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def print_error(error: JmposeError) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jmpose_cli.structures import Bytes
+from jmpose_cli.text import printable
 from jmpose_cli.video.av_library import file_url
 from jmpose_cli.video.container import Probe
 from jmpose_cli.video.key_groups import KeyGroup, NoKeyGroupsError, key_groups
@@ -129,6 +130,8 @@ def _open(job: Job) -> Any:
     except (ImportError, OSError, RuntimeError) as error:
         raise DecoderGaveUpError("decord is not installed, or not for this system") from error
     decord.logging.set_level(decord.logging.FATAL)
+    if printable(str(job.path)) != str(job.path):
+        raise DecoderGaveUpError("decord takes no file whose name is no UTF-8")
     try:
         return decord.VideoReader(file_url(job.path), num_threads=_THREADS, fault_tol=_TOLERATED_SUBSTITUTES)
     except _errors() as error:
