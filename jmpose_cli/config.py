@@ -9,8 +9,8 @@ import yaml
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
+from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.regular_file import read_regular
 from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -60,7 +60,7 @@ class DecodeConfig(_Section):
     )
     stall_timeout_s: float = Field(20.0, gt=0, description="A decoder silent for this long is stopped.")
     max_megapixels: float = Field(
-        MOST_MEGAPIXELS, gt=0, description="Larger frames are refused before they are decoded; a million pixels: 60 MB."
+        MOST_MEGAPIXELS, gt=0, description="Larger frames are refused before they are decoded; a million pixels: 70 MB."
     )
 
 

@@ -3,8 +3,8 @@
 import codecs
 from pathlib import Path
 
+from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.regular_file import read_regular
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _OTHER_MARKS = {

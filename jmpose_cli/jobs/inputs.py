@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jmpose.files import file_sha256
+from jmpose.regular_file import open_regular, read_regular
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.listing import MOST_ENTRIES, Listing, glob
 from jmpose_cli.jobs.storage import Storage
-from jmpose_cli.regular_file import check_regular, open_regular, read_regular
 from jmpose_cli.text import printable
 from jmpose_cli.video.image_folder import IMAGE_SUFFIXES, natural_key
 
@@ -384,7 +384,6 @@ def input_stamp(clip: Clip, storage: Storage | None = None) -> dict[str, Any]:
 def input_hash(clip: Clip) -> str:
     """Give the sha256 of a local input's content; of a folder's images in order, with their names."""
     if not clip.path.is_dir():
-        check_regular(clip.path)
         return file_sha256(clip.path)
     digest = hashlib.sha256()
     for name, _ in _images(clip.path):

@@ -8,8 +8,8 @@ from typing import Self
 
 import numpy as np
 
+from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.regular_file import read_regular
 from jmpose_cli.structures import Bytes, FrameBatch
 from jmpose_cli.video.file_source import frames_a_batch
 from jmpose_cli.video.info import DEFAULT_FPS, Selection, VideoInfo

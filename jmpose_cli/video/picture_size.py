@@ -5,8 +5,8 @@ from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
 
-# 8192 x 8192: video in 8K, and the pictures of nearly all cameras.
-MOST_MEGAPIXELS = 68.0
+# More than video in 8K, and than the pictures of nearly all cameras; some frames of it at a time take 4 GB.
+MOST_MEGAPIXELS = 50.0
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -30,7 +30,7 @@ def check_size(path: Path, width: int, height: int, *, most_megapixels: float) -
         raise JmposeError(
             f"{path}: {width}x{height} pixels are more than the {most_megapixels:g} million allowed",
             hint=f"make it smaller, or allow it with --set decode.max_megapixels={-(-width * height // 10**6)} "
-            "--retry-failed; a million pixels takes about 60 MB of memory",
+            "--retry-failed; a million pixels takes about 70 MB of memory",
         )
 
 

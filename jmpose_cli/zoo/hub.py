@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.zoo.catalogue import HubRepo, Kind
@@ -41,7 +42,7 @@ def is_complete(folder: Path) -> bool:
     if (folder / WEIGHTS).is_file():
         return True
     try:
-        shards = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
+        shards = set(json.loads(read_regular(folder / INDEX))["weight_map"].values())
     except (OSError, ValueError, KeyError, AttributeError):
         return False
     return all((folder / str(shard)).is_file() for shard in shards)
@@ -90,8 +91,8 @@ def by_hand(place: HubRepo, folder: Path) -> str:
 def recorded_sha256(file: Path) -> str:
     """Give the checksum that the Hub named when it gave a file; empty when the file was put there by hand."""
     try:
-        lines = (file.parent / SUMS).read_text().splitlines()
-    except OSError:
+        lines = read_regular(file.parent / SUMS).decode().splitlines()
+    except (OSError, UnicodeDecodeError):
         return ""
     return next((line.partition("  ")[0] for line in lines if line.partition("  ")[2] == file.name), "")
 
@@ -143,7 +144,7 @@ def _silence() -> Iterator[None]:
 
 def _check_kind(place: HubRepo, config: Path, kind: Kind) -> None:
     try:
-        model_type = json.loads(config.read_text()).get("model_type")
+        model_type = json.loads(read_regular(config)).get("model_type")
     except (OSError, ValueError, AttributeError):
         model_type = None
     if model_type not in MODEL_TYPES[kind]:

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from jmpose.regular_file import open_regular
+
 
 class WholeFile:
     """A file that is written as `NAME.partial` beside its place and gets its own name only when it is complete.
@@ -55,5 +57,5 @@ class WholeFile:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jmpose.regular_file import open_regular
+
 MAX_BYTES = 16 << 20
 """Of a description of a model; those of real ones are below 100 kB."""
 
@@ -27,7 +29,7 @@ def read_json(path: Path) -> Any:
         OSError: The file cannot be read.
         ValueError: As `parse_json`, or it is larger than `MAX_BYTES`.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES >> 20} MB")

@@ -122,7 +122,7 @@ def _written(path: Path, data: bytes) -> Path:
 @pytest.mark.parametrize("name", HUGE)
 def test_huge_frames_are_refused_before_they_are_decoded(tmp_path, name):
     path = HUGE[name](tmp_path)
-    with pytest.raises(JmposeError, match="30000x30000 pixels are more than the 68 million allowed") as caught:
+    with pytest.raises(JmposeError, match="30000x30000 pixels are more than the 50 million allowed") as caught:
         open_video(path)
     assert "--set decode.max_megapixels=900 --retry-failed" in caught.value.hint
     with pytest.raises(JmposeError, match=r"decoded|cut off|not a readable image"):  # it is tried, and has no rows

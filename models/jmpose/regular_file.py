@@ -7,8 +7,8 @@ somebody named it, or because it lies in a folder that somebody named, is opened
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -18,7 +18,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading; never waits.
 
     Raises:
@@ -31,15 +31,6 @@ def open_regular(path: Path) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
-
-
-def check_regular(path: Path) -> None:
-    """Check a file that a library is going to open.
-
-    Raises:
-        OSError: As from `open_regular`.
-    """
-    open_regular(path).close()
 
 
 def read_regular(path: Path, *, most_bytes: int | None = None) -> bytes:
