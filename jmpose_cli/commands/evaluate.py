@@ -87,7 +87,7 @@ def evaluate(
         bool, typer.Option("--box-tracking", help="Score tracked boxes too.", rich_help_panel=_SCORE)
     ] = False,
     replicates: Annotated[
-        int, typer.Option(min=0, help="Bootstrap draws of a comparison.", rich_help_panel=_SCORE)
+        int, typer.Option(min=0, help="Bootstrap draws of a comparison, 0 or at least 100.", rich_help_panel=_SCORE)
     ] = 1000,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for eval.json and the page.", rich_help_panel=_OUT)

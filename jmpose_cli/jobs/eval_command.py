@@ -10,7 +10,7 @@ from jmpose_cli.jobs.eval_report import print_tables, write_eval_json
 from jmpose_cli.jobs.eval_run import EvaluatedSet, ModelOptions
 from jmpose_cli.jobs.evaluate import Scoring, evaluate_files, track_threshold_of
 from jmpose_cli.jobs.report import Reporter
-from jmpose_cli.metrics.bootstrap import Comparison, compare
+from jmpose_cli.metrics.bootstrap import MIN_REPLICATES, Comparison, compare
 from jmpose_cli.metrics.hota import HotaRule
 from jmpose_cli.metrics.rules import Protocol
 
@@ -81,6 +81,9 @@ def _check(options: EvalOptions) -> None:
         raise JmposeError("--data without --out", hint="name a folder for the predictions and the figures")
     if options.html and options.out is None:
         raise JmposeError("--html without --out", hint="name a folder for the page")
+    if 0 < options.replicates < MIN_REPLICATES:
+        hint = f"allowed: 0 for no intervals, or {MIN_REPLICATES} and more, which their ends take"
+        raise JmposeError(f"--replicates {options.replicates}", hint=hint)
     if options.images is not None and not options.images.is_dir():
         raise JmposeError(f"--images {options.images}: no such folder")
     if options.out is None:

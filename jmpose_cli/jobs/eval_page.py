@@ -143,10 +143,7 @@ def _comparison_table(title: str, comparison: Comparison) -> _Table:
                 exact = f"{exact}, 95 % interval {difference.low:+.2f} to {difference.high:+.2f}"
             cells.append((shown + "*" * difference.is_clear, exact))
         rows.append((TITLES[metric], cells))
-    line = f"{comparison.replicates} bootstrap draws of {comparison.videos} videos; * the 95 % interval leaves out 0"
-    if not comparison.replicates:
-        line = "one video gives no intervals"
-    return _Table(title, [line], [*GROUPS, "Total"], rows)
+    return _Table(title, [comparison.basis], [*GROUPS, "Total"], rows)
 
 
 def _video_table(runs: Sequence[EvaluatedRun]) -> _Table:

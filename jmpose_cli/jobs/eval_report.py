@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jmpose_cli import __version__
@@ -47,7 +48,7 @@ def print_tables(evaluated: EvaluatedSet, comparisons: Mapping[str, Comparison])
 
 
 def _print_run(console: Console, run: EvaluatedRun) -> None:
-    console.print(f"[bold]{run.label}[/bold]", highlight=False)
+    console.print(f"[bold]{escape(run.label)}[/bold]", highlight=False)
     if run.evaluation is not None:
         _print_posetrack(console, run.evaluation)
     if run.oks is not None:
@@ -71,7 +72,7 @@ def _print_summary(console: Console, evaluated: EvaluatedSet) -> None:
         return
     table = _table(list(dict.fromkeys(name for row in totals.values() for name in row)))
     for label, row in totals.items():
-        table.add_row(label, *row.values())
+        table.add_row(escape(label), *row.values())
     console.print("[bold]Totals[/bold]")
     console.print(table)
 
@@ -117,17 +118,14 @@ def threshold_line(evaluation: Evaluation) -> str:
 
 
 def _print_comparison(console: Console, title: str, comparison: Comparison) -> None:
-    basis = f"95 % intervals of {comparison.replicates} draws of {comparison.videos} videos"
-    if not comparison.replicates:
-        basis = "one video gives no intervals"
-    console.print(f"[bold]{title}[/bold] ({basis}; * leaves out 0)", highlight=False)
+    console.print(f"[bold]{escape(title)}[/bold] ({comparison.basis})", highlight=False, soft_wrap=True)
     table = _table([*GROUPS, "Total"])
     for metric in METRICS:
         cells = []
         for column in (*GROUPS, "total"):
             difference = comparison.differences[metric][column]
             star = "*" if difference.is_clear else ""
-            interval = f"\n{_signed(difference.low)} {_signed(difference.high)}" if comparison.replicates else ""
+            interval = "" if np.isnan(difference.low) else f"\n{_signed(difference.low)} {_signed(difference.high)}"
             cells.append(f"{_signed(difference.value)}{star}{interval}")
         table.add_row(TITLES[metric], *cells)
     console.print(table)

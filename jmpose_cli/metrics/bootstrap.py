@@ -3,6 +3,10 @@
 Videos are drawn with replacement, the same ones for both runs, and both are evaluated on what was drawn (Efron and
 Tibshirani, An Introduction to the Bootstrap, chapter 13: percentile intervals). People of one video are alike, so
 frames or people would not do as units: their intervals would be far too narrow.
+
+Few videos carry no interval. Between two equal runs, n videos all change in the same direction in 2 of 2^n cases, and
+then every draw leaves out 0: with fewer than six videos that alone happens more often than the 5 % that a 95 % interval
+allows. So there are none below six, of a joint none where fewer than six videos have it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +26,10 @@ from jmpose_cli.structures import Ids
 
 REPLICATES = 1000
 LEVEL = 0.95
+MIN_VIDEOS = 6
+"""The fewest with 2 / 2^n below 1 - `LEVEL`."""
+MIN_REPLICATES = 100
+"""The ends of a 95 % interval lie among the 2.5 % outermost draws, of which there must be some."""
 METRICS = ("ap", "mota", "hota")
 _COLUMNS = (*JOINTS, "total", *GROUPS)
 
@@ -56,13 +64,26 @@ class Comparison:
 
     Attributes:
         differences: By metric (`METRICS`) and column (joints, `total`, groups).
-        replicates: Bootstrap replicates.
-        videos: Videos that were drawn from.
+        replicates: Bootstrap replicates; 0 when there are no intervals.
+        videos: Videos of the ground truth.
+        rare: Some columns have no interval, as too few videos have their joints.
     """
 
     differences: Mapping[str, Mapping[str, Difference]]
     replicates: int
     videos: int
+    rare: bool = False
+
+    @property
+    def basis(self) -> str:
+        """Say what the intervals are made of, or why there are none."""
+        if self.videos < MIN_VIDEOS:
+            videos = f"{self.videos} video{'s' * (self.videos != 1)}"
+            return f"no intervals and no *: they take {MIN_VIDEOS} videos, here is {videos}"
+        if not self.replicates:
+            return "no intervals and no *: no replicates were asked for"
+        said = f"95 % intervals of {self.replicates} draws of {self.videos} videos; * leaves out 0"
+        return said + f"; none where fewer than {MIN_VIDEOS} videos have the joints" * self.rare
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for `eval.json`."""
@@ -70,17 +91,18 @@ class Comparison:
             "replicates": self.replicates,
             "videos": self.videos,
             "level": LEVEL,
+            "basis": self.basis,
             **{m: {c: d.as_json() for c, d in columns.items()} for m, columns in self.differences.items()},
         }
 
 
 def compare(first: Evaluation, second: Evaluation, *, replicates: int = REPLICATES, seed: int = 0) -> Comparison:
-    """Compare two runs; with fewer than two videos there are no intervals.
+    """Compare two runs; with fewer than `MIN_VIDEOS` videos there are no intervals.
 
     Args:
         first: The run to compare with.
         second: Evaluated on the same videos.
-        replicates: More make the ends of the intervals steadier.
+        replicates: More make the ends of the intervals steadier; fewer than `MIN_REPLICATES` give none.
         seed: Of the draw; the same seed gives the same intervals.
 
     Raises:
@@ -90,7 +112,9 @@ def compare(first: Evaluation, second: Evaluation, *, replicates: int = REPLICAT
         raise ValueError("the runs were evaluated on different videos")
     number = len(first.videos)
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(number, np.full(number, 1 / number), size=replicates if number > 1 else 0)
+    enough = number >= MIN_VIDEOS and replicates >= MIN_REPLICATES
+    draws = rng.multinomial(number, np.full(number, 1 / number), size=replicates if enough else 0)
+    carried = _videos_of_columns(first) >= MIN_VIDEOS
     whole = np.ones((1, number), np.int64)
     differences = {}
     for metric in METRICS:
@@ -98,16 +122,26 @@ def compare(first: Evaluation, second: Evaluation, *, replicates: int = REPLICAT
         on_drawn = [_columns(run, metric, draws) for run in (first, second)]
         differences[metric] = {
             column: _difference(
-                float(on_all[1][0, place] - on_all[0][0, place]), on_drawn[1][:, place] - on_drawn[0][:, place]
+                float(on_all[1][0, place] - on_all[0][0, place]),
+                on_drawn[1][:, place] - on_drawn[0][:, place],
+                carried=bool(carried[place]),
             )
             for place, column in enumerate(_COLUMNS)
         }
-    return Comparison(differences, len(draws), number)
+    return Comparison(differences, len(draws), number, rare=not carried.all())
 
 
-def _difference(value: float, drawn: Doubles) -> Difference:
+def _videos_of_columns(run: Evaluation) -> Ids:
+    """`[23]` videos in which the joints of each column are annotated; of a group, those of its rarest joint."""
+    annotated = np.array([video.detections.annotated for video in run.videos]) > 0  # [V, 15]
+    joints = annotated.sum(0)
+    groups = [joints[[JOINTS.index(joint) for joint in members]].min() for members in GROUPS.values()]
+    return np.array([*joints, annotated.any(1).sum(), *groups], np.int64)
+
+
+def _difference(value: float, drawn: Doubles, *, carried: bool) -> Difference:
     drawn = drawn[~np.isnan(drawn)]  # a joint may be missing from all drawn videos
-    if not len(drawn) or np.isnan(value):
+    if not carried or not len(drawn) or np.isnan(value):
         return Difference(value, float("nan"), float("nan"))
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Difference(value, float(low), float(high))

@@ -77,14 +77,15 @@ def test_folders_that_infer_wrote(files):
 
 
 def test_runs_side_by_side(files):
-    shown = evaluate(files, "--pred", files / "bad", "--replicates", "20")
+    shown = evaluate(files, "--pred", files / "bad")
     assert shown.returncode == 0, shown.stderr
     found = results(files)
     assert list(found["runs"]) == ["good", "bad"]
     assert found["runs"]["bad"]["ap"]["total"] < found["ap"]["total"] == 100.0
     (difference,) = found["compare"].values()
     assert difference["ap"]["total"]["value"] == pytest.approx(found["runs"]["bad"]["ap"]["total"] - 100)
-    assert "bad minus good" in shown.stdout
+    assert "bad minus good (no intervals and no *: they take 6 videos, here is 2 videos)" in shown.stdout
+    assert "*" not in shown.stdout.partition("2 videos)")[2]
     assert "Totals" in shown.stdout
 
 
@@ -141,7 +142,7 @@ class Page(HTMLParser):
 
 
 def test_page_holds_everything(files):
-    shown = evaluate(files, "--html", "--pred", files / "bad", "--replicates", "10")
+    shown = evaluate(files, "--html", "--pred", files / "bad", "--replicates", "0")
     assert shown.returncode == 0, shown.stderr
     page = Page()
     page.feed((files / "out" / "report.html").read_text())
@@ -277,6 +278,7 @@ def test_missing_and_extra_predictions(files):
         (["--gt", "gt", "--pred", "good", "--pred", "good"], "--pred names the same files twice"),
         (["--gt", "gt", "--pred", "good", "--track-threshold", "high"], "--track-threshold high"),
         (["--gt", "gt", "--pred", "good", "--images", "absent"], "absent: no such folder"),
+        (["--gt", "gt", "--pred", "good", "--replicates", "99"], "--replicates 99"),
         (["--gt", "gt", "--pred", "good", "--protocol", "coco"], "does not take as ground truth"),
         (["--gt", "gt", "--pred", "good", "--out", f"{GT}"], "is a file"),
     ],
