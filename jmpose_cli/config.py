@@ -167,20 +167,26 @@ def build_config(*, file: Path | None, assignments: Sequence[str], options: Mapp
 
 
 def load_settings(
-    model: type[Settings], *, file: Path | None, assignments: Sequence[str], options: Mapping[str, Any]
+    model: type[Settings],
+    *,
+    file: Path | None,
+    assignments: Sequence[str],
+    options: Mapping[str, Any],
+    tree: dict[str, Any] | None = None,
 ) -> Settings:
     """Merge the sources of settings; later ones win.
 
     Args:
         model: What is built.
         file: YAML file with its structure, or None.
+        tree: What to start from instead of a file.
         assignments: `a.b=c` strings, `c` read as YAML.
         options: Dotted key to value; None values were not given and are left out.
 
     Raises:
         JmposeError: An unreadable file, an unknown key (the nearest is named) or a value out of range.
     """
-    tree = _read_yaml(file) if file else {}
+    tree = read_yaml(file) if file else tree or {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
@@ -198,7 +204,12 @@ def load_settings(
         raise _explain(error, model) from error
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a file of settings.
+
+    Raises:
+        JmposeError: It cannot be read, or holds something else.
+    """
     try:
         tree = yaml.safe_load(read_regular(file).decode())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

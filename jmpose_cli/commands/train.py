@@ -15,7 +15,9 @@ def train(
     init: Annotated[
         str | None, typer.Option(help="Weights to start from: a model that infer takes, by name, Hub id or path.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run in --out, with its own settings; CONFIG may be left out.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Read all data, take two steps and a validation step, then stop.")
     ] = False,
@@ -30,29 +32,37 @@ def train(
 ) -> None:
     """Train or adapt a model on PoseTrack, COCO keypoints, or one's own corrected videos.
 
-    A run can be stopped at any moment and goes on with --resume as if nothing had happened.
+    A run can be stopped at any moment; --resume --out FOLDER resumes it as if nothing had happened.
     The temporal output is scored beside the initial (single-frame) heatmaps.
 
     Example: jmpose train hrnet-w48-posetrack18 --data /data/posetrack18 --out runs/hrnet
     """
-    from jmpose_cli.training.config import load_train_config, shipped_configs
+    from jmpose_cli.training.config import shipped_configs
+    from jmpose_cli.training.origin import new_settings, resumed_settings
 
     if list_configs:
         for name, path in sorted(shipped_configs().items()):
             typer.echo(f"{name:<24} {path.read_text().splitlines()[0].lstrip('# ')}")
         raise typer.Exit
-    if not config or (out is None and not check):
-        lacking = "CONFIG" if not config else "--out"
-        raise typer.BadParameter(f"{lacking} is missing; jmpose train CONFIG --out FOLDER")
+    if check and resume:
+        raise typer.BadParameter("--check looks at a new run, --resume resumes one: leave one of them out")
+    if (not config and not resume) or (out is None and not check):
+        lacking = "CONFIG" if not config and not resume else "--out"
+        wanted = "--resume --out FOLDER" if resume else "CONFIG --out FOLDER"
+        raise typer.BadParameter(f"{lacking} is missing; jmpose train {wanted}")
     options = {"data.root": data, "device": device, "devices": devices, "init": init}
-    settings = load_train_config(config, assignments or [], options)
+    if resume:
+        assert out is not None
+        origin = resumed_settings(out, config, assignments or [], options)
+    else:
+        origin = new_settings(config, assignments or [], options)
 
     from jmpose_cli.training import train as job
     from jmpose_cli.training.display import Display
 
     display = Display(quiet=quiet)
     if check:
-        job.check(settings, out or Path(), display=display)
+        job.check(origin, out or Path(), display=display)
     else:
         assert out is not None
-        job.train(settings, out, resume=resume, display=display)
+        job.train(origin, out, resume=resume, display=display)

@@ -11,12 +11,13 @@ import torch
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
-from jmpose_cli.training.config import TrainConfig
+from jmpose_cli.training.config import TrainConfig, decisive_settings
 from jmpose_cli.training.precision import Arithmetic
 
 FOLDER = "checkpoints"
 _PATTERN = "step-*.pt"
 _PRECISION = "precision"
+_DATA = "sha256 of "
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Checkpoints:
     ) -> None:
         self._arithmetic, self.notes = arithmetic, list[str]()
         self._folder, self._keep = folder / FOLDER, keep
-        self._settings = decisive_settings(config) | {f"sha256 of {name}": s for name, s in checksums.items()}
+        self._settings = decisive_settings(config) | {f"{_DATA}{name}": s for name, s in checksums.items()}
         self._settings[_PRECISION] = arithmetic.name
 
     def files(self) -> list[Path]:
@@ -101,7 +102,7 @@ class Checkpoints:
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise JmposeError(
                 f"{path}: the checkpoint is damaged ({str(error).splitlines()[0]})",
-                hint="remove it; the run goes on from the one before",
+                hint="remove it; the run resumes from the one before",
             ) from error
         self._check_settings(path, state["settings"])
         for name, holder in stateful.items():
@@ -111,6 +112,8 @@ class Checkpoints:
 
     def _check_settings(self, path: Path, stored: dict[str, Any]) -> None:
         differing = [key for key in {**stored, **self._settings} if stored.get(key) != self._settings.get(key)]
+        if _checksums(stored) == _checksums(self._settings):  # the same files, wherever they lie now
+            differing = [key for key in differing if not key.startswith(_DATA)]
         if self._arithmetic.may_differ and _PRECISION in differing:
             differing.remove(_PRECISION)
             because = f": {self._arithmetic.reason}" if self._arithmetic.reason else ""
@@ -122,28 +125,12 @@ class Checkpoints:
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise JmposeError(
                 f"{path} is a checkpoint of another configuration: {listed}{more}",
-                hint="go on with the same settings, or start afresh in another --out",
+                hint="resume with the same settings and data, or start afresh in another --out",
             )
 
 
-def decisive_settings(config: TrainConfig) -> dict[str, Any]:
-    """The settings that decide the result, flat, as `section.key`; what only decides speed or upkeep is left out."""
-    upkeep: Any = {
-        "save": True,
-        "threads": True,
-        "device": True,
-        "compile": True,
-        "data": {"root", "workers", "cache"},
-    }
-    values = config.model_dump(mode="json", exclude=upkeep)
-    return dict(_flat(values))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-    return rows
+def _checksums(settings: Mapping[str, Any]) -> list[str]:
+    return sorted(str(value) for key, value in settings.items() if key.startswith(_DATA))
 
 
 def _random_state() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from jmpose_cli.training.precision import Asked
 
 _INSTALLED = Path(__file__).parents[1] / "configs"
 # A checkout has them beside the network; the wheel puts them into the package.
+_UPKEEP = {"save", "threads", "device", "compile", "data.root", "data.workers", "data.cache"}
 CONFIG_FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "models" / "configs"
 
 
@@ -183,17 +184,45 @@ def load_train_config(name: str, assignments: Sequence[str], options: Mapping[st
     Raises:
         JmposeError: No such configuration, an unknown key (the nearest is named) or a value out of range.
     """
+    return load_settings(TrainConfig, file=config_file(name), assignments=assignments, options=options)
+
+
+def config_file(name: str) -> Path:
+    """Find a configuration by the name of a shipped one, or as a file.
+
+    Raises:
+        JmposeError: There is none.
+    """
     path = Path(name)
-    if not path.is_file():
-        shipped = shipped_configs()
-        if name not in shipped:
-            raise JmposeError(
-                f"{name}: neither a file nor a shipped configuration", hint=f"shipped: {', '.join(sorted(shipped))}"
-            )
-        path = shipped[name]
-    return load_settings(TrainConfig, file=path, assignments=assignments, options=options)
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    if name not in shipped:
+        raise JmposeError(
+            f"{name}: neither a file nor a shipped configuration", hint=f"shipped: {', '.join(sorted(shipped))}"
+        )
+    return shipped[name]
 
 
 def shipped_configs() -> dict[str, Path]:
     """Configurations that come with the tool, by name."""
     return {path.stem: path for path in CONFIG_FOLDER.glob("*.yaml")}
+
+
+def decisive_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide the result, flat, as `section.key`; what only decides speed or upkeep is left out."""
+    values = flat(config.model_dump(mode="json"))
+    return {key: value for key, value in values if not is_upkeep(key)}
+
+
+def is_upkeep(key: str) -> bool:
+    """Whether a setting, as `section.key`, only decides speed, upkeep or where the data lie."""
+    return key in _UPKEEP or key.partition(".")[0] in _UPKEEP
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Give nested settings as `section.key` and value."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        rows += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return rows

@@ -131,12 +131,27 @@ def _not_finite(run: Run, losses: Mapping[str, float], seen: Sequence[Tensor]) -
     said = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was written yet"
     return JmposeError(
         f"step {run.position.step} (epoch {run.position.epoch}): {bad}; samples: {'; '.join(names)}; {said}",
-        hint="lower optim.lr or look at these samples, then go on with --resume",
+        hint="look at these samples, then use --resume; to lower optim.lr takes a new run",
     )
 
 
-def validate(run: Run, display: Display, board: Board, *, max_batches: int | None = None) -> list[Score]:
+def validate(run: Run, display: Display, board: Board) -> list[Score]:
     """Score the moving average on every validation set; all devices take part."""
+    scores = _score_all(run, display, board)
+    display.scores(run.position.epoch, scores)
+    board.scores(run.position.step, scores)
+    return scores
+
+
+def try_validation(run: Run, display: Display) -> None:
+    """Score one batch of every validation set, to see that it can be done.
+
+    Its figures are not given: to average precision everybody else of the set would be a person who was not found.
+    """
+    _score_all(run, display, Board(None, step=0), max_batches=1)
+
+
+def _score_all(run: Run, display: Display, board: Board, *, max_batches: int | None = None) -> list[Score]:
     model: JMPose = run.average.module  # type: ignore[assignment]
     scores: list[Score] = []
     for chosen in run.data.validation:
@@ -152,8 +167,6 @@ def validate(run: Run, display: Display, board: Board, *, max_batches: int | Non
                 progress.advance()
         everyone = [part for one in gather_objects(parts) for part in one]
         scores += score_set(chosen, everyone, model.config.preprocess.keypoints.joints)
-    display.scores(run.position.epoch, scores)
-    board.scores(run.position.step, scores)
     return scores
 
 
@@ -206,4 +219,4 @@ def _write_weights(run: Run, name: str) -> None:
     try:
         save_model(model, run.folder / name, half=run.config.save.half)
     except WeightsError as error:
-        raise JmposeError(error.message, hint=f"{error.hint}; then go on with --resume") from error
+        raise JmposeError(error.message, hint=f"{error.hint}; then use --resume") from error

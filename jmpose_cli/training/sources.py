@@ -95,6 +95,7 @@ def _open_annotated(
 def _validation_set(chosen: ValidationConfig, config: TrainConfig, preprocess: Preprocess) -> ValidationSet:
     moving = chosen.moving or chosen.degrade
     opened = _open_annotated(chosen, config, preprocess, moving=moving)
+    videos = len(opened)
     if chosen.max_videos and len(opened) > chosen.max_videos:
         opened = [opened[i * len(opened) // chosen.max_videos] for i in range(chosen.max_videos)]
     motion = MADE_UP_MOTION if moving else 0.0
@@ -112,4 +113,4 @@ def _validation_set(chosen: ValidationConfig, config: TrainConfig, preprocess: P
             f"{chosen.path}: {len(opened)} files with COCO annotations in one validation set",
             hint="list each as a set of its own under data.val",
         )
-    return ValidationSet(chosen.label, windows, sources, protocol)
+    return ValidationSet(chosen.label, windows, sources, protocol, videos)

@@ -19,50 +19,52 @@ from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.training.board import Board
 from jmpose_cli.training.check import read_all_pictures
 from jmpose_cli.training.checkpoint import FOLDER as CHECKPOINTS
-from jmpose_cli.training.config import TrainConfig
 from jmpose_cli.training.display import Display
-from jmpose_cli.training.fit import LAST, Stopped, fit, train_step, validate
+from jmpose_cli.training.fit import LAST, Stopped, fit, train_step, try_validation
 from jmpose_cli.training.loader import batches
+from jmpose_cli.training.origin import ABOUT, SETTINGS, Origin
 from jmpose_cli.training.prepare import Run, prepare
-from jmpose_cli.training.validate import Score
+from jmpose_cli.training.validate import Score, ValidationSet
 
-SETTINGS, ABOUT = "config.yaml", "run.json"
 _CHECKED_STEPS = 2
 _LIBRARIES = ("jmpose", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "opencv-python")
 
 
-def train(config: TrainConfig, folder: Path, *, resume: bool, display: Display) -> list[Score]:
+def train(origin: Origin, folder: Path, *, resume: bool, display: Display) -> list[Score]:
     """Train a model; the folder gets its weights, scores, checkpoints, settings and TensorBoard files.
 
     Raises:
         JmposeError: The folder holds another run, a signal stopped it, or anything that `prepare` and `fit` raise.
     """
     _check_folder(folder, resume=resume)
-    run = prepare(config, folder, resume=resume)
-    _introduce(run, display)
+    run = prepare(origin.config, folder, resume=resume)
+    _introduce(run, origin, display)
     if run.fabric.is_global_zero:
-        _describe(run)
+        _describe(run, origin)
     board = Board(folder if run.fabric.is_global_zero else None, step=run.position.step)
     try:
         # Several devices would stop at different steps and wait for one another; they keep their last checkpoint.
         with run.stop.listening() if run.fabric.world_size == 1 else nullcontext():
             scores = fit(run, display, board)
     except Stopped:
-        raise JmposeError(f"stopped at step {run.position.step}", hint=f"go on with --out {folder} --resume") from None
+        raise JmposeError(
+            f"stopped at step {run.position.step}", hint=f"resume with jmpose train --out {folder} --resume"
+        ) from None
     finally:
         board.close()
     display.note(f"done: {folder / LAST}; score it with jmpose eval --model, use it with jmpose infer --model")
     return scores
 
 
-def check(config: TrainConfig, folder: Path, *, display: Display) -> None:
+def check(origin: Origin, folder: Path, *, display: Display) -> None:
     """Read everything, take two steps and one validation step, and say what a run would need; keeps nothing.
 
     Raises:
         JmposeError: What would stop the run.
     """
+    config = origin.config
     run = prepare(config, folder, resume=False)
-    _introduce(run, display)
+    _introduce(run, origin, display)
     read_all_pictures(run.data, display)
     workers, accumulate = config.data.workers, config.optim.accumulate
     loaded = batches(run.data.train, run.draws()[: _CHECKED_STEPS * accumulate], workers=workers, pin=False)
@@ -71,7 +73,7 @@ def check(config: TrainConfig, folder: Path, *, display: Display) -> None:
     # The last step: the first one pays for warming up, and loading has its own processes.
     step_s = reports[-1].seconds - reports[-1].waited_s
     began = time.monotonic()
-    validate(run, display, Board(None, step=0), max_batches=1)
+    try_validation(run, display)
     validation_s = sum(len(chosen.windows) for chosen in run.data.validation) / run.whole_batch
     validation_s *= (time.monotonic() - began) / len(run.data.validation)
     validations = -(-run.config.optim.epochs // run.config.save.validate_every)
@@ -80,6 +82,7 @@ def check(config: TrainConfig, folder: Path, *, display: Display) -> None:
     display.header(
         {
             "check": f"{len(reports)} steps, loss {losses}",
+            "validation": "the first batch of every set was scored without a fault; only a whole set gives figures",
             "time": f"{step_s:.2f} s a step, about {whole} for {run.total_steps} steps and {validations} validations "
             "(full-size crops, loading not counted)",
             "memory": _memory(run),
@@ -103,14 +106,14 @@ def _memory(run: Run) -> str:
 def _check_folder(folder: Path, *, resume: bool) -> None:
     holds_run = (folder / CHECKPOINTS).is_dir() or (folder / SETTINGS).is_file()
     if holds_run and not resume:
-        raise JmposeError(f"{folder} holds a run already", hint="go on with it by --resume, or choose another --out")
+        raise JmposeError(f"{folder} holds a run already", hint="resume it with --resume, or choose another --out")
     if resume and not holds_run:
         raise JmposeError(f"--resume: {folder} holds no run", hint="leave out --resume to start one")
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _introduce(run: Run, display: Display) -> None:
+def _introduce(run: Run, origin: Origin, display: Display) -> None:
     """Say what the run is."""
     if not run.fabric.is_global_zero:
         display.silence()
@@ -121,25 +124,32 @@ def _introduce(run: Run, display: Display) -> None:
     devices += f" ({run.arithmetic.reason})" if run.arithmetic.reason else ""
     display.header(
         {
+            "settings": origin.said,
             "model": f"{run.model.config.name}, {trained:,} of {every:,} parameters are trained",
             "device": devices,
             "training": f"{len(data.train)} people in {len(data.train.sources)} sources, {len(data.order)} an epoch",
-            "validation": ", ".join(f"{v.label} ({len(v.windows)} people, {v.ap_name})" for v in data.validation),
+            "validation": ", ".join(map(_validation_set, data.validation)),
             "steps": f"{run.total_steps} of {run.whole_batch * config.optim.accumulate} windows, "
             f"{config.optim.epochs} epochs",
         }
     )
     if run.position.step:
-        display.note(f"goes on at step {run.position.step}, epoch {run.position.epoch + 1}")
+        display.note(f"resumes at step {run.position.step}, epoch {run.position.epoch + 1}")
     for note in [*run.checkpoints.notes, *data.notes]:
         display.note(note)
 
 
-def _describe(run: Run) -> None:
+def _validation_set(chosen: ValidationSet) -> str:
+    part = f" of {len(chosen.sources)} of {chosen.videos} videos" if len(chosen.sources) < chosen.videos else ""
+    return f"{chosen.label} ({len(chosen.windows)} people{part}, {chosen.ap_name})"
+
+
+def _describe(run: Run, origin: Origin) -> None:
     """Write the resolved settings, versions, seed and checksums."""
     settings = run.config.model_dump(mode="json")
     about = {
         "command": sys.argv,
+        **origin.as_json(),
         "seed": run.config.seed,
         "versions": {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()},
         "device": str(run.fabric.device),

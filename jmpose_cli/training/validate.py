@@ -49,12 +49,14 @@ class ValidationSet:
         windows: Its people, always in the same way.
         sources: Those of `windows`.
         protocol: Rule set of PoseTrack AP; None for OKS AP.
+        videos: Of the whole data set, of which `sources` may be a part.
     """
 
     label: str
     windows: WindowSet
     sources: tuple[ScoredSource, ...]
     protocol: PoseTrackProtocol | None
+    videos: int = 0
 
     @property
     def ap_name(self) -> str:

@@ -9,7 +9,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from conftest import VIDEO
+from conftest import TINY, VIDEO
 from typer.testing import CliRunner
 
 from jmpose.weights import load_model
@@ -121,6 +121,20 @@ class TestRun:
         assert "GB peak" in said
         assert not out.exists()
 
+    def test_check_gives_no_figures_of_a_part(self, write, tmp_path, monkeypatch):
+        scored = []
+        real = fit.score_set
+
+        def counting(chosen, parts, joints):
+            scored.append(sum(len(part.samples) for part in parts))
+            return real(chosen, parts, joints)
+
+        monkeypatch.setattr(fit, "score_set", counting)
+        said = train(write(), "--out", tmp_path / "run", "--check").stderr
+        assert scored == [4]  # one batch, so that what would stop a run is found
+        assert "AP," not in said.partition("check")[2] and "PCK" not in said
+        assert "only a whole set gives figures" in " ".join(said.split())
+
     def test_finished_run_stays_finished(self, write, tmp_path):
         out, config = tmp_path / "run", write("optim.epochs=1")
         train(config, "--out", out, "-q")
@@ -191,6 +205,95 @@ class TestSettings:
         with pytest.raises(JmposeError, match="neither a file nor a shipped configuration") as caught:
             train("nanno", "--out", tmp_path)
         assert "nano-coco" in caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def begun_once(posetrack, tmp_path_factory):
+    """A run of two steps that was begun with options, and its configuration."""
+    folder = tmp_path_factory.mktemp("begun")
+    tree = json.loads(json.dumps(TINY))
+    tree["data"]["root"] = str(posetrack)
+    tree["optim"] |= {"epochs": 3, "steps": 2}
+    (folder / "given.yaml").write_text(yaml.safe_dump(tree))
+    options = ("--set", "optim.batch=3", "--set", "save.keep=3")
+    train(folder / "given.yaml", *options, "--out", folder / "run", "-q")
+    return folder
+
+
+@pytest.fixture
+def begun(begun_once, tmp_path):
+    """A copy of that run which a test may change, and its configuration."""
+    folder = shutil.copytree(begun_once, tmp_path / "begun")
+    return folder / "run", folder / "given.yaml"
+
+
+class TestResume:
+    def test_the_folder_is_enough(self, begun):
+        out, _ = begun
+        before = yaml.safe_load((out / "config.yaml").read_text())
+        said = train("--resume", "--out", out).stderr
+        assert "resumes at step 2" in said
+        assert "run/config.yaml" in "".join(said.split())
+        assert yaml.safe_load((out / "config.yaml").read_text()) == before
+
+    def test_a_configuration_beside_it_needs_no_options_again(self, begun):
+        out, config = begun
+        for _ in range(2):  # the second time, of a folder that a resumed run has described
+            assert "resumes at step 2" in train(config, "--resume", "--out", out).stderr
+        assert yaml.safe_load((out / "config.yaml").read_text())["optim"]["batch"] == 3
+
+    def test_what_decides_speed_may_change(self, begun, copied):
+        out, _ = begun
+        options = ("--set", "data.workers=1", "--device", "cpu", "--data", copied)
+        said = "".join(train("--resume", "--out", out, *options).stderr.split())
+        assert "withdata.workers=1" in said and "device=cpu" in said
+        assert yaml.safe_load((out / "config.yaml").read_text())["data"]["workers"] == 1
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--set", "optim.epochs=30"), "optim.epochs was 3, is 30"),
+            (("--set", "optim.batch=4", "--set", "seed=1"), "seed was 0, is 1, optim.batch was 3, is 4"),
+            (("--init", "nano"), "init was None, is 'nano'"),
+            (("--devices", "2"), "devices was 1, is 2"),
+        ],
+    )
+    def test_what_decides_the_result_stays(self, begun, options, said):
+        out, config = begun
+        before = (out / "config.yaml").read_bytes()
+        for given in ((), (config,)):
+            with pytest.raises(JmposeError, match="resumed with its own settings") as caught:
+                train(*given, "--resume", "--out", out, *options)
+            assert sorted(said.split(", ")) == sorted(caught.value.message.partition("; ")[2].split(", "))
+            assert "last.safetensors" in caught.value.hint
+        assert (out / "config.yaml").read_bytes() == before
+
+    def test_another_configuration(self, begun):
+        out, _ = begun
+        with pytest.raises(JmposeError, match="nano-coco is not what the run was started with"):
+            train("nano-coco", "--resume", "--out", out)
+
+    def test_a_run_that_does_not_say_its_configuration(self, begun):
+        out, config = begun
+        about = json.loads((out / "run.json").read_text())
+        del about["configuration"]
+        (out / "run.json").write_text(json.dumps(about))
+        assert "was not compared" in " ".join(train(config, "--resume", "--out", out).stderr.split())
+
+    def test_settings_that_cannot_be_read(self, begun):
+        out, _ = begun
+        (out / "config.yaml").write_text("optim: {lr: [")
+        with pytest.raises(JmposeError, match=r"config\.yaml: cannot be read"):
+            train("--resume", "--out", out)
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [(["--resume"], "--out is missing"), (["nano", "--check", "--resume"], "leave one of them out")],
+    )
+    def test_options_that_do_not_fit(self, given, said):
+        result = train(*given)
+        assert result.exit_code == 2
+        assert said in " ".join(result.stderr.replace("│", " ").split())
 
 
 class TestBadInput:
