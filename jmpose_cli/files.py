@@ -2,10 +2,11 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from jmpose.files import WholeFile
 from jmpose_cli.errors import JmposeError, OutputError, is_of_the_disk
@@ -40,6 +41,16 @@ def explain_os_errors(path: Path, *, ends_run: bool = False) -> Iterator[None]:
         hint = _HINTS.get(error.errno or 0, "check that the folder exists and can be written to")
         kind = OutputError if ends_run or is_of_the_disk(error) else JmposeError
         raise kind(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
+
+
+def check_is_there(file: IO[bytes], path: Path) -> None:
+    """Check that an open file still is what stands under its name: what is written to a removed one is lost.
+
+    Raises:
+        OSError: It was removed, or another one was put in its place.
+    """
+    if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+        raise FileNotFoundError(errno.ENOENT, "another file was put in its place")
 
 
 class PartialFile:

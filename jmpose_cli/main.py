@@ -12,9 +12,10 @@ from jmpose_cli.commands.evaluate import evaluate
 from jmpose_cli.commands.infer import infer
 from jmpose_cli.commands.models import models
 from jmpose_cli.commands.train import train
-from jmpose_cli.errors import JmposeError
+from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.home import settle
 from jmpose_cli.machine import explain
+from jmpose_cli.streams import StandardStreams
 
 app = typer.Typer(
     name="jmpose",
@@ -48,22 +49,31 @@ def _main(
 
 
 def run() -> None:
-    """Entry point: one clear error instead of a traceback, exit code 1 (an input failed) or 2 (usage)."""
+    """Entry point: one clear error instead of a traceback, exit code 1 (an input or the disk failed) or 2 (usage)."""
     _read_names_as_utf8()
+    streams = StandardStreams()
     settle()
+    sys.exit(_exit_code() or streams.exit_code)
+
+
+def _exit_code() -> int | str | None:
+    """Run the command; return what `sys.exit` takes."""
     try:
         app()
+    except SystemExit as ended:
+        return ended.code
     except JmposeError as error:
         if "--verbose" in sys.argv:
             raise
         print_error(error)
-        sys.exit(2)
+        return 1 if isinstance(error, OutputError) else 2
     except (ImportError, OSError, MemoryError, RuntimeError) as error:
         explained = explain(error)
         if explained is None or "--verbose" in sys.argv:
             raise
         print_error(explained)
-        sys.exit(2)
+        return 2
+    return 0
 
 
 def _read_names_as_utf8() -> None:

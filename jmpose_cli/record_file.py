@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import check_is_there
 
 _HEAD = struct.Struct("<4sIQ")  # mark, CRC-32 of the payload, its length
 _MARK = b"JMR1"
@@ -77,6 +78,7 @@ class RecordFile:
 
     def commit(self) -> None:
         """Bring everything appended to the disk."""
+        check_is_there(self._file, self.path)
         os.fsync(self._file.fileno())
 
     def clear(self) -> None:

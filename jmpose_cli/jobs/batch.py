@@ -3,20 +3,20 @@
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError, OutputError
-from jmpose_cli.files import PartialFile, explain_os_errors
+from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.home import temporary_files
 from jmpose_cli.jobs.claims import Claims
 from jmpose_cli.jobs.crew import Crew
-from jmpose_cli.jobs.inputs import STATE_FOLDER, Clip
-from jmpose_cli.jobs.journal import Entry, Journal
+from jmpose_cli.jobs.inputs import STATE_FOLDER, Clip, clip_source
+from jmpose_cli.jobs.journal import Entry, Event, Journal
 from jmpose_cli.jobs.messages import (
     Advanced,
     Died,
@@ -37,12 +37,13 @@ from jmpose_cli.jobs.plan import (
     Settings,
     frames_in_range,
     plan_clip,
+    work_folder,
     work_key,
 )
 from jmpose_cli.jobs.probing import probe_videos
 from jmpose_cli.jobs.run_report import Failure, RunReport
 from jmpose_cli.jobs.storage import Storage
-from jmpose_cli.jobs.task import ClipTask, StoppedError, remove_work
+from jmpose_cli.jobs.task import ClipTask, StoppedError, remove_work, replacing_mark
 from jmpose_cli.machine import explain
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.text import to_json
@@ -51,6 +52,7 @@ LISTEN_S = 0.25
 _MOST_PROBERS = 4
 _PROBER_EACH = 25  # videos that make another prober worth its start
 _MOST_BAD_STARTS = 3
+_STATES = ("done", "edited", "failed")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Batch:
 
     Args:
         clips: The videos.
+        asked: Names of all videos that the user named, those of other shards included.
         out: Folder of the results.
         config: The settings.
         choices: What else the user wants.
@@ -95,6 +98,7 @@ class Batch:
         self,
         clips: Sequence[Clip],
         *,
+        asked: Collection[str],
         out: Path,
         config: InferConfig,
         choices: Choices,
@@ -102,7 +106,8 @@ class Batch:
         report: RunReport,
         stop: StopRequest,
     ) -> None:
-        self._clips, self._out, self._config, self._choices = clips, out, config, choices
+        self._clips, self._asked = clips, asked
+        self._out, self._config, self._choices = out, config, choices
         self._crew, self._report, self._stop = crew, report, stop
         self._state = out / STATE_FOLDER
         self._seats: dict[int, _Seat] = {}
@@ -110,7 +115,7 @@ class Batch:
         self._attempts: dict[str, int] = {}
         self._failures: list[Failure] = []
         self._elsewhere: list[str] = []
-        self._stopped = 0
+        self._to_go: set[str] = set()  # names of videos that nothing has come of yet, those in progress included
         self._fatal: OutputError | None = None
         self._history = History()
         self._storage = Storage(silence_s=config.run.fetch_timeout_s, is_stopped=lambda: stop.asked)
@@ -123,7 +128,8 @@ class Batch:
             0 when all videos are done, 1 when some failed, 128 + the signal's number when it was stopped.
 
         Raises:
-            JmposeError: The workers cannot start, or nothing can be written any more.
+            JmposeError: The workers cannot start.
+            OutputError: Nothing can be written from the start.
         """
         self._prepare()
         with ExitStack() as stack:
@@ -161,7 +167,7 @@ class Batch:
     def _prepare(self) -> None:
         """Make the folders, which shows whether they can be written to."""
         for folder in (self._out, self._state, self._state / "work", self._state / "claims"):
-            with explain_os_errors(folder):
+            with explain_os_errors(folder, ends_run=True):
                 folder.mkdir(parents=True, exist_ok=True)
 
     def _probe(self) -> dict[str, Planned]:
@@ -235,10 +241,22 @@ class Batch:
                 if header.reason:  # cannot be read
                     one = replace(one, state="unreadable", reason=header.reason, hint=header.hint)
             planned.append(one)
+            if one.is_news:
+                self._settle(one)
         self._settings = settings
         todo = [one for one in planned if one.state in ("todo", "unreadable")]
         self._todo.extend(sorted(todo, key=lambda one: -(one.frames or 0)))
+        self._to_go = {one.clip.name for one in todo}
         return planned
+
+    def _settle(self, one: Planned) -> None:
+        """Say in the journal that a video's results stand as they are, so that the next runs need not find out."""
+        if one.state == "edited":
+            self._journal.add("edited", name=one.clip.name, run=self._run, reason=one.reason, hint=one.hint)
+            return
+        with suppress(OSError):
+            replacing_mark(work_folder(self._out, one.clip.name)).unlink(missing_ok=True)
+        self._journal.add("kept", name=one.clip.name, run=self._run, stamp=one.stamp, **_source(one.clip))
 
     def _work(self) -> None:
         """Keep all workers busy until nothing is left or the user has had enough."""
@@ -278,21 +296,24 @@ class Batch:
                 holder = self._claims.take(work_key(name))
                 if holder is not None:
                     self._elsewhere.append(f"{name} ({holder})")
+                    self._to_go.discard(name)
                     continue
-                if self._done_meanwhile(one):
+                one = self._planned_again(one)
+                if one.state in ("done", "failed", "edited"):
                     self._claims.give_back(work_key(name))
+                    self._to_go.discard(name)
                     continue
-                if one.state == "unreadable":
+                if one.state in ("unreadable", "refused"):
                     self._fail(number, one, Failed(one.reason, one.hint))
                     continue
                 task = self._task(one)
-                self._journal.add("begin", name=name, run=self._run)
+                self._journal.add("begin", name=name, run=self._run, stamp=one.stamp, **_source(one.clip))
             except StoppedError:  # while a server was asked
                 self._claims.give_back(work_key(name))
                 self._todo.appendleft(one)
                 return
-            except JmposeError as error:  # the claims and the journal are those of all videos
-                self._fatal = OutputError(error.message, hint=error.hint)
+            except OutputError as error:
+                self._fatal = error
                 return
             seat.clip, seat.task, seat.is_opened, seat.heard_s = one, task, False, time.monotonic()
             self._crew.send(number, Process(task))
@@ -304,18 +325,25 @@ class Batch:
             path=one.clip.path,
             url=one.clip.url,
             folder=self._out / one.clip.name,
-            work=self._state / "work" / work_key(one.clip.name),
+            work=work_folder(self._out, one.clip.name),
             stamp=one.stamp,
         )
 
-    def _done_meanwhile(self, one: Planned) -> bool:
-        """Whether another process has finished a video since the plan was made."""
+    def _planned_again(self, one: Planned) -> Planned:
+        """Plan a video anew when another process has done something with it since the plan was made."""
         self._history.take_in(self._journal.news(), without=self._run)
         if self._history.last.get(one.clip.name) is one.entry:
-            return False
-        return plan_clip(
-            one.clip, self._history, out=self._out, settings=self._settings, storage=self._storage
-        ).state in ("done", "failed")
+            return one
+        again = plan_clip(one.clip, self._history, out=self._out, settings=self._settings, storage=self._storage)
+        is_wanted = again.state == "todo" or (again.state != "done" and self._config.output.overwrite)
+        return one if is_wanted else again
+
+    def _record(self, event: Event, **facts: Any) -> None:
+        """Add to the journal; without it, the run cannot go on."""
+        try:
+            self._journal.add(event, **facts)
+        except OutputError as error:
+            self._fatal = error
 
     def _hear(self, number: int, message: FromWorker) -> None:
         """Act on what a worker says."""
@@ -352,28 +380,27 @@ class Batch:
 
     def _complete(self, number: int, one: Planned, message: Done) -> None:
         seat, summary = self._seats[number], message.summary
-        try:
-            self._journal.add(
-                "done",
-                name=one.clip.name,
-                run=self._run,
-                input=one.clip.url or str(one.clip.path),
-                stamp=one.stamp,
-                sha256=summary.input_sha256,
-                frames=summary.frames,
-                resumed=summary.resumed,
-                people=summary.people,
-                tracks=summary.tracks,
-                wall_s=round(summary.wall_s, 3),
-                stage_s={stage: round(seconds, 3) for stage, seconds in summary.stage_s.items()},
-                notes=summary.notes,
-                files=summary.files,
-            )
-        except OutputError as error:
-            self._fatal = error
-        else:
+        self._record(
+            "done",
+            name=one.clip.name,
+            run=self._run,
+            input=_given(one.clip),
+            **_source(one.clip),
+            stamp=one.stamp,
+            sha256=summary.input_sha256,
+            frames=summary.frames,
+            resumed=summary.resumed,
+            people=summary.people,
+            tracks=summary.tracks,
+            wall_s=round(summary.wall_s, 3),
+            stage_s={stage: round(seconds, 3) for stage, seconds in summary.stage_s.items()},
+            notes=summary.notes,
+            files=summary.files,
+        )
+        if self._fatal is None:
             if seat.task is not None:
                 remove_work(seat.task)
+            self._to_go.discard(one.clip.name)
         self._report.done(number, one.clip.name, summary)
         self._free(number, one)
 
@@ -384,22 +411,22 @@ class Batch:
             self._fatal = OutputError(message.message, hint=message.hint)
             self._free(number, one)
             return
-        failure = Failure(one.clip.name, one.clip.url or str(one.clip.path), message.message, message.hint)
+        failure = _failure(one.clip, message.message, message.hint)
         self._failures.append(failure)
+        self._to_go.discard(failure.name)
         self._report.failed(number, failure, message.trace)
-        try:
-            self._journal.add(
+        if not one.clip.problem and one.state != "refused":  # an input that is none is not to be remembered
+            self._record(
                 "failed",
                 name=failure.name,
                 run=self._run,
                 input=failure.input,
+                **_source(one.clip),
                 stamp=one.stamp,
                 message=failure.message,
                 hint=failure.hint,
             )
-        except OutputError as error:
-            self._fatal = error
-        if seat.task is not None and not message.keeps_work:
+        if seat.task is not None and not message.keeps_work and not replacing_mark(seat.task.work).exists():
             remove_work(seat.task)
         remove_empty(self._out / one.clip.name, upto=self._out)
         self._free(number, one)
@@ -408,8 +435,7 @@ class Batch:
             self._start(number)
 
     def _leave(self, number: int, one: Planned, frames: int) -> None:
-        self._stopped += 1
-        self._journal.add("stopped", name=one.clip.name, run=self._run, frames=frames)
+        self._record("stopped", name=one.clip.name, run=self._run, frames=frames)
         self._report.stopped(number, one.clip.name, frames)
         remove_empty(self._out / one.clip.name, upto=self._out)
         self._free(number, one)
@@ -457,20 +483,20 @@ class Batch:
 
     def _conclude(self, planned: list[Planned]) -> None:
         """Write the summary and print the end."""
-        left = [
-            Failure(one.clip.name, one.clip.url or str(one.clip.path), one.reason, one.hint)
-            for one in planned
-            if one.state in ("failed", "refused")
-        ]
-        self._report.table(self._failures, left, out=self._out)
+        left = [_failure(one.clip, one.reason, one.hint) for one in planned if one.state in ("failed", "refused")]
+        edited = [one.clip.name for one in planned if one.state == "edited"]
+        self._report.table(self._failures, left, edited=edited, out=self._out)
         if self._elsewhere:
             names = ", ".join(self._elsewhere[:3]) + " ..." * (len(self._elsewhere) > 3)
             self._report.note(f"{len(self._elsewhere)} videos are in work elsewhere: {names}")
         if self._stop.asked:
-            rest = len(self._todo) + self._stopped
-            self._report.note(f"stopped with {rest} videos to go; the same command goes on where this run was")
+            rest = f"{len(self._to_go)} video{'s' * (len(self._to_go) != 1)}"
+            self._report.note(f"stopped with {rest} to go; the same command goes on where this run was")
         if self._fatal is None:
-            write_summary(self._out, self._journal.path, [*self._failures, *left])
+            try:
+                write_summary(self._out, self._journal.path, asked=self._asked, failures=[*self._failures, *left])
+            except JmposeError as error:
+                self._fatal = OutputError(error.message, hint=error.hint)
 
 
 def remove_empty(folder: Path, *, upto: Path) -> None:
@@ -483,40 +509,62 @@ def remove_empty(folder: Path, *, upto: Path) -> None:
         folder = folder.parent
 
 
-def write_summary(out: Path, journal: Path, failures: Sequence[Failure]) -> None:
-    """Write `summary.json`, the state of all videos that the journal knows, and `failures.json`."""
-    reader = Journal(journal)
+def write_summary(out: Path, journal: Path, *, asked: Collection[str], failures: Sequence[Failure]) -> None:
+    """Write `summary.json`, the state of all videos that the journal knows, and `failures.json`.
+
+    Args:
+        out: Folder of the results.
+        journal: The journal's file.
+        asked: Names of the videos that the user named: `failures.json` is on these alone, as nobody wants to read for
+            ever what was wrong with a list that is mended.
+        failures: Those of this run, with those that the journal does not hold.
+    """
+    reader, history = Journal(journal), History()
     try:
-        videos = {e["name"]: _row(e) for e in reader.news() if e["event"] in ("done", "failed")}
+        with reader.locked():  # another run may end at the same time
+            history.take_in(reader.news())
+            videos = {name: _row(entry, history.done.get(name)) for name, entry in history.last.items()}
+            videos |= {one.name: _failed_row(one.input, one.message, one.hint) for one in failures}
+            failed = [{"name": n, **row} for n, row in videos.items() if row["state"] == "failed" and n in asked]
+            totals = {
+                **{state: sum(row["state"] == state for row in videos.values()) for state in _STATES},
+                **{key: sum(row.get(key, 0) for row in videos.values()) for key in ("frames", "people")},
+            }
+            write_whole(out / "summary.json", to_json({**totals, "videos": videos}, indent=True) + b"\n")
+            write_whole(out / "failures.json", to_json(failed, indent=True) + b"\n")
     finally:
         reader.close()
-    failed = {name: row for name, row in videos.items() if row["state"] == "failed"}
-    for failure in failures:  # those that no worker has seen are not in the journal
-        failed[failure.name] = _failed_row(failure.input, failure.message, failure.hint)
-    totals = {
-        "done": sum(row["state"] == "done" for row in videos.values()),
-        "failed": len(failed),
-        **{key: sum(row.get(key, 0) for row in videos.values()) for key in ("frames", "people")},
-    }
-    for name, content in (
-        ("summary.json", {**totals, "videos": {**videos, **failed}}),
-        ("failures.json", [{"name": name, **row} for name, row in failed.items()]),
-    ):
-        file = PartialFile(out / name)
-        try:
-            file.write(to_json(content, indent=True) + b"\n")
-            file.commit()
-        except BaseException:
-            file.discard()
-            raise
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _row(entry: Entry, done: Entry | None) -> dict[str, Any]:
+    """Give a video's row of the summary.
+
+    Args:
+        entry: The last one on it.
+        done: The one on the results that it has.
+    """
     if entry["event"] == "failed":
         return _failed_row(entry["input"], entry["message"], entry["hint"])
     keys = ("input", "frames", "people", "tracks", "wall_s", "stage_s", "notes")
-    return {"state": "done", **{key: entry[key] for key in keys}}
+    facts = {key: done[key] for key in keys} if done else {}
+    if entry["event"] == "edited":
+        return {"state": "edited", **facts, "reason": entry["reason"], "hint": entry["hint"]}
+    return {"state": "done", **facts}
 
 
 def _failed_row(given: str, message: str, hint: str) -> dict[str, Any]:
     return {"state": "failed", "input": given, "reason": message, "hint": hint}
+
+
+def _failure(clip: Clip, message: str, hint: str) -> Failure:
+    return Failure(clip.name, _given(clip), message, hint)
+
+
+def _given(clip: Clip) -> str:
+    """Give an input as it was named or found."""
+    return clip.url or str(clip.path)
+
+
+def _source(clip: Clip) -> dict[str, str]:
+    """Give where a video comes from, for the journal."""
+    return asdict(clip_source(clip))

@@ -45,7 +45,7 @@ class Claims:
         silent_s: Seconds after which a foreign holder whose number does not change is dead.
 
     Raises:
-        JmposeError: The folder cannot be written to (also from `take`).
+        OutputError: The folder cannot be written to (also from `take`); no run can do without it.
     """
 
     def __init__(self, folder: Path, *, beat_s: float = BEAT_S, silent_s: float = SILENT_S) -> None:
@@ -55,7 +55,7 @@ class Claims:
         self._mine: set[Path] = set()
         self._watched: dict[str, tuple[int, float]] = {}  # token: its number, when first seen
         self._ended = threading.Event()
-        with explain_os_errors(folder):
+        with explain_os_errors(folder, ends_run=True):
             (folder / "holders").mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = open(self._holder(self._token), "w+b", buffering=0)  # noqa: SIM115
             with suppress(OSError):
@@ -76,7 +76,7 @@ class Claims:
     def take(self, key: str) -> Holder | None:
         """Claim a video; return who has it when another living process does."""
         path = self._folder / f"{key}.claim"
-        with explain_os_errors(path), (self._folder / "lock").open("ab") as gate:
+        with explain_os_errors(path, ends_run=True), (self._folder / "lock").open("ab") as gate:
             with suppress(OSError):
                 fcntl.flock(gate, fcntl.LOCK_EX)
             token = self._owner(path)

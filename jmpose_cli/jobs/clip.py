@@ -27,7 +27,7 @@ from jmpose_cli.jobs.inputs import Clip, input_hash
 from jmpose_cli.jobs.pipeline import StageClock, in_background
 from jmpose_cli.jobs.plan import frames_in_range
 from jmpose_cli.jobs.stages import ChangedVideoError, Result, Tools, pose_frames, queue_frames, spacing_for
-from jmpose_cli.jobs.task import ClipSummary, ClipTask, StoppedError, Watcher
+from jmpose_cli.jobs.task import ClipSummary, ClipTask, StoppedError, Watcher, replacing_mark
 from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.structures import Bytes, FramePoses
@@ -128,6 +128,8 @@ class _Clip:
             self._write(frames, writers, overlay, count)
             if not count.frames:
                 raise JmposeError(f"{self._task.path}: no frame lies in the range asked for")
+            with explain_os_errors(self._task.work):
+                replacing_mark(self._task.work).touch()
             assert store.ending is not None
         notes = (
             *store.ending["notes"],

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from jmpose_cli.config import RunConfig
 from jmpose_cli.files import explain_os_errors
+from jmpose_cli.jobs.folder_names import safe_name
 from jmpose_cli.jobs.storage import Storage
 from jmpose_cli.jobs.task import ClipTask, Watcher
 
@@ -26,7 +27,7 @@ def local_copy(task: ClipTask, run: RunConfig, watcher: Watcher) -> Iterator[Cli
     if not task.url:
         yield task
         return
-    target = task.work / "input" / task.path.name
+    target = task.work / "input" / safe_name(task.path.name)
     with explain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -53,11 +53,12 @@ def infer_videos(
     shard = parse_shard(where.shard)
     crew = _crew(config, where)
     version = f"{__version__}, {len(clips)} input{'s' * (len(clips) != 1)}"
+    asked = {clip.name for clip in clips}
     clips = of_shard(clips, shard)
     report.header({"jmpose": version + (f", of which {len(clips)} are part {where.shard}" if shard else "")})
     stop = StopRequest(patience=2)
     with stop.listening():
-        batch = Batch(clips, out=out, config=config, choices=choices, crew=crew, report=report, stop=stop)
+        batch = Batch(clips, asked=asked, out=out, config=config, choices=choices, crew=crew, report=report, stop=stop)
         return batch.run()
 
 

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from jmpose.files import file_sha256
 from jmpose.regular_file import open_regular, read_regular
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.jobs.folder_names import comparable, safe_name, told_apart, utf8
 from jmpose_cli.jobs.listing import MOST_ENTRIES, Listing, glob
 from jmpose_cli.jobs.storage import Storage
-from jmpose_cli.text import printable
 from jmpose_cli.video.image_folder import IMAGE_SUFFIXES, natural_key
 
 VIDEO_SUFFIXES = frozenset(
@@ -27,7 +27,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})
 STATE_FOLDER = ".jmpose"
-RESULT_FILES = ("keypoints.coco.json", "posetrack18.json", "keypoints.csv", "overlay.mp4", "run.json")
 
 _WILDCARDS = frozenset("*?[")
 _BLOCK_BYTES = 1 << 20
@@ -57,7 +56,12 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A video before it has a name: `base` is the folder that the name is relative to."""
+    """A video before it has a name.
+
+    Attributes:
+        base: The folder that the name is relative to.
+        is_folder: The name has no ending that could be left out.
+    """
 
     path: Path
     base: Path
@@ -92,7 +96,8 @@ def find_clips(
 
     Names mirror the tree: relative to the folder, to the part of a pattern before its first wildcard, or to the common
     folder of a list. Videos whose names would be equal but for their endings keep these; equal names from different
-    inputs are told apart by the folders above; what is left (`clip.MP4` beside `Clip.mp4`) by `~2`.
+    inputs are told apart by the folders above; what is left (`clip.MP4` beside `Clip.mp4`) by `~2`. A name that cannot
+    be that of a folder of results is changed; see `folder_names`.
 
     Args:
         inputs: What the user named.
@@ -102,8 +107,8 @@ def find_clips(
         most_entries: Most files and folders that are looked at.
 
     Raises:
-        JmposeError: A path that does not exist, an input that holds no video, names that cannot be told apart, or
-            more to look at than allowed.
+        JmposeError: A path that does not exist, an input that holds no video, or more to look at than
+            allowed.
     """
     found: list[_Found] = []
     with storage or Storage() as reading:
@@ -111,9 +116,7 @@ def find_clips(
         for given in inputs:
             found.extend(_expand(str(given), search))
     search.listing.conclude()
-    clips = _named(_without_repeats(found))
-    _check_names(clips)
-    return clips
+    return _named(_without_repeats(found))
 
 
 def _expand(given: str, search: _Search, *, base: Path | None = None, folder: Path | None = None) -> Iterator[_Found]:
@@ -252,7 +255,9 @@ def _in_url(url: str, base: Path | None, search: _Search) -> Iterator[_Found]:
     if _is_web(url):
         # Servers have no folders, and what stands behind ? belongs to the address.
         url = _web_address(url)
-        yield _Found(Path(urlsplit(url).path), base or Path(urlsplit(url).path).parent, url=url)
+        named = [part for part in urlsplit(url).path.split("/") if part.strip(". ")]
+        place = Path("/", *(named or [urlsplit(url).hostname or "address"]))
+        yield _Found(place, base or place.parent, is_folder=not named, url=url)
         return
     there = search.storage.find(url, most_entries=search.listing.most_entries)
     if not there.paths and there.top is None:
@@ -292,26 +297,24 @@ def _without_repeats(found: Iterable[_Found]) -> list[_Found]:
 
 
 def _named(found: list[_Found]) -> list[Clip]:
-    """Name videos by their place in the tree."""
-    names = [printable(_relative(one.path, one.base)) for one in found]
-    short = [name if one.is_folder else _without_suffix(name) for one, name in zip(found, names, strict=True)]
+    """Name videos by their place in the tree; see `folder_names` for what is safe."""
+    full = [_relative(one.path, one.base) for one in found]
+    short = [name if one.is_folder else _without_suffix(name) for one, name in zip(found, full, strict=True)]
     for group in _equal(short):
         folders = {str(found[i].path.parent) for i in group}
         if len(folders) < len(group):  # a.mp4 beside a.mov
             for i in group:
-                short[i] = names[i]
+                short[i] = full[i]
     for group in _equal(short):
         paths = [os.path.abspath(found[i].path) for i in group]
         if len({os.path.dirname(path) for path in paths}) == len(group):
             common = Path(os.path.commonpath(paths))
             for i, path in zip(group, paths, strict=True):
-                full = printable(_relative(Path(path), common))
+                longer = _relative(Path(path), common)
                 keeps = found[i].is_folder or short[i].endswith(found[i].path.suffix)
-                short[i] = full if keeps else _without_suffix(full)
-    for group in _equal(short):  # clip.mp4 beside CLIP.MP4
-        for number, i in enumerate(group[1:], 2):
-            short[i] += f"~{number}"
-    return [Clip(one.path, name, one.url, one.problem) for one, name in zip(found, short, strict=True)]
+                short[i] = longer if keeps else _without_suffix(longer)
+    names = told_apart([safe_name(name) for name in short])  # clip.mp4 beside CLIP.MP4
+    return [Clip(one.path, name, one.url, one.problem) for one, name in zip(found, names, strict=True)]
 
 
 def _relative(path: Path, base: Path) -> str:
@@ -327,26 +330,33 @@ def _equal(names: list[str]) -> list[list[int]]:
     """Group the places of names that are equal on some file systems."""
     places: defaultdict[str, list[int]] = defaultdict(list)
     for place, name in enumerate(names):
-        places[name.casefold()].append(place)
+        places[comparable(safe_name(name))].append(place)
     return [group for group in places.values() if len(group) > 1]
 
 
-def _check_names(clips: list[Clip]) -> None:
-    taken = {clip.name.casefold(): clip for clip in clips}
-    for clip in clips:
-        other = taken[clip.name.casefold()]
-        if other is not clip:
-            raise JmposeError(
-                f"{clip.path} and {other.path} would both write to the folder {clip.name!r}",
-                hint="give them in separate runs with different --out",
-            )
-        parts = PurePosixPath(clip.name).parts
-        if ".." in parts or STATE_FOLDER in parts:
-            raise JmposeError(f"{clip.path}: its results cannot have the name {clip.name!r}", hint="rename the input")
-        if len(parts) > 1 and parts[-1] in RESULT_FILES and "/".join(parts[:-1]).casefold() in taken:
-            raise JmposeError(
-                f"{clip.path}: its results would lie where those of {parts[-2]} do", hint="rename one of the inputs"
-            )
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a video comes from, as it is told from another one of the same name.
+
+    Attributes:
+        source: Its absolute path or its address, for people too.
+        real: The same with all links followed.
+    """
+
+    source: str
+    real: str
+
+
+def clip_source(clip: Clip) -> Source:
+    """Say where a video comes from."""
+    if clip.url:
+        return Source(clip.url, clip.url)
+    return Source(_as_text(os.path.abspath(clip.path)), _as_text(os.path.realpath(clip.path)))
+
+
+def _as_text(path: str) -> str:
+    """Write a path so that JSON keeps it; bytes that are no UTF-8 are shown by their numbers."""
+    return utf8(path).decode("utf-8", "backslashreplace")
 
 
 def input_stamp(clip: Clip, storage: Storage | None = None) -> dict[str, Any]:

@@ -8,17 +8,17 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
-from jmpose_cli.files import explain_os_errors
+from jmpose_cli.files import check_is_there, explain_os_errors
 from jmpose_cli.text import to_json
 
 Entry = dict[str, Any]
-Event = Literal["run", "begin", "done", "failed", "stopped"]
+Event = Literal["run", "begin", "done", "failed", "stopped", "kept", "edited"]
 
 
 class Journal:
@@ -28,36 +28,42 @@ class Journal:
         path: The file; its folder must exist.
 
     Raises:
-        JmposeError: The file cannot be opened or written (also from `add`).
+        OutputError: The file cannot be opened or written (also from `add`); no run can do without it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._read_to = 0
-        with explain_os_errors(path):
+        with explain_os_errors(path, ends_run=True):
             self._file = path.open("ab", buffering=0)
 
     def add(self, event: Event, **facts: Any) -> None:
         """Append an entry, and bring it to the disk."""
         text = to_json({"event": event, **facts})
         line = b"%08x %s\n" % (zlib.crc32(text), text)
-        with explain_os_errors(self.path):
-            with suppress(OSError):  # a file system without locks; one line is one write there too
-                fcntl.flock(self._file, fcntl.LOCK_EX)
+        with explain_os_errors(self.path, ends_run=True), self.locked():
+            check_is_there(self._file, self.path)
+            end = os.fstat(self._file.fileno()).st_size
+            if end and not self._ends_with_newline(end):
+                line = b"\n" + line  # after one that was torn
             try:
-                end = os.fstat(self._file.fileno()).st_size
-                if end and not self._ends_with_newline(end):
-                    line = b"\n" + line  # behind one that was torn
-                try:
-                    if self._file.write(line) != len(line):
-                        raise OSError(28, "No space left on device")
-                except OSError:
-                    os.ftruncate(self._file.fileno(), end)
-                    raise
-                os.fsync(self._file.fileno())
-            finally:
-                with suppress(OSError):
-                    fcntl.flock(self._file, fcntl.LOCK_UN)
+                if self._file.write(line) != len(line):
+                    raise OSError(28, "No space left on device")
+            except OSError:
+                os.ftruncate(self._file.fileno(), end)
+                raise
+            os.fsync(self._file.fileno())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing here and what follows from it, inside the block."""
+        with suppress(OSError):  # a file system without locks; one line is one write there too
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _ends_with_newline(self, end: int) -> bool:
         with self.path.open("rb") as file:
@@ -66,7 +72,7 @@ class Journal:
 
     def news(self) -> Iterator[Entry]:
         """Yield the entries that were not yielded before, in order; own ones too."""
-        with explain_os_errors(self.path), self.path.open("rb") as file:
+        with explain_os_errors(self.path, ends_run=True), self.path.open("rb") as file:
             file.seek(self._read_to)
             for line in file:
                 if not line.endswith(b"\n"):

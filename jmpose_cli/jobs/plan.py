@@ -12,12 +12,17 @@ import orjson
 from jmpose.files import file_sha256
 from jmpose_cli.config import DecodeConfig
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.jobs.inputs import RESULT_FILES, Clip, input_hash, input_stamp
+from jmpose_cli.jobs.folder_names import RESULT_FILES
+from jmpose_cli.jobs.inputs import STATE_FOLDER, Clip, Source, clip_source, input_hash, input_stamp
 from jmpose_cli.jobs.journal import Entry
 from jmpose_cli.jobs.storage import Storage
+from jmpose_cli.jobs.task import replacing_mark
 from jmpose_cli.video.info import DEFAULT_FPS
 
-State = Literal["todo", "done", "failed", "refused", "unreadable"]
+State = Literal["todo", "done", "edited", "failed", "refused", "unreadable"]
+
+
+_REPLACE = "replace it with --overwrite, or choose another --out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +44,14 @@ class Planned:
 
     Attributes:
         clip: The video.
-        state: What is to happen: "failed" ones failed before and are left, "refused" ones would replace something,
-            "unreadable" ones fail without being tried.
+        state: What is to happen: "edited" ones are left as the user has made them, "failed" ones failed before and are
+            left, "refused" ones would replace something, "unreadable" ones fail without being tried.
         reason: Why, a clause; empty for a new video.
         hint: What the user can do about it.
         stamp: Fingerprint of the input.
         entry: The journal's last word on it when the plan was made.
         frames: Number of frames by the container's claim; for "done" what was processed. None: not known.
+        is_news: The journal does not say so yet of a "done" or "edited" one.
     """
 
     clip: Clip
@@ -55,16 +61,25 @@ class Planned:
     stamp: dict[str, Any] = field(default_factory=dict)
     frames: int | None = None
     entry: Entry | None = None
+    is_news: bool = False
 
 
 class History:
-    """What the journal says, folded to the last word on each video."""
+    """What the journal says, folded to the last word on each video.
+
+    Attributes:
+        last: By a video's name, the last entry on what came of it: "done", "failed" or "edited"; "kept" makes it "done"
+            again.
+        done: By a video's name, the entry on the results that it has.
+        begun: By a video's name, the last time that it was begun, whatever came of it.
+    """
 
     def __init__(self) -> None:
         self._settings: dict[str, Settings] = {}
-        self.last: dict[str, Entry] = {}  # by the video's name: its last "done" or "failed"
-        self.begun: set[str] = set()  # videos that were begun, whatever came of it
-        self._files: dict[str, dict[str, list[Any]]] = {}  # of the last results of each video
+        self.last: dict[str, Entry] = {}
+        self.done: dict[str, Entry] = {}
+        self.begun: dict[str, Entry] = {}
+        self._moved: dict[str, list[Entry]] = {}  # by name, other places where the video of the results was found
 
     def take_in(self, entries: Iterable[Entry], *, without: str = "") -> None:
         """Read further entries, without those of one run."""
@@ -74,11 +89,15 @@ class History:
             if entry["event"] == "run":
                 self._settings[entry["run"]] = Settings(entry["config"], entry["weights"])
             elif entry["event"] == "begin":
-                self.begun.add(entry["name"])
-            elif entry["event"] in ("done", "failed"):
+                self.begun[entry["name"]] = entry
+            elif entry["event"] in ("failed", "edited"):
                 self.last[entry["name"]] = entry
-                if entry["event"] == "done":
-                    self._files[entry["name"]] = entry["files"]
+            elif entry["event"] == "done":
+                self.last[entry["name"]] = self.done[entry["name"]] = entry
+                self._moved[entry["name"]] = []
+            elif entry["event"] == "kept" and entry["name"] in self.done:
+                self.last[entry["name"]] = self.done[entry["name"]]
+                self._moved[entry["name"]].append(entry)
 
     def is_open(self, name: str) -> bool:
         """Whether a video has not been done."""
@@ -87,8 +106,19 @@ class History:
 
     def edited(self, name: str, folder: Path) -> str | None:
         """Name a result file that is not as it was written; None when there is none."""
-        files = self._files.get(name, {})
+        files = self.done[name]["files"] if name in self.done else {}
         return next((file for file, facts in files.items() if _is_other(folder / file, facts)), None)
+
+    def at_source(self, name: str, source: Source) -> Entry | None:
+        """Give the entry that says what a video was like when it lay there; None when only other places are known."""
+        known = [self.done[name], *self._moved[name]] if name in self.done else [self.begun[name]]
+        return next((entry for entry in reversed(known) if _is_from(entry, source)), None)
+
+    def owner(self, name: str) -> Entry | None:
+        """Give the entry on the video that the results, or else what is unfinished, are of."""
+        if name in self.done:
+            return self.done[name]
+        return self.begun.get(name) if name not in self.last else None
 
     def change(self, entry: Entry, settings: Settings) -> str:
         """Say what differs between an entry's settings and those of now; empty when nothing does."""
@@ -138,7 +168,7 @@ def plan_clip(
         history: What the journal says.
         out: Folder of all results.
         settings: Those of this run.
-        overwrite: Do everything again, and replace results of unknown origin.
+        overwrite: Do everything again, and replace results that were edited or are of another video.
         retry_failed: Do those again that failed.
         verify_hash: Compare the input's content instead of its size and time of change.
         storage: Reads addresses; None takes one for this video alone.
@@ -181,42 +211,94 @@ def _decide(
         return Planned(clip, "unreadable", error.message, error.hint)
     except OSError as error:
         return Planned(clip, "unreadable", f"{clip.path}: cannot be read ({error.strerror})")
-    folder, entry = out / clip.name, history.last.get(clip.name)
+    folder, last = out / clip.name, history.last.get(clip.name)
+    source, owner = clip_source(clip), history.owner(clip.name)
+    there = history.at_source(clip.name, source) if owner else None
+    is_other = owner is not None and there is None and not _is_moved(clip, owner, stamp)
     if overwrite:
-        return Planned(clip, "todo", "--overwrite" if entry else "", stamp=stamp)
+        reason = f"--overwrite, in place of {_origin(owner)}" if owner and is_other else "--overwrite" if last else ""
+        return Planned(clip, "todo", reason, stamp=stamp)
+    if owner and is_other:
+        return _refused(
+            clip,
+            stamp,
+            f"{folder}: holds the results of {_origin(owner)}, {source.source} is another video",
+            "name both in one command, which gives each a folder of its own, or choose another --out, or replace what "
+            "is there with --overwrite",
+        )
     reason = ""
-    if entry is not None:
-        reason = history.change(entry, settings) or _input_change(clip, entry, stamp, verify_hash=verify_hash)
-        if entry["event"] == "failed":
-            if not reason and not retry_failed:
-                return Planned(clip, "failed", entry["message"], "--retry-failed tries it again", stamp)
-            reason = f"failed before; {reason or '--retry-failed'}"
-        elif not reason:
-            wrong = [name for name, facts in entry["files"].items() if _size(folder / name) != facts[0]]
-            if not wrong:
-                return Planned(clip, "done", stamp=stamp, frames=entry["frames"])
-            reason = f"{wrong[0]} is missing"
+    if last is not None and last["event"] == "failed" and _is_from(last, source):
+        change = history.change(last, settings) or _input_change(clip, last, last, stamp, verify_hash=verify_hash)
+        if not change and not retry_failed:
+            return Planned(clip, "failed", last["message"], "--retry-failed tries it again", stamp)
+        reason = f"failed before; {change or '--retry-failed'}"
+    done = history.done.get(clip.name)
+    if done is not None:
+        change = history.change(done, settings)
+        if there is not None:
+            change = change or _input_change(clip, done, there, stamp, verify_hash=verify_hash)
+        missing = [name for name, facts in done["files"].items() if _size(folder / name) != facts[0]]
+        if not change and not missing:
+            is_news = there is None or last is not done
+            return Planned(clip, "done", stamp=stamp, frames=done["frames"], is_news=is_news)
+        reason = reason or change or f"{missing[0]} is missing"
     edited = history.edited(clip.name, folder)
-    if edited:
-        return _refused(clip, stamp, f"{folder}: {edited} was changed after jmpose wrote it")
+    if edited and not is_being_replaced(out, clip.name):
+        text = f"{folder}: {edited} was changed after jmpose wrote it"
+        is_news = last is None or last["event"] != "edited"
+        return Planned(clip, "edited", text, _REPLACE, stamp, is_news=is_news)
     if clip.name not in history.begun and any((folder / name).exists() for name in RESULT_FILES):
         return _refused(clip, stamp, f"{folder}: holds results that are not in this folder's journal")
     return Planned(clip, "todo", reason, stamp=stamp)
 
 
-def _refused(clip: Clip, stamp: dict[str, Any], reason: str) -> Planned:
-    return Planned(clip, "refused", reason, "replace it with --overwrite, or choose another --out", stamp)
+def _refused(clip: Clip, stamp: dict[str, Any], reason: str, hint: str = _REPLACE) -> Planned:
+    return Planned(clip, "refused", reason, hint, stamp)
 
 
-def _input_change(clip: Clip, entry: Entry, stamp: dict[str, Any], *, verify_hash: bool) -> str:
-    """Say how the input differs from the one of an entry; empty when it is the same."""
+def _origin(entry: Entry) -> str:
+    """Say where the video of an entry came from."""
+    return str(entry.get("source") or entry.get("input") or "another video")
+
+
+def _is_from(entry: Entry, source: Source) -> bool:
+    """Whether an entry is on a video at this place; journals of old versions do not always say it."""
+    places = {entry["source"], entry.get("real")} if "source" in entry else {entry.get("input")} - {None}
+    return not places or bool(places & {source.source, source.real})
+
+
+def _is_moved(clip: Clip, entry: Entry, stamp: dict[str, Any]) -> bool:
+    """Whether a video of an entry is this one, which only lies elsewhere: by its content, where that is known."""
+    before = entry.get("stamp", {})
+    if before.get("size") != stamp.get("size"):
+        return False
+    if clip.url or entry["event"] == "begin":
+        return before == stamp and len(stamp) > 1  # the size alone says nothing
+    return bool(entry.get("sha256")) and input_hash(clip) == entry["sha256"]
+
+
+def _input_change(clip: Clip, entry: Entry, there: Entry, stamp: dict[str, Any], *, verify_hash: bool) -> str:
+    """Say how the input differs from the one of an entry; empty when it is the same.
+
+    Args:
+        clip: The input.
+        entry: What came of it before.
+        there: The entry with its fingerprint at the place where it lies.
+        stamp: Its fingerprint now.
+        verify_hash: Compare the content instead of the fingerprint.
+    """
     if verify_hash and entry.get("sha256") and not clip.url:
         return "" if input_hash(clip) == entry["sha256"] else "the input's content has changed"
-    for key in sorted({*stamp, *entry["stamp"]}):
-        if stamp.get(key) != entry["stamp"].get(key):
+    for key in sorted({*stamp, *there["stamp"]}):
+        if stamp.get(key) != there["stamp"].get(key):
             what = {"mtime_ns": "time of change"}.get(key, key)
             return f"the input has changed ({what})"
     return ""
+
+
+def is_being_replaced(out: Path, name: str) -> bool:
+    """Whether a run was killed while it replaced a video's result files: some are new, and nobody has edited them."""
+    return replacing_mark(work_folder(out, name)).exists()
 
 
 def _size(path: Path) -> int | None:
@@ -240,6 +322,11 @@ def work_key(name: str) -> str:
     """Name a video's claim and work folder: readable, of bounded length, and unique."""
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[-48:]
     return f"{plain.lstrip('.')}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+
+
+def work_folder(out: Path, name: str) -> Path:
+    """Give the folder for what is unfinished of a video."""
+    return out / STATE_FOLDER / "work" / work_key(name)
 
 
 def of_shard(clips: list[Clip], shard: tuple[int, int] | None) -> list[Clip]:

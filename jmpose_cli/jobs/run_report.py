@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from jmpose_cli.jobs.plan import Planned
+from jmpose_cli.jobs.plan import Planned, State
 from jmpose_cli.jobs.report import LINE_EVERY_S, LOG_WIDTH, stages_text
 from jmpose_cli.jobs.task import ClipSummary
 from jmpose_cli.text import to_json
@@ -111,7 +111,7 @@ class RunReport:
 
     def plan(self, planned: Sequence[Planned]) -> None:
         """Say what will be done, what is done already, and what cannot be."""
-        by_state: dict[str, list[Planned]] = {"todo": [], "unreadable": [], "done": [], "failed": [], "refused": []}
+        by_state: dict[str, list[Planned]] = {state: [] for state in get_args(State)}
         for one in planned:
             by_state[one.state].append(one)
         counts = {state: len(them) for state, them in by_state.items()}
@@ -119,15 +119,16 @@ class RunReport:
         self._frames_total = sum(known) if len(known) == counts["todo"] else None
         self._videos = counts["todo"] + counts["unreadable"]
         self.event("plan", **counts, frames=self._frames_total)
-        for one in by_state["failed"] + by_state["refused"]:
+        for one in by_state["failed"] + by_state["refused"] + by_state["edited"]:
             self.event("left", name=one.clip.name, state=one.state, reason=one.reason, hint=one.hint)
         if self._quiet:
             return
-        if len(planned) > 1 or counts["done"]:
+        if len(planned) > 1 or counts["done"] or counts["edited"]:
             frames = f"{sum(known)}{'' if self._frames_total is not None else ' or more'} frames"
             todo = f"{counts['todo']} video{'s' * (counts['todo'] != 1)}"
             parts = [f"{todo} to do, {frames}" if counts["todo"] else "nothing to do"]
             parts += [f"{counts['done']} done already"] * bool(counts["done"])
+            parts += [f"{counts['edited']} edited, left alone"] * bool(counts["edited"])
             parts += [f"{counts['unreadable']} cannot be read"] * bool(counts["unreadable"])
             parts += [f"{counts['failed']} failed before"] * bool(counts["failed"])
             parts += [f"{counts['refused']} would replace other results"] * bool(counts["refused"])
@@ -200,8 +201,17 @@ class RunReport:
         if hint:
             self._console.print(f"hint: {hint}", highlight=False)
 
-    def table(self, failures: Sequence[Failure], left: Sequence[Failure], *, out: Path) -> None:
-        """Print the tables at the end: failures of this run, and videos that were left as they were."""
+    def table(
+        self, failures: Sequence[Failure], left: Sequence[Failure], *, edited: Sequence[str] = (), out: Path
+    ) -> None:
+        """Print the tables at the end.
+
+        Args:
+            failures: Of this run.
+            left: Videos that were left though they are not done.
+            edited: Names of videos whose results were left as the user has made them.
+            out: Folder of the results.
+        """
         wall_s = time.monotonic() - self._started_s
         done = self._videos_done - len(failures)
         self.event("end", done=done, failed=len(failures), wall_s=round(wall_s, 3))
@@ -210,6 +220,9 @@ class RunReport:
         if self._last_done:
             self._console.print(self._done_table(wall_s), highlight=False)
             self._console.print(f"busy, overlapping: {stages_text(self._busy)}", highlight=False)
+        if edited:
+            names = ", ".join(edited[:_MOST_LISTED]) + " ..." * (len(edited) > _MOST_LISTED)
+            self._console.print(f"{len(edited)} edited, left alone: {names}; --overwrite replaces", highlight=False)
         problems = [*failures, *left]
         if problems:
             table = _plain_table("not done", "reason")

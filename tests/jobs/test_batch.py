@@ -1,5 +1,6 @@
 """Many videos as users run them: killed, stopped, broken, shared; the results must not show it."""
 
+import errno
 import json
 import os
 import random
@@ -163,6 +164,8 @@ def test_a_signal_commits_and_says_how_to_go_on(few, undisturbed, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, shown = process.communicate(timeout=60)
     assert process.returncode == 143 and "the same command goes on where this run was" in shown
+    to_go = 4 - [entry["event"] for entry in entries(tmp_path)].count("done")
+    assert to_go and f"stopped with {to_go} video" in shown  # the one in progress included
     (stopped,) = [entry for entry in entries(tmp_path) if entry["event"] == "stopped"]
     assert stopped["frames"] == assets.committed_frames(tmp_path, ["long"])["long"] > 0
     assert not any(".partial" in name for name in results(tmp_path))
@@ -177,8 +180,9 @@ def test_a_second_signal_ends_at_once(few, tmp_path):
     time.sleep(1)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    _, shown = process.communicate(timeout=30)
     assert process.returncode == 130 and not worker.is_running()
+    assert "stopped with 4 videos to go" in shown
 
 
 def test_two_runs_share_a_folder(few, undisturbed, tmp_path):
@@ -245,10 +249,104 @@ def test_a_read_only_folder_is_one_clear_error(few, tmp_path):
         pytest.skip("needs the right to mount a disk")
     try:
         shown = run(few, "--out", disk / "out", *SMALL)
-        assert shown.returncode == 2 and "Read-only file system" in shown.stderr and "Traceback" not in shown.stderr
+        assert shown.returncode == 1 and "Read-only file system" in shown.stderr and "Traceback" not in shown.stderr
         assert "choose another folder with --out" in shown.stderr
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_folder_of_results_that_is_taken_away_ends_the_run(few, tmp_path):
+    process = start(
+        few / "long.mp4", few / "v000.mp4", "--out", tmp_path / "out", *SMALL, "--set", "run.chunk_frames=1"
+    )
+    wait_for_process(process, "jmpose_cli.jobs.worker", out=tmp_path / "out", name="long")
+    (tmp_path / "out").rename(tmp_path / "away")
+    _, shown = process.communicate(timeout=100)
+    assert process.returncode == 1 and "Traceback" not in shown
+    assert "No such file or directory" in shown and "nothing more can be written" in shown
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "posetrack18.json", "overlay.mp4", "summary.json"])
+def test_a_file_that_cannot_be_completed_leaves_no_part_of_it(few, tmp_path, monkeypatch, name):
+    real = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr("jmpose.files.os.replace", full)
+    shown = run_here(few / "v000.mp4", "--out", tmp_path, *SMALL, "--frames", "0:2")
+    assert shown.exit_code == 1 and "nothing more can be written" in shown.stderr
+    assert "No space left on device" in shown.stderr or "the disk is full" in shown.stderr
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_another_video_of_the_same_name_replaces_nothing(few, tmp_path):
+    first, second = tmp_path / "cam1" / "a.mp4", tmp_path / "cam2" / "a.mp4"
+    for number, path in enumerate((first, second)):
+        assets.street_video(path, first=10 * number, frames=3)
+    words = ("--out", tmp_path / "out", *SMALL, "--no-overlay")
+    assert run_here(first, *words).exit_code == 0
+    before = results(tmp_path / "out")
+    for _ in range(2):
+        refused = run_here(second, *words)
+        assert refused.exit_code == 1 and str(first) in refused.stderr and str(second) in refused.stderr
+        assert "--overwrite" in json.loads((tmp_path / "out" / "failures.json").read_text())[0]["hint"]
+        assert results(tmp_path / "out") == before
+    moved = first.rename(tmp_path / "a.mp4")
+    again = run_here(moved, *words)
+    assert again.exit_code == 0 and "nothing to do" in again.stderr and results(tmp_path / "out") == before
+    assert assets.failures(tmp_path / "out") == set()
+    assert [entry["event"] for entry in entries(tmp_path / "out")].count("begin") == 1
+    assert run_here(second, *words, "--overwrite").exit_code == 0
+    assert json.loads(results(tmp_path / "out")["a/run.json"])["input"] == str(second)
+
+
+def test_edited_results_are_left_alone_and_are_no_failure(few, tmp_path):
+    words = (few / "v000.mp4", "--out", tmp_path, *SMALL, "--no-overlay", "--frames", "0:2")
+    assert run_here(*words).exit_code == 0
+    edited = tmp_path / "v000" / "posetrack18.json"
+    edited.write_text(edited.read_text() + " ")
+    for _ in range(2):
+        shown = run_here(*words)
+        assert shown.exit_code == 0 and "1 edited, left alone: v000" in shown.stderr
+    assert edited.read_text().endswith(" ")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["done"], summary["edited"], summary["failed"]) == (0, 1, 0)
+    assert summary["videos"]["v000"]["state"] == "edited" and summary["videos"]["v000"]["frames"] == 2
+    assert [entry["event"] for entry in entries(tmp_path)].count("edited") == 1
+    assert assets.failures(tmp_path) == set()
+    assert run_here(*words, "--overwrite").exit_code == 0
+    assert json.loads((tmp_path / "summary.json").read_text())["done"] == 1
+
+
+def test_a_selection_that_fails_costs_the_results_nothing(few, tmp_path):
+    words = (few / "v000.mp4", "--out", tmp_path, *SMALL, "--no-overlay")
+    assert run_here(*words).exit_code == 0
+    before = results(tmp_path)
+    assert run_here(*words, "--frames", "400:500").exit_code == 1
+    assert assets.failures(tmp_path) == {"v000"} and results(tmp_path) == before
+    assert run_here(*words, "--frames", "400:500").exit_code == 1
+    again = run_here(*words)
+    assert again.exit_code == 0 and "nothing to do" in again.stderr and results(tmp_path) == before
+    assert assets.failures(tmp_path) == set()
+    assert json.loads((tmp_path / "summary.json").read_text())["failed"] == 0
+    assert [entry["event"] for entry in entries(tmp_path)].count("begin") == 2
+
+
+def test_a_list_that_was_wrong_is_forgotten_when_it_is_mended(few, tmp_path):
+    wrong = tmp_path / "list.txt"
+    wrong.write_text("gone1.mp4\ngone2.mp4\nnotes.md\n")
+    (tmp_path / "notes.md").write_text("no film")
+    words = ("--out", tmp_path / "out", *SMALL, "--no-overlay", "--frames", "0:1")
+    assert run_here(wrong, *words).exit_code == 1
+    assert assets.failures(tmp_path / "out") == {"gone1", "gone2", "notes"}
+    wrong.write_text(str(few / "v000.mp4"))
+    assert run_here(wrong, *words).exit_code == 0
+    assert assets.failures(tmp_path / "out") == set()
+    assert set(json.loads((tmp_path / "out" / "summary.json").read_text())["videos"]) == {"v000", "notes"}
 
 
 def test_a_worker_that_hangs_is_stopped(few, tmp_path):

@@ -1,7 +1,7 @@
 import hashlib
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jmpose_cli.config import DecodeConfig, build_config
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs import plan
-from jmpose_cli.jobs.inputs import Clip, input_hash, input_stamp
+from jmpose_cli.jobs.inputs import Clip, clip_source, input_hash, input_stamp
 from jmpose_cli.jobs.journal import Journal
 from jmpose_cli.jobs.plan import (
     History,
@@ -22,8 +22,10 @@ from jmpose_cli.jobs.plan import (
     of_shard,
     parse_shard,
     plan_clip,
+    work_folder,
     work_key,
 )
+from jmpose_cli.jobs.task import replacing_mark
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -53,7 +55,7 @@ class Desk:
     def begun(self, run: str = "r1") -> None:
         settings = {"config": self.settings.config, "weights": self.settings.weights}
         self.entries.append({"event": "run", "run": run, **settings})
-        self.entries.append({"event": "begin", "name": self.clip.name, "run": run})
+        self.entries.append({"event": "begin", "name": self.clip.name, "run": run, **self._origin()})
 
     def done(self, run: str = "r1") -> None:
         self.begun(run)
@@ -67,8 +69,44 @@ class Desk:
         self._end("failed", run, {"message": "a.mp4 holds audio only", "hint": ""})
 
     def _end(self, event: str, run: str, facts: dict[str, Any]) -> None:
-        stamp = input_stamp(self.clip)
-        self.entries.append({"event": event, "name": self.clip.name, "run": run, "stamp": stamp, **facts})
+        self.entries.append({"event": event, "name": self.clip.name, "run": run, **self._origin(), **facts})
+
+    def _origin(self) -> dict[str, Any]:
+        return {"stamp": input_stamp(self.clip), **asdict(clip_source(self.clip))}
+
+    def take_other(self, content: bytes = b"mlif" * 10) -> None:
+        """Give a video of the same name from another folder."""
+        path = self.clip.path.parent / "cam 2" / "a.mp4"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        facts = self.clip.path.stat()
+        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        self.clip = replace(self.clip, path=path)
+
+    def move_input(self) -> None:
+        path = self.clip.path.parent / "archive" / "a.mp4"
+        path.parent.mkdir()
+        self.clip = replace(self.clip, path=self.clip.path.rename(path))
+
+    def copy_input(self) -> None:
+        """Move it in a way that does not keep the time of change."""
+        self.move_input()
+        self.touch_input()
+
+    def link_input(self) -> None:
+        path = self.clip.path.parent / "other name"
+        path.symlink_to(self.clip.path)
+        self.clip = replace(self.clip, path=path)
+
+    def kept(self) -> None:
+        self.entries.append({"event": "kept", "name": self.clip.name, "run": "r9", **self._origin()})
+
+    def begun_replacing(self) -> None:
+        """A run was killed when it had replaced some files of the results."""
+        self.begun("r2")
+        mark = replacing_mark(work_folder(self.out, self.clip.name))
+        mark.parent.mkdir(parents=True)
+        mark.touch()
 
     def replace_input(self) -> None:
         self.clip.path.write_bytes(b"another film")
@@ -115,6 +153,7 @@ def desk(tmp_path) -> Desk:
 
 
 NOTHING: dict[str, bool] = {}
+OTHER = "{results}: holds the results of {folder}/a.mp4, {input} is another video"
 CASES = {
     "new": (lambda d: None, NOTHING, "todo", ""),
     "new, overwrite": (lambda d: None, {"overwrite": True}, "todo", ""),
@@ -227,7 +266,7 @@ CASES = {
     "result edited": (
         lambda d: (d.done(), d.edit_result(b"[1, 2, 3]")),
         NOTHING,
-        "refused",
+        "edited",
         "{results}: posetrack18.json was changed after jmpose wrote it",
     ),
     "result edited, the size is the same, and nothing is to be replaced": (
@@ -239,19 +278,19 @@ CASES = {
     "result edited, the size is the same, settings changed": (
         lambda d: (d.done(), d.edit_result(b"[1, 9]"), d.set("people", max_people=3)),
         NOTHING,
-        "refused",
+        "edited",
         "{results}: posetrack18.json was changed after jmpose wrote it",
     ),
     "result edited, another one missing": (
         lambda d: (d.done(), d.edit_result(b"[1, 9]"), (d.results / "run.json").unlink()),
         NOTHING,
-        "refused",
+        "edited",
         "{results}: posetrack18.json was changed after jmpose wrote it",
     ),
     "result edited, input replaced": (
         lambda d: (d.done(), d.edit_result(b"[]"), d.replace_input()),
         NOTHING,
-        "refused",
+        "edited",
         "{results}: posetrack18.json was changed after jmpose wrote it",
     ),
     "result edited, overwrite": (
@@ -263,7 +302,7 @@ CASES = {
     "results edited, then the video failed": (
         lambda d: (d.done(), d.edit_result(b"[]"), d.failed("r2")),
         {"retry_failed": True},
-        "refused",
+        "edited",
         "{results}: posetrack18.json was changed after jmpose wrote it",
     ),
     "results of somebody else": (
@@ -302,6 +341,79 @@ CASES = {
     ),
     "failed, then done": (lambda d: (d.failed(), d.done("r2")), NOTHING, "done", ""),
     "done, then failed": (lambda d: (d.done(), d.failed("r2")), NOTHING, "failed", "a.mp4 holds audio only"),
+    "failed with other settings, and those of the results are back": (
+        lambda d: (d.done(), d.set("people", max_people=3), d.failed("r2"), d.set("people", max_people=None)),
+        NOTHING,
+        "done",
+        "",
+    ),
+    "failed with other settings, those of the results are back, retry": (
+        lambda d: (d.done(), d.set("people", max_people=3), d.failed("r2"), d.set("people", max_people=None)),
+        {"retry_failed": True},
+        "done",
+        "",
+    ),
+    "failed with other settings, and again with these": (
+        lambda d: (d.done(), d.set("people", max_people=3), d.failed("r2")),
+        NOTHING,
+        "failed",
+        "a.mp4 holds audio only",
+    ),
+    "killed while results were replaced": (
+        lambda d: (d.done(), d.begun_replacing(), d.edit_result(b"[]")),
+        NOTHING,
+        "todo",
+        "posetrack18.json is missing",
+    ),
+    "another video": (lambda d: (d.done(), d.take_other()), NOTHING, "refused", OTHER),
+    "another video of another length": (lambda d: (d.done(), d.take_other(b"x")), NOTHING, "refused", OTHER),
+    "another video, other settings": (
+        lambda d: (d.done(), d.set("people", max_people=3), d.take_other()),
+        NOTHING,
+        "refused",
+        OTHER,
+    ),
+    "another video, hash verified": (
+        lambda d: (d.done(), d.take_other()),
+        {"verify_hash": True},
+        "refused",
+        OTHER,
+    ),
+    "another video, after it failed there once": (
+        lambda d: (d.done(), d.take_other(), d.failed("r2")),
+        {"retry_failed": True},
+        "refused",
+        OTHER,
+    ),
+    "another video, overwrite": (
+        lambda d: (d.done(), d.take_other()),
+        {"overwrite": True},
+        "todo",
+        "--overwrite, in place of {folder}/a.mp4",
+    ),
+    "another video, of which nothing is finished": (
+        lambda d: (d.begun(), d.take_other(b"x")),
+        NOTHING,
+        "refused",
+        OTHER,
+    ),
+    "another video, which failed": (lambda d: (d.failed(), d.take_other()), NOTHING, "todo", ""),
+    "moved": (lambda d: (d.done(), d.move_input()), NOTHING, "done", ""),
+    "moved, begun only": (lambda d: (d.begun(), d.move_input()), NOTHING, "todo", ""),
+    "moved, and its time of change was not kept": (lambda d: (d.done(), d.copy_input()), NOTHING, "done", ""),
+    "moved, other settings": (
+        lambda d: (d.done(), d.move_input(), d.set("people", max_people=3)),
+        NOTHING,
+        "todo",
+        "other settings: people.max_people was none, is 3",
+    ),
+    "moved, then replaced": (
+        lambda d: (d.done(), d.move_input(), d.kept(), d.replace_input()),
+        NOTHING,
+        "todo",
+        "the input has changed (time of change)",
+    ),
+    "by a link": (lambda d: (d.done(), d.link_input()), NOTHING, "done", ""),
     "input gone": (
         lambda d: (d.done(), d.clip.path.unlink()),
         NOTHING,
@@ -320,13 +432,15 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_what_happens_to_a_video(desk, case):
     prepare, options, state, reason = CASES[case]
+    folder = desk.clip.path.parent
     prepare(desk)
     planned = desk.plan(**options)
-    assert (planned.state, planned.reason) == (state, reason.format(results=desk.results, input=desk.clip.path))
+    shown = reason.format(results=desk.results, input=desk.clip.path, folder=folder)
+    assert (planned.state, planned.reason) == (state, shown)
     assert planned.clip == desk.clip
     own = [entry for entry in desk.entries if entry["event"] in ("done", "failed")]
     assert planned.entry == (own[-1] if own else None)
-    assert bool(planned.hint) == (state in ("failed", "refused"))
+    assert bool(planned.hint) == (state in ("failed", "refused", "edited"))
     if state != "unreadable":
         assert planned.stamp == input_stamp(desk.clip)
 
@@ -337,6 +451,48 @@ def test_hints_name_the_option_that_helps(desk):
     desk.done("r2")
     desk.edit_result(b"[]")
     assert "--overwrite" in desk.plan().hint and "--out" in desk.plan().hint
+
+
+def test_what_was_found_out_is_said_once(desk):
+    """A video that was moved is not hashed by every run, nor does a failure with other settings come back."""
+    desk.done()
+    assert not desk.plan().is_news
+    desk.copy_input()
+    assert desk.plan().is_news
+    desk.kept()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "input_hash", lambda clip: pytest.fail("it is known"))
+        assert desk.plan().state == "done" and not desk.plan().is_news
+    desk.set("people", max_people=3)
+    desk.failed("r2")
+    desk.set("people", max_people=None)
+    assert desk.plan().state == "done" and desk.plan().is_news
+    desk.kept()
+    assert not desk.plan().is_news and desk.history().last[desk.clip.name]["event"] == "done"
+
+
+def test_an_address_with_another_token_is_the_same_video(desk, monkeypatch):
+    marks = {"size": 3, "ETag": "x"}
+    monkeypatch.setattr(plan, "input_stamp", lambda clip: dict(marks))
+    desk.done()
+    desk.entries[-1] |= {"stamp": dict(marks), "source": "https://h/a.mp4?token=1", "real": "https://h/a.mp4?token=1"}
+    desk.clip = replace(desk.clip, url="https://h/a.mp4?token=2")
+    assert desk.plan().state == "done"
+    marks["ETag"] = "y"
+    assert desk.plan().state == "refused" and "https://h/a.mp4?token=1" in desk.plan().reason
+    del marks["ETag"], desk.entries[-1]["stamp"]["ETag"]
+    assert desk.plan().state == "refused"  # the size alone says nothing
+
+
+def test_journals_that_do_not_say_where_a_video_was(desk):
+    desk.done()
+    for entry in desk.entries:
+        entry.pop("source", None), entry.pop("real", None)
+    assert desk.plan().state == "done"
+    desk.entries[-1]["input"] = "cam1/a.mp4"  # as it was named
+    assert desk.plan().state == "done"
+    desk.replace_input()
+    assert desk.plan().state == "refused" and "cam1/a.mp4" in desk.plan().reason
 
 
 def test_a_done_video_tells_its_frames(desk):
@@ -377,7 +533,7 @@ def test_an_address_is_compared_by_its_marks_even_when_hashes_are_asked_for(desk
     monkeypatch.setattr(plan, "input_stamp", lambda clip, storage: dict(marks))
     desk.done()
     desk.clip = replace(desk.clip, url="s3://bucket/a.mp4")
-    desk.entries[-1]["stamp"] = dict(marks)
+    desk.entries[-1] |= {"stamp": dict(marks), **asdict(clip_source(desk.clip))}
     monkeypatch.setattr(plan, "input_hash", lambda clip: pytest.fail("nothing is to be fetched"))
     assert desk.plan(verify_hash=True).state == "done"
     marks["ETag"] = "y"
