@@ -83,7 +83,7 @@ def test_every_video_has_a_safe_folder_of_its_own(tmp_path):
 def test_addresses_without_a_name_are_named_after_what_they_have(address):
     pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
     (clip,) = find_clips([address], out=Path("/nowhere/out"))
-    assert clip.name in ("host.org", "%2e") and clip.url == address
+    assert clip.name in ("host.org", "%2e") and clip.url.startswith(address)
 
 
 def test_where_a_video_comes_from(tmp_path, monkeypatch):

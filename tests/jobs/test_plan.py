@@ -473,7 +473,7 @@ def test_what_was_found_out_is_said_once(desk):
 
 def test_an_address_with_another_token_is_the_same_video(desk, monkeypatch):
     marks = {"size": 3, "ETag": "x"}
-    monkeypatch.setattr(plan, "input_stamp", lambda clip: dict(marks))
+    monkeypatch.setattr(plan, "input_stamp", lambda clip, storage: dict(marks))
     desk.done()
     desk.entries[-1] |= {"stamp": dict(marks), "source": "https://h/a.mp4?token=1", "real": "https://h/a.mp4?token=1"}
     desk.clip = replace(desk.clip, url="https://h/a.mp4?token=2")
