@@ -57,11 +57,14 @@ def _plan(source: Path, target: Path, to: TargetFormat, reporter: Reporter) -> M
     """Target of every source."""
     if not source.exists():
         raise JmposeError(f"{source}: no such file or folder", hint="check the path")
-    if source.is_file():
+    if not source.is_dir():  # what is neither is refused by who reads it
         return {source: target / f"{source.stem}{SUFFIXES[to]}" if target.is_dir() else target}
     if target.is_file():
         raise JmposeError(f"{target} is a file", hint="a folder is converted into a folder")
-    entries = sorted(source.iterdir())
+    try:
+        entries = sorted(source.iterdir())
+    except OSError as error:
+        raise JmposeError(f"{source}: cannot be read ({error.strerror})", hint="check its permissions") from error
     files = [entry for entry in entries if entry.is_file() and entry.suffix in _READABLE]
     if not files:
         raise JmposeError(f"{source}: no annotation files", hint=f"files end in {' or '.join(_READABLE)}")

@@ -134,7 +134,7 @@ def _files(path: Path) -> dict[str, Path]:
     """Annotation files by video name."""
     if not path.exists():
         raise JmposeError(f"{path}: no such file or folder", hint="check the path")
-    if path.is_file():
+    if not path.is_dir():  # what is neither is refused by who reads it
         return {path.stem: path}
     try:
         entries = sorted(path.iterdir())
@@ -168,7 +168,7 @@ def _partners(
 ) -> dict[str, Path]:
     """The predictions of each video of the ground truth."""
     found = _files(path)
-    if path.is_file() and truth.is_file():
+    if not path.is_dir() and not truth.is_dir():
         return {name: path for name in wanted}
     missing = [name for name in wanted if name not in found]
     if missing:
@@ -206,7 +206,7 @@ def _read(path: Path, protocol: Protocol, *, role: int) -> PoseRecords:
 
 def _labels(paths: Sequence[Path]) -> list[str]:
     """Short names of the runs, different from each other."""
-    labels = [path.stem if path.is_file() else path.resolve().name for path in paths]
+    labels = [path.resolve().name if path.is_dir() else path.stem for path in paths]
     if len(set(labels)) < len(labels):
         labels = ["/".join(path.resolve().with_suffix("").parts[-2:]) for path in paths]
     if len(set(labels)) < len(labels):

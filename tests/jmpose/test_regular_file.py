@@ -6,11 +6,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from jmpose.regular_file import open_regular, read_regular
 from jmpose_cli.config import build_config
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.read import read_poses
+from jmpose_cli.main import app
 from jmpose_cli.people.boxes_file import read_boxes
 from jmpose_cli.video.image_folder import read_image
 
@@ -64,6 +66,18 @@ READERS = {
     "settings": lambda path: build_config(file=path, assignments=(), options={}),
     "an image": read_image,
 }
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("convert", "PIPE", "x.json", "--to", "coco"), ("eval", "--gt", "PIPE", "--pred", "PIPE", "--out", "scores")],
+)
+def test_no_command_waits_for_a_named_pipe(pipe, command, monkeypatch):
+    monkeypatch.chdir(pipe.parent)
+    json = pipe.rename(pipe.with_suffix(".json"))
+    result = CliRunner().invoke(app, [str(json) if one == "PIPE" else one for one in command])
+    assert isinstance(result.exception, JmposeError) or result.exit_code == 1
+    assert "a named pipe" in f"{result.exception} {result.output}"
 
 
 @pytest.mark.parametrize("name", READERS)
