@@ -263,13 +263,19 @@ def _origin(entry: Entry) -> str:
 
 def _is_from(entry: Entry, source: Source) -> bool:
     """Whether an entry is on a video at this place; journals of old versions do not always say it."""
-    places = {entry["source"], entry.get("real")} if "source" in entry else {entry.get("input")} - {None}
-    return not places or bool(places & {source.source, source.real})
+    places = [entry.get(key) for key in (("source", "real") if "source" in entry else ("input",))]
+    return places == [None] or any(place in (source.source, source.real) for place in places)
+
+
+def _stamp(entry: Entry) -> dict[str, Any]:
+    """Give the fingerprint in an entry; journals of old versions do not always have it."""
+    stamp = entry.get("stamp")
+    return stamp if isinstance(stamp, dict) else {}
 
 
 def _is_moved(clip: Clip, entry: Entry, stamp: dict[str, Any]) -> bool:
     """Whether a video of an entry is this one, which only lies elsewhere: by its content, where that is known."""
-    before = entry.get("stamp", {})
+    before = _stamp(entry)
     if before.get("size") != stamp.get("size"):
         return False
     if clip.url or entry["event"] == "begin":
@@ -289,8 +295,9 @@ def _input_change(clip: Clip, entry: Entry, there: Entry, stamp: dict[str, Any],
     """
     if verify_hash and entry.get("sha256") and not clip.url:
         return "" if input_hash(clip) == entry["sha256"] else "the input's content has changed"
-    for key in sorted({*stamp, *there["stamp"]}):
-        if stamp.get(key) != there["stamp"].get(key):
+    before = _stamp(there)
+    for key in sorted({*stamp, *before}):
+        if stamp.get(key) != before.get(key):
             what = {"mtime_ns": "time of change"}.get(key, key)
             return f"the input has changed ({what})"
     return ""

@@ -495,6 +495,18 @@ def test_journals_that_do_not_say_where_a_video_was(desk):
     assert desk.plan().state == "refused" and "cam1/a.mp4" in desk.plan().reason
 
 
+@pytest.mark.parametrize("odd", [{}, {"source": ["x"], "real": {}, "stamp": []}, {"source": None, "stamp": 3}])
+def test_entries_that_lack_what_they_should_have_are_no_accident(desk, odd):
+    desk.begun()
+    for key in ("source", "real", "stamp"):
+        desk.entries[-1].pop(key)
+    desk.entries[-1] |= odd
+    assert desk.plan().state == ("refused" if odd else "todo")
+    desk.done("r2")
+    desk.entries.append({"event": "kept", "name": desk.clip.name, "run": "r3", **odd})
+    assert desk.plan().state == ("done" if odd else "todo")
+
+
 def test_a_done_video_tells_its_frames(desk):
     desk.done()
     assert desk.plan().frames == 42
