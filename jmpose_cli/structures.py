@@ -139,6 +139,23 @@ class FramePoses(_ShapeRepr):
     def __len__(self) -> int:
         return len(self.people)
 
+    def in_square_pixels(self, pixel_width: float) -> "FramePoses":
+        """Give the poses on a picture stretched in width, so that its pixels are square.
+
+        Args:
+            pixel_width: Width of a pixel in heights of a pixel.
+        """
+        if pixel_width == 1:
+            return self
+        wide = np.array([pixel_width, 1], np.float32)
+        raw = self.xy_raw_image
+        return replace(
+            self,
+            people=replace(self.people, boxes_xyxy_px=self.people.boxes_xyxy_px * np.tile(wide, 2)),
+            xy_image=self.xy_image * wide,
+            xy_raw_image=None if raw is None else raw * wide,
+        )
+
     def only(self, kept: Bools) -> "FramePoses":
         """Leave out the people where `kept` `[N]` is False."""
         people = self.people

@@ -20,6 +20,7 @@ from jmpose_cli.video.source import open_video
 Value = TypeVar("Value")
 ANNOTATIONS = "keypoints.coco.json"
 _JPEG_QUALITY = 95
+_MOST_OF_ASPECT = 4000
 
 
 def annotated_videos(
@@ -66,7 +67,8 @@ def _windows(
     annotated = {frame_of[row] for row in set(records.image_row.tolist())}
     steps = [step * offset for offset in range(-reach, reach + 1)]
     wanted = {frame + apart for frame in annotated for apart in steps if frame + apart >= 0}
-    pictures = extract_frames(video, sorted(wanted), cache)
+    pixel_width = _pixel_width(file)
+    pictures = extract_frames(video, sorted(wanted), cache, pixel_width=pixel_width)
     absent = sorted(annotated - pictures.keys())
     if absent:
         raise JmposeError(
@@ -74,8 +76,24 @@ def _windows(
             hint="the annotations are those of another video, or the video is cut off",
         )
     return FrameWindows(
-        name.as_posix(), records, pictures=pictures, frame_of=frame_of, keypoints=keypoints, frame_step=step
+        name.as_posix(),
+        records.in_square_pixels(pixel_width),
+        pictures=pictures,
+        frame_of=frame_of,
+        keypoints=keypoints,
+        frame_step=step,
     )
+
+
+def _pixel_width(file: Path) -> float:
+    """Width of the video's pixels in heights of a pixel, as `jmpose infer` writes it where they are not square."""
+    aspect = _about_video(file, "pixel_aspect", list) or [1, 1]
+    if len(aspect) != 2 or any(type(part) is not int or not 1 <= part <= _MOST_OF_ASPECT for part in aspect):
+        raise JmposeError(
+            f"{file}: info.video.pixel_aspect is {str(aspect)[:60]}",
+            hint="it must be two whole numbers, width and height: [4, 3]",
+        )
+    return float(aspect[0] / aspect[1])
 
 
 def _about_video(file: Path, field: str, kind: type[Value]) -> Value | None:
@@ -93,16 +111,22 @@ def _frame_numbers(records: PoseRecords) -> list[int]:
     return [number for number in numbers if number is not None]
 
 
-def extract_frames(video: Path, frames: Sequence[int], cache: Path) -> dict[int, Path]:
-    """Write some frames of a video as JPEG; frames beyond its end are left out.
+def extract_frames(video: Path, frames: Sequence[int], cache: Path, *, pixel_width: float = 1.0) -> dict[int, Path]:
+    """Write some frames of a video as JPEG, in square pixels; frames beyond its end are left out.
 
     The folder is named after the video's path, size and time of change, so that another video never finds it.
+
+    Args:
+        video: The file.
+        frames: Their numbers.
+        cache: Holds the folder.
+        pixel_width: Width of the video's pixels in heights of a pixel.
 
     Raises:
         JmposeError: The video cannot be decoded, or the cache cannot be written.
     """
     state = video.stat()
-    key = f"{video.resolve()} {state.st_size} {state.st_mtime_ns}"
+    key = f"{video.resolve()} {state.st_size} {state.st_mtime_ns}" + (f" {pixel_width}" if pixel_width != 1 else "")
     folder = cache / f"{video.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     paths = {frame: folder / f"{frame:06d}.jpg" for frame in frames}
     missing = {frame for frame, path in paths.items() if not path.exists()}
@@ -112,17 +136,20 @@ def extract_frames(video: Path, frames: Sequence[int], cache: Path) -> dict[int,
     if missing:
         with explain_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        _write_frames(video, missing, paths, done)
+        _write_frames(video, missing, paths, done, pixel_width)
     return {frame: path for frame, path in paths.items() if path.exists()}
 
 
-def _write_frames(video: Path, missing: set[int], paths: dict[int, Path], done: Path) -> None:
+def _write_frames(video: Path, missing: set[int], paths: dict[int, Path], done: Path, pixel_width: float) -> None:
     last, seen = max(missing), 0
     with open_video(video) as source:
         for batch in source:
             for frame, pixels in zip(batch.index.tolist(), batch.frames, strict=True):
                 seen = frame + 1
                 if frame in missing:
+                    if pixel_width != 1:
+                        size = (max(1, round(pixels.shape[1] * pixel_width)), pixels.shape[0])
+                        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
                     _write(paths[frame], _jpeg(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)))
             if seen > last:
                 return

@@ -36,6 +36,7 @@ class VideoMeta:
         image_names: File name of each frame, by frame index, when the source is a folder of images;
             empty for a video, whose frames are named by number.
         image_ids: PoseTrack id of each frame, by frame index, when a data set has given them; else empty.
+        pixel_aspect: Width over height of a pixel; coordinates count pixels, whatever their shape.
     """
 
     name: str
@@ -45,6 +46,7 @@ class VideoMeta:
     source: str
     image_names: tuple[str, ...] = ()
     image_ids: tuple[int, ...] = ()
+    pixel_aspect: tuple[int, int] = (1, 1)
 
 
 class DatasetFile:

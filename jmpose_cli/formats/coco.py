@@ -108,13 +108,15 @@ class CocoWriter(PoseWriter):
 
     def _finish(self) -> None:
         meta = self._meta
-        video = {
+        video: dict[str, Any] = {
             "name": meta.name,
             "source": meta.source,
             "width": meta.width,
             "height": meta.height,
             "fps": meta.fps,
         }
+        if meta.pixel_aspect != (1, 1):
+            video["pixel_aspect"] = list(meta.pixel_aspect)
         self._file.commit(
             {
                 "info": self._info | {"video": video},

@@ -6,7 +6,7 @@ float64.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -110,6 +110,38 @@ class PoseRecords:
 
     def __len__(self) -> int:
         return len(self.image_row)
+
+    def in_square_pixels(self, pixel_width: float) -> "PoseRecords":
+        """Give the annotations of the same pictures, resized in width so that their pixels are square.
+
+        Args:
+            pixel_width: Width of a pixel in heights of a pixel.
+        """
+        if pixel_width == 1:
+            return self
+
+        def wide(points: Doubles) -> Doubles:
+            return np.asarray(points * (pixel_width, 1) + ((pixel_width - 1) / 2, 0))  # pixel centres are at integers
+
+        def wide_boxes(boxes: Doubles) -> Doubles:
+            return wide(boxes.reshape(-1, 2, 2)).reshape(boxes.shape)
+
+        images = [
+            replace(
+                image,
+                width=None if image.width is None else round(image.width * pixel_width),
+                ignore_regions=tuple(wide(region) for region in image.ignore_regions),
+            )
+            for image in self.images
+        ]
+        return replace(
+            self,
+            images=tuple(images),
+            xy=wide(self.xy),
+            boxes_xyxy_px=wide_boxes(self.boxes_xyxy_px),
+            head_boxes_xyxy_px=wide_boxes(self.head_boxes_xyxy_px),
+            areas=self.areas * pixel_width,
+        )
 
     def __repr__(self) -> str:
         arrays = (f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray))

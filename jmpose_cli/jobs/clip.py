@@ -125,7 +125,7 @@ class _Clip:
                 frames = self._smoothed(frames)
             writers = [stack.enter_context(writer) for writer in self._writers(source)]
             overlay = stack.enter_context(self._overlay(source))
-            self._write(frames, writers, overlay, count)
+            self._write(frames, writers, overlay, count, source.info.pixel_width)
             if not count.frames:
                 raise JmposeError(f"{self._task.path}: no frame lies in the range asked for")
             with explain_os_errors(self._task.work):
@@ -229,6 +229,7 @@ class _Clip:
         writers: list[PoseWriter],
         overlay: OverlayWriter,
         count: _Count,
+        pixel_width: float,
     ) -> None:
         """Write every frame; the overlay gets those that it has not."""
         output, keypoints = self._config.output, self._tools.estimator.keypoints
@@ -240,8 +241,9 @@ class _Clip:
                     writer.write(poses)
             if output.overlay and pixels is not None and count.frames >= self._encoded:
                 with self._clock("draw"):
-                    heads = head_ellipses(poses, keypoints, style.min_score)
-                    drawn = draw_people(pixels, _in_set(poses, keypoints, shown), shown, style, heads=heads)
+                    heads = head_ellipses(poses, keypoints, style.min_score, pixel_width=pixel_width)
+                    people = _in_set(poses, keypoints, shown)
+                    drawn = draw_people(pixels, people, shown, style, heads=heads, pixel_width=pixel_width)
                 with self._clock("encode"):
                     overlay.write(drawn, poses.people.time_s)
             count.add(poses)
@@ -253,7 +255,9 @@ class _Clip:
         info, path = source.info, self._task.path
         names = tuple(printable(image.name) for image in list_images(path)) if path.is_dir() else ()
         name = Path(self._task.name).name
-        meta = VideoMeta(name, info.width, info.height, info.fps, printable(path.name), names)
+        meta = VideoMeta(
+            name, info.width, info.height, info.fps, printable(path.name), names, pixel_aspect=info.pixel_aspect
+        )
         config, tools = self._config, self._tools
         for form in config.output.formats:
             yield open_writer(
@@ -293,8 +297,8 @@ def _digest(task: ClipTask) -> str:
 
 def _described(info: VideoInfo) -> dict[str, Any]:
     """Give the facts about a video that belong into its record."""
-    names = ("width", "height", "fps", "frames_claimed", "rotation", "mirrored", "has_audio", "decoder", "stream")
-    return {name: getattr(info, name) for name in names}
+    names = ("width", "height", "pixel_aspect", "fps", "frames_claimed", "rotation", "mirrored", "has_audio")
+    return {name: getattr(info, name) for name in (*names, "decoder", "stream")}
 
 
 def open_clip(

@@ -159,8 +159,15 @@ def pose_frames(
         with clock("pose"):
             estimated = tools.estimator.estimate(batch)
             if tools.boxes is None:
-                limit = config.people.same_pose_oks
-                estimated = [without_doubles(p, tools.estimator.keypoints, same_pose_oks=limit) for p in estimated]
+                estimated = [
+                    without_doubles(
+                        poses,
+                        tools.estimator.keypoints,
+                        same_pose_oks=config.people.same_pose_oks,
+                        pixel_width=source.info.pixel_width,
+                    )
+                    for poses in estimated
+                ]
         for windows, poses in zip(batch, estimated, strict=True):
             yield Result(windows.key.pixels, poses, fronts.pop(poses.people.index))
 
@@ -237,12 +244,13 @@ def find_people(
     def seen(settled: list[TrackedFrame]) -> Iterator[SeenFrame]:
         for tracked in settled:
             if tracked.index in held:  # the others were not decoded
-                yield SeenFrame(held.pop(tracked.index), tracked)
+                yield SeenFrame(held.pop(tracked.index), tracked, source.info.pixel_width)
 
     known = earlier.fronts() if earlier else iter(())
     for front in islice(known, decoded_from):
         push(front)  # what it settles is done
-    ahead = _FrontStages(config, tools, clock, last=earlier.last if earlier else None)
+    last = earlier.last if earlier else None
+    ahead = _FrontStages(config, tools, clock, last=last, pixel_width=source.info.pixel_width)
     for batch in clock.waiting_for("decode", iter(source)):
         again = list(islice(known, len(batch)))
         if [front.index for front in again] != batch.index[: len(again)].tolist():
@@ -267,9 +275,13 @@ class _FrontStages:
         tools: The networks.
         clock: Counts busy seconds.
         last: The frame before the first one given; None at the start of the video.
+        pixel_width: Width of a pixel in heights of a pixel.
     """
 
-    def __init__(self, config: InferConfig, tools: Tools, clock: StageClock, *, last: Front | None) -> None:
+    def __init__(
+        self, config: InferConfig, tools: Tools, clock: StageClock, *, last: Front | None, pixel_width: float
+    ) -> None:
+        self._pixel_width = pixel_width
         self._every = config.people.detect_every
         self._tools, self._clock = tools, clock
         self._cuts = CutDetector()
@@ -302,5 +314,8 @@ class _FrontStages:
         """Give the boxes of some frames of a batch, detected or from the file."""
         if self._tools.boxes is not None:
             return [self._tools.boxes.at(index) for index in batch.index[rows].tolist()]
+        if not rows:
+            return []
         assert self._tools.detector is not None
-        return [(found, None) for found in self._tools.detector.detect(batch.frames[rows])] if rows else []
+        found = self._tools.detector.detect(batch.frames[rows], pixel_width=self._pixel_width)
+        return [(people, None) for people in found]

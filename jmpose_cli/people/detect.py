@@ -50,8 +50,16 @@ class PersonDetector(Protocol):
     name: str
     sha256: str
 
-    def detect(self, frames_rgb: Bytes) -> list[Detections]:
-        """Find people in each frame of `[N, H, W, 3]` uint8; boxes in image pixels, highest score first."""
+    def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
+        """Find people in frames.
+
+        Args:
+            frames_rgb: `[N, H, W, 3]` uint8.
+            pixel_width: Width of a pixel in heights of a pixel; the network sees people as they are shown.
+
+        Returns:
+            Boxes of each frame in its own pixels, highest score first.
+        """
 
 
 class YoloDetector:
@@ -93,25 +101,27 @@ class YoloDetector:
         self._person, self._min_score = people[0], min_score
         self._device = torch.device(device)
         self._calls = CallThreads(threads) if self._device.type == "cpu" else None
-        self._size_before: tuple[int, ...] = ()
+        self._size_before: tuple[float, ...] = ()
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
 
-    def detect(self, frames_rgb: Bytes) -> list[Detections]:
-        """Find people in each frame of `[N, H, W, 3]` uint8; boxes in image pixels, highest score first."""
+    def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
+        """Find people in frames; see `PersonDetector`."""
         if self._calls:
             # The head keeps its anchors for a picture size: the first of a new size must not have company.
-            is_new = len(frames_rgb) > 0 and frames_rgb.shape[1:3] != self._size_before
-            first = [self._detect(frames_rgb[:1])[0]] if is_new else []
-            self._size_before = frames_rgb.shape[1:3]
-            return first + self._calls.map(lambda frame: self._detect(frame[None])[0], frames_rgb[len(first) :])
-        return in_equal_batches(frames_rgb, self._detect)
+            size = (*frames_rgb.shape[1:3], pixel_width)
+            is_new = len(frames_rgb) > 0 and size != self._size_before
+            first = [self._detect(frames_rgb[:1], pixel_width)[0]] if is_new else []
+            self._size_before = size
+            others = frames_rgb[len(first) :]
+            return first + self._calls.map(lambda frame: self._detect(frame[None], pixel_width)[0], others)
+        return in_equal_batches(frames_rgb, lambda frames: self._detect(frames, pixel_width))
 
-    def _detect(self, frames_rgb: Bytes) -> list[Detections]:
+    def _detect(self, frames_rgb: Bytes, pixel_width: float) -> list[Detections]:
         import torch
         from ultralytics.utils.nms import non_max_suppression
 
         height, width = frames_rgb.shape[1:3]
-        pictures, scale, offset = letterbox(frames_rgb, self.input_size)
+        pictures, scale, offset = letterbox(frames_rgb, self.input_size, pixel_width=pixel_width)
         with torch.inference_mode():
             inputs = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).float().div_(255)
             outputs = self._model(inputs.contiguous(memory_format=torch.channels_last))
@@ -127,9 +137,11 @@ class YoloDetector:
         return [_detections(row.float().cpu().numpy(), scale, offset, (width, height)) for row in rows]
 
 
-def _detections(rows: np.ndarray, scale: float, offset: tuple[float, float], size: tuple[int, int]) -> Detections:
+def _detections(
+    rows: np.ndarray, scale: tuple[float, float], offset: tuple[float, float], size: tuple[int, int]
+) -> Detections:
     """Bring rows (x0, y0, x1, y1, score, class) of a letterboxed picture back to the frame, best first."""
-    boxes = (rows[:, :4] - np.array([*offset, *offset], np.float32)) / np.float32(scale)
+    boxes = (rows[:, :4] - np.array([*offset, *offset], np.float32)) / np.array([*scale, *scale], np.float32)
     boxes = boxes.clip(0, np.array([*size, *size], np.float32))
     whole = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1
     order = np.argsort(-rows[whole, 4], kind="stable")
@@ -149,22 +161,24 @@ def in_equal_batches(frames_rgb: Bytes, detect: Callable[[Bytes], list[Detection
     return found
 
 
-def letterbox(frames_rgb: Bytes, size: int) -> tuple[Bytes, float, tuple[int, int]]:
-    """Scale frames so that their longer side is `size`, and pad with grey to whole cells of 32 pixels.
+def letterbox(
+    frames_rgb: Bytes, size: int, *, pixel_width: float = 1.0
+) -> tuple[Bytes, tuple[float, float], tuple[int, int]]:
+    """Scale frames so that their pixels are square and their longer side is `size`; pad with grey to whole cells of 32.
 
     Returns:
-        `[N, h, w, 3]` uint8, the scale, and the (left, top) padding in pixels.
+        `[N, h, w, 3]` uint8, the scales (x, y), and the (left, top) padding in pixels.
     """
     height, width = frames_rgb.shape[1:3]
-    scale = size / max(height, width)
-    h, w = max(round(height * scale), 1), max(round(width * scale), 1)
+    scale = size / max(height, width * pixel_width)
+    h, w = max(round(height * scale), 1), max(round(width * pixel_width * scale), 1)
     padded_h, padded_w = (-(-side // _GRID) * _GRID for side in (h, w))
     top, left = (padded_h - h) // 2, (padded_w - w) // 2
     pictures = np.full((len(frames_rgb), padded_h, padded_w, 3), _GREY, np.uint8)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     for picture, frame in zip(pictures, frames_rgb, strict=True):
         picture[top : top + h, left : left + w] = cv2.resize(frame, (w, h), interpolation=method)
-    return pictures, scale, (left, top)
+    return pictures, (scale * pixel_width, scale), (left, top)
 
 
 def _ultralytics() -> None:

@@ -181,8 +181,8 @@ class TransformersDetector:
         self._calls = CallThreads(threads) if self._device.type == "cpu" else None
         self._model = model.to(self._device)
 
-    def detect(self, frames_rgb: Bytes) -> list[Detections]:
-        """Find people in each frame of `[N, H, W, 3]` uint8; boxes in image pixels, highest score first."""
+    def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
+        """Find people in frames; see `PersonDetector`. Frames are stretched, whatever their pixels."""
         if self._calls:
             return self._calls.map(lambda frame: self._detect(frame[None])[0], frames_rgb)
         return in_equal_batches(frames_rgb, self._detect)

@@ -6,7 +6,9 @@ from jmpose.keypoints import KeypointSet
 from jmpose_cli.structures import Float, FramePoses
 
 
-def without_doubles(poses: FramePoses, keypoints: KeypointSet, *, same_pose_oks: float) -> FramePoses:
+def without_doubles(
+    poses: FramePoses, keypoints: KeypointSet, *, same_pose_oks: float, pixel_width: float = 1.0
+) -> FramePoses:
     """Leave out people of a frame whose pose is that of a person who was tracked before them.
 
     Boxes of one person need not overlap by much, one may show the upper body only; and a box of somebody hidden behind
@@ -16,10 +18,11 @@ def without_doubles(poses: FramePoses, keypoints: KeypointSet, *, same_pose_oks:
         poses: Raw poses of one frame.
         keypoints: Their joints.
         same_pose_oks: Poses that are more alike than this are one; from 1 on nobody is left out.
+        pixel_width: Width of a pixel in heights of a pixel.
     """
     if len(poses) < 2:
         return poses
-    oks = _oks_between(poses, keypoints)
+    oks = _oks_between(poses.in_square_pixels(pixel_width), keypoints)
     kept = np.zeros(len(poses), bool)
     for row in np.argsort(poses.people.track_ids, kind="stable").tolist():
         kept[row] = not (oks[row, kept] > same_pose_oks).any()

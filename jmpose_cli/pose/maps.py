@@ -89,7 +89,8 @@ class MapKeeper:
         pictures = torch.stack([torch.from_numpy(frame.pixels) for frame in row]).to(self._device)
         rows = torch.tensor([row[frame] for frame, _ in cuts], device=self._device)
         boxes = torch.from_numpy(np.stack([box for _, box in cuts])).to(self._device)
-        affine = crop_affine(boxes, self._preprocess)
+        # All frames are of one video.
+        affine = crop_affine(boxes, self._preprocess, pixel_width=cuts[0][0].pixel_width)
         if self._mirrored:
             affine[:, 0, 2] += affine[:, 0, 0] * (self._preprocess.input_width - 1)
             affine[:, 0, 0] *= -1

@@ -44,10 +44,17 @@ class Spacing:
 
 @dataclass(frozen=True, eq=False)
 class SeenFrame:
-    """A frame's pixels `[H, W, 3]` uint8 RGB and the people tracked in it; equal to nothing but itself."""
+    """A frame of a video; equal to nothing but itself.
+
+    Attributes:
+        pixels: `[H, W, 3]` uint8 RGB.
+        people: The people tracked in it.
+        pixel_width: Width of a pixel in heights of a pixel.
+    """
 
     pixels: Bytes
     people: TrackedFrame
+    pixel_width: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ _PLAUSIBLE_FPS = (Fraction(1, 100), Fraction(1000))
 # Containers whose duration is the time on their clock at which they end.
 _DURATION_IS_AN_END = frozenset({"matroska,webm", "nut"})
 _MOST_PIXELS = 2**31 - 1  # that FFmpeg can be told
+# The widest in use are 32:11, of half the lines and half the columns of a wide television picture.
+_WIDEST_PIXEL = 4
+_FINEST_ASPECT = 1000
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,29 @@ def _has_turn_tag(stream: Any) -> bool:
     return any(name.lower() == "rotate" for name in stream.metadata)
 
 
+def _pixel_aspect(stream: Any) -> tuple[Fraction, str | None]:
+    """Return width over height of a stored pixel, and a remark where the file says what cannot be meant."""
+    claimed = stream.sample_aspect_ratio
+    if not claimed:  # 0 stands for unknown
+        return Fraction(1), None
+    if not 1 / _WIDEST_PIXEL <= claimed <= _WIDEST_PIXEL:
+        shape = f"{claimed.numerator}:{claimed.denominator}"
+        return Fraction(1), f"the file gives its pixels a shape of {shape}: taken for a mistake, they count as square"
+    return claimed.limit_denominator(_FINEST_ASPECT), None
+
+
+def _about_pixels(info: VideoInfo) -> str | None:
+    """Say what comes of pixels that are not square."""
+    if info.pixel_aspect == (1, 1):
+        return None
+    wide, high = info.pixel_aspect
+    size, shown = f"{info.width}x{info.height}", f"{round(info.width * info.pixel_width)}x{info.height}"
+    return (
+        f"pixels are not square but {wide}:{high}, so {size} is shown as {shown}; "
+        f"the networks see people as shown, coordinates are pixels of the {size}"
+    )
+
+
 def probe(
     path: Path,
     *,
@@ -211,7 +237,7 @@ def probe(
         turned = orientation.swaps_sides
         has_clock = _has_clock(stream)
         rate, about_rate = _frame_rate(stream, fps)
-        aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect, about_aspect = _pixel_aspect(stream)
         info = VideoInfo(
             path=path,
             width=frame.height if turned else frame.width,
@@ -235,7 +261,7 @@ def probe(
             asks_for_a_turn=orientation != UPRIGHT or remark is not None or _has_turn_tag(stream),
             remarks=(
                 *_which_of_several(container, stream, number=number),
-                *(text for text in (remark, about_rate) if text),
+                *(text for text in (remark, about_aspect, _about_pixels(info), about_rate) if text),
             ),
         )
 

@@ -55,6 +55,7 @@ def draw_people(
     style: DrawStyle,
     *,
     heads: HeadEllipses | None = None,
+    pixel_width: float = 1.0,
 ) -> Bytes:
     """Draw the people of one frame.
 
@@ -64,6 +65,8 @@ def draw_people(
         keypoints: Keypoint set of `poses`.
         style: What to draw.
         heads: The people's heads, where something knows more of them than these joints; None finds them.
+        pixel_width: Width of a pixel in heights of a pixel. What is drawn has its right shape when the picture is shown
+            with square pixels.
 
     Returns:
         A new `[H, W, 3]` uint8 RGB frame.
@@ -71,19 +74,72 @@ def draw_people(
     canvas = np.zeros_like(frame_rgb) if style.background == "black" else frame_rgb.copy()
     if not len(poses):
         return canvas
-    heads = heads or head_ellipses(poses, keypoints, style.min_score)
+    heads = heads or head_ellipses(poses, keypoints, style.min_score, pixel_width=pixel_width)
     if style.blur_faces and style.background == "frame":
-        hide_heads(canvas, heads)
+        hide_heads(canvas, heads, pixel_width=pixel_width)
+    paper, poses = _Paper(canvas, pixel_width), poses.in_square_pixels(pixel_width)
     boxes = poses.people.boxes_xyxy_px.astype(np.float64)
     sizes = np.sqrt((boxes[:, 2:] - boxes[:, :2]).clip(1).prod(axis=1))
     # Whoever stands lower in the picture is usually nearer, so drawn later.
     order = np.argsort(boxes[:, 3], kind="stable").tolist()
-    _draw_skeletons(canvas, poses, _plan(keypoints), style.min_score, sizes, order)
+    _draw_skeletons(paper, poses, _plan(keypoints), style.min_score, sizes, order)
     head_boxes = heads.boxes_xyxy_px(scale=0.8)
     head_boxes[:, 1] = np.maximum(head_boxes[:, 1], boxes[:, 1])
     named = [row for row in order if (poses.scores[row] >= style.min_score).any()]
-    _draw_ids(canvas, poses, head_boxes, sizes, named)
+    _draw_ids(paper, poses, head_boxes, sizes, named)
     return canvas
+
+
+@dataclass(frozen=True)
+class _Paper:
+    """What is drawn on, as it is shown: in square pixels, whatever those of the canvas are.
+
+    Attributes:
+        canvas: `[H, W, 3]` uint8.
+        pixel_width: Width of a pixel of the canvas in heights of one.
+    """
+
+    canvas: Bytes
+    pixel_width: float
+
+    @property
+    def width(self) -> float:
+        """Width in heights of a pixel."""
+        return float(self.canvas.shape[1] * self.pixel_width)
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.canvas.shape[0])
+
+    def capsules(self, start: Doubles, end: Doubles, radius: Doubles) -> NDArray[np.int32]:
+        """Outlines of thick lines with round ends for `fill`, `[..., V, 2]`; see `_capsules`."""
+        outline = _capsules(start, end, radius) / (self.pixel_width, 1)
+        # Far outside the picture nothing is seen, but the numbers would overflow.
+        return np.asarray(np.rint(outline.clip(-30_000, 30_000) * (1 << _SHIFT)), np.int32)
+
+    def fill(self, outline: NDArray[np.int32], colour: Colour) -> None:
+        """Fill a convex outline `[V, 2]` in sixteenths of a pixel of the canvas."""
+        cv2.fillConvexPoly(self.canvas, outline, colour, cv2.LINE_AA, _SHIFT)
+
+    def write(self, text: str, origin: list[int], *, scale: float, stroke: int) -> None:
+        """Write a dark text whose lower left corner is `origin` (x, y)."""
+        if self.pixel_width == 1:
+            cv2.putText(self.canvas, text, origin, _FONT, scale, _DARK, stroke, cv2.LINE_AA)
+            return
+        (width, height), below = cv2.getTextSize(text, _FONT, scale, stroke)
+        edge = below + stroke
+        ink = np.zeros((height + 2 * edge, width + 2 * edge), np.uint8)
+        cv2.putText(ink, text, (edge, edge + height), _FONT, scale, 255, stroke, cv2.LINE_AA)
+        ink = cv2.resize(ink, (max(1, round(ink.shape[1] / self.pixel_width)), len(ink)), interpolation=cv2.INTER_AREA)
+        left, top = round((origin[0] - edge) / self.pixel_width), origin[1] - height - edge
+        rows, columns = (
+            slice(max(0, -at), max(0, min(side, room - at)))
+            for at, side, room in ((top, ink.shape[0], self.height), (left, ink.shape[1], self.canvas.shape[1]))
+        )
+        ink = ink[rows, columns, None] / np.float32(255)
+        under = self.canvas[max(0, top) :, max(0, left) :][: ink.shape[0], : ink.shape[1]]
+        under[:] = np.rint(under + ink * (np.array(_DARK) - under))
 
 
 @dataclass(frozen=True)
@@ -177,7 +233,7 @@ def _side(a: str, b: str) -> str:
 
 
 def _draw_skeletons(
-    canvas: Bytes, poses: FramePoses, plan: _Plan, min_score: float, sizes: Doubles, order: list[int]
+    paper: _Paper, poses: FramePoses, plan: _Plan, min_score: float, sizes: Doubles, order: list[int]
 ) -> None:
     xy = poses.xy_image.astype(np.float64)
     seen = poses.scores >= min_score
@@ -185,30 +241,30 @@ def _draw_skeletons(
         xy = np.concatenate([xy, xy[:, plan.shoulders].mean(axis=1, keepdims=True)], axis=1)
         seen = np.concatenate([seen, seen[:, plan.shoulders].all(axis=1, keepdims=True)], axis=1)
     # Suits the person, and is neither invisible nor clumsy in the picture.
-    width = np.clip(0.014 * sizes, 1.2, max(1.2, 0.0075 * min(canvas.shape[0], canvas.shape[1])))[:, None]
+    width = np.clip(0.014 * sizes, 1.2, max(1.2, 0.0075 * min(paper.height, paper.width)))[:, None]
     edge = (0.15 * width).clip(0.5, 1.2)
     start, end = xy[:, plan.pairs[:, 0]], xy[:, plan.pairs[:, 1]]
     limb_radius = (plan.limb_width * width / 2).clip(0.5)
-    limbs, limb_edges = _capsules(start, end, limb_radius), _capsules(start, end, limb_radius + edge)
+    limbs, limb_edges = (paper.capsules(start, end, radius) for radius in (limb_radius, limb_radius + edge))
     joints = xy[:, : len(plan.dots)]
     dot_radius = (plan.dot_width * width / 2).clip(1)
-    dots, dot_edges = _capsules(joints, joints, dot_radius), _capsules(joints, joints, dot_radius + edge)
+    dots, dot_edges = paper.capsules(joints, joints, dot_radius), paper.capsules(joints, joints, dot_radius + edge)
     drawn = seen[:, plan.pairs[:, 0]] & seen[:, plan.pairs[:, 1]]
     for row in order:
         colours = track_colours(int(poses.people.track_ids[row]))
         shades = {"light": colours.light, "middle": colours.middle, "dark": colours.dark}
         shown = np.flatnonzero(drawn[row]).tolist()
         for limb in shown:
-            _fill(canvas, limb_edges[row, limb], _DARK)
+            paper.fill(limb_edges[row, limb], _DARK)
         for limb in shown:
-            _fill(canvas, limbs[row, limb], shades[plan.shades[limb]])
+            paper.fill(limbs[row, limb], shades[plan.shades[limb]])
         for joint in np.flatnonzero(seen[row, : len(plan.dots)]).tolist():
-            _fill(canvas, dot_edges[row, joint], _DARK)
-            _fill(canvas, dots[row, joint], plan.dots[joint])
+            paper.fill(dot_edges[row, joint], _DARK)
+            paper.fill(dots[row, joint], plan.dots[joint])
 
 
-def _capsules(start: Doubles, end: Doubles, radius: Doubles) -> NDArray[np.int32]:
-    """Outlines of thick lines with round ends, `[..., V, 2]` in sixteenths of a pixel.
+def _capsules(start: Doubles, end: Doubles, radius: Doubles) -> Doubles:
+    """Outlines of thick lines with round ends, `[..., V, 2]`.
 
     OpenCV's own thick lines have whole-pixel widths, and its small circles are diamonds.
 
@@ -226,18 +282,12 @@ def _capsules(start: Doubles, end: Doubles, radius: Doubles) -> NDArray[np.int32
     angle = np.linspace(-np.pi / 2, np.pi / 2, corners)[:, None]
     cap = np.cos(angle) * along[..., None, :] + np.sin(angle) * across[..., None, :]
     cap *= radius[..., None, None]
-    outline = np.concatenate([end[..., None, :] + cap, start[..., None, :] - cap], axis=-2)
-    # Far outside the picture nothing is seen, but the numbers would overflow.
-    return np.asarray(np.rint(outline.clip(-30_000, 30_000) * (1 << _SHIFT)), np.int32)
+    return np.concatenate([end[..., None, :] + cap, start[..., None, :] - cap], axis=-2)
 
 
-def _fill(canvas: Bytes, outline: NDArray[np.int32], colour: Colour) -> None:
-    cv2.fillConvexPoly(canvas, outline, colour, cv2.LINE_AA, _SHIFT)
-
-
-def _draw_ids(canvas: Bytes, poses: FramePoses, heads_xyxy: Doubles, sizes: Doubles, order: list[int]) -> None:
+def _draw_ids(paper: _Paper, poses: FramePoses, heads_xyxy: Doubles, sizes: Doubles, order: list[int]) -> None:
     """Write each id on a plate near its head, off all heads and other plates where there is room."""
-    largest = max(7.0, 0.02 * min(canvas.shape[0], canvas.shape[1]))
+    largest = max(7.0, 0.02 * min(paper.height, paper.width))
     scales = (np.clip(0.06 * sizes, 7, largest) / _FONT_CAP_PX).tolist()
     strokes = [max(1, round(1.5 * scale)) for scale in scales]
     texts = [str(track_id) for track_id in poses.people.track_ids.tolist()]
@@ -249,20 +299,20 @@ def _draw_ids(canvas: Bytes, poses: FramePoses, heads_xyxy: Doubles, sizes: Doub
     taken = heads_xyxy
     for row in order:
         bottom = float(poses.people.boxes_xyxy_px[row, 3])
-        plates[row] = _place(widths[row], heights[row], heads_xyxy[row], bottom, taken, canvas)
+        plates[row] = _place(widths[row], heights[row], heads_xyxy[row], bottom, taken, paper)
         taken = np.vstack([taken, plates[row]])
     middle = (plates[:, :2] + plates[:, 2:]) / 2
     reach = np.stack([(widths - heights) / 2, np.zeros(len(poses))], axis=1)
-    inner = _capsules(middle - reach, middle + reach, heights / 2)
-    outer = _capsules(middle - reach, middle + reach, heights / 2 + 1)
+    inner = paper.capsules(middle - reach, middle + reach, heights / 2)
+    outer = paper.capsules(middle - reach, middle + reach, heights / 2 + 1)
     origins = np.rint(middle + text_sizes * np.array([-0.5, 0.5])).astype(int).tolist()
     for row in order:
-        _fill(canvas, outer[row], _DARK)
-        _fill(canvas, inner[row], track_colours(int(texts[row])).middle)
-        cv2.putText(canvas, texts[row], origins[row], _FONT, scales[row], _DARK, strokes[row], cv2.LINE_AA)
+        paper.fill(outer[row], _DARK)
+        paper.fill(inner[row], track_colours(int(texts[row])).middle)
+        paper.write(texts[row], origins[row], scale=scales[row], stroke=strokes[row])
 
 
-def _place(width: float, height: float, head: Doubles, bottom: float, taken: Doubles, canvas: Bytes) -> Doubles:
+def _place(width: float, height: float, head: Doubles, bottom: float, taken: Doubles, paper: _Paper) -> Doubles:
     """Corners of the plate: above the head if that is free, else the place nearby that covers least."""
     middle, side_y = (head[0] + head[2] - width) / 2, (head[1] + head[3] - height) / 2
     above = head[1] - height - 2
@@ -278,7 +328,7 @@ def _place(width: float, height: float, head: Doubles, bottom: float, taken: Dou
             (middle, bottom + 2),
         ]
     )
-    limit = np.array([canvas.shape[1] - width - 1, canvas.shape[0] - height - 1]).clip(1)
+    limit = np.array([paper.width - width - 1, paper.height - height - 1]).clip(1)
     places = places.clip(1, limit)
     plates = np.concatenate([places, places + np.array([width, height])], axis=1)
     low = np.maximum(plates[:, None, :2], taken[None, :, :2])

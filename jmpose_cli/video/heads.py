@@ -40,7 +40,7 @@ class HeadEllipses:
     """Ellipses, one a person, that cover head and hair with some margin and lean with the neck.
 
     Attributes:
-        centre_xy_px: `[N, 2]` image pixels.
+        centre_xy_px: `[N, 2]` image pixels; where those are not square, x counts in heights of a pixel.
         half_axes_px: `[N, 2]` across the head and along it.
         angle_deg: `[N]` clockwise turn from upright.
     """
@@ -63,7 +63,9 @@ class HeadEllipses:
         return np.concatenate([self.centre_xy_px - reach, self.centre_xy_px + reach], axis=1)
 
 
-def head_ellipses(poses: FramePoses, keypoints: KeypointSet, min_score: float) -> HeadEllipses:
+def head_ellipses(
+    poses: FramePoses, keypoints: KeypointSet, min_score: float, *, pixel_width: float = 1.0
+) -> HeadEllipses:
     """Find every person's head.
 
     From the face where its joints are certain, else generously above the shoulders, else the top of the box.
@@ -72,7 +74,9 @@ def head_ellipses(poses: FramePoses, keypoints: KeypointSet, min_score: float) -
         poses: The people; each gets an ellipse, whatever their scores.
         keypoints: Keypoint set of `poses`.
         min_score: Joints below it are not believed.
+        pixel_width: Width of a pixel in heights of a pixel.
     """
+    poses = poses.in_square_pixels(pixel_width)
     joints = _Joints(poses, keypoints, min_score)
     boxes = poses.people.boxes_xyxy_px.astype(np.float64)
     corner, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
@@ -106,34 +110,38 @@ def head_ellipses(poses: FramePoses, keypoints: KeypointSet, min_score: float) -
     )
 
 
-def hide_heads(canvas: Bytes, heads: HeadEllipses) -> None:
+def hide_heads(canvas: Bytes, heads: HeadEllipses, *, pixel_width: float = 1.0) -> None:
     """Replace what is inside the ellipses by a coarse average of itself, in place.
 
     Args:
         canvas: `[H, W, 3]` uint8.
         heads: Ellipses, which may reach out of the picture.
+        pixel_width: Width of a pixel in heights of a pixel.
     """
     height, width = canvas.shape[:2]
-    bounds = heads.boxes_xyxy_px(scale=_FADE)
+    bounds = heads.boxes_xyxy_px(scale=_FADE) / np.array([pixel_width, 1, pixel_width, 1])
     for row, (x0, y0, x1, y1) in enumerate(np.rint(bounds).astype(int).tolist()):
         left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1 + 1, width), min(y1 + 1, height)
         if right <= left or bottom <= top:
             continue
         region = canvas[top:bottom, left:right]
-        cell = max(x1 - x0, y1 - y0) / _CELLS
-        cells = (max(1, round((right - left) / cell)), max(1, round((bottom - top) / cell)))
+        cell = max((x1 - x0) * pixel_width, y1 - y0) / _CELLS
+        cells = (max(1, round((right - left) * pixel_width / cell)), max(1, round((bottom - top) / cell)))
         coarse = cv2.resize(region, cells, interpolation=cv2.INTER_AREA)
         smooth = cv2.resize(coarse, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-        weight = _soft_ellipse(heads, row, (left, top, right, bottom))
+        weight = _soft_ellipse(heads, row, (left, top, right, bottom), pixel_width)
         region[:] = cv2.blendLinear(smooth, region, weight, 1 - weight)
 
 
-def _soft_ellipse(heads: HeadEllipses, row: int, window: tuple[int, int, int, int]) -> NDArray[np.float32]:
+def _soft_ellipse(
+    heads: HeadEllipses, row: int, window: tuple[int, int, int, int], pixel_width: float
+) -> NDArray[np.float32]:
     """Weights of the window's pixels: 1 inside the ellipse, falling to 0 until `_FADE` times its size."""
     left, top, right, bottom = window
     # A coarse grid is enough for so smooth a thing.
     columns, rows = (min(48, n) for n in (right - left, bottom - top))
-    dx = left - 0.5 + (np.arange(columns) + 0.5) * (right - left) / columns - heads.centre_xy_px[row, 0]
+    x = left - 0.5 + (np.arange(columns) + 0.5) * (right - left) / columns
+    dx = x * pixel_width - heads.centre_xy_px[row, 0]
     dy = top - 0.5 + (np.arange(rows)[:, None] + 0.5) * (bottom - top) / rows - heads.centre_xy_px[row, 1]
     angle = np.deg2rad(heads.angle_deg[row])
     across, along = heads.half_axes_px[row]

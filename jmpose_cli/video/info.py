@@ -43,6 +43,11 @@ class VideoInfo:
     duration_s: float | None = None
 
     @property
+    def pixel_width(self) -> float:
+        """Width of a pixel in heights of a pixel."""
+        return self.pixel_aspect[0] / self.pixel_aspect[1]
+
+    @property
     def orientation(self) -> Orientation:
         """How the stored pictures were brought upright."""
         return Orientation(self.rotation, self.mirrored)

@@ -17,18 +17,20 @@ _PIXELS_AT_ONCE = 1 << 22
 _INT32_MAX = torch.iinfo(torch.int32).max
 
 
-def crop_affine(boxes_xyxy_px: Tensor, preprocess: Preprocess) -> Tensor:
+def crop_affine(boxes_xyxy_px: Tensor, preprocess: Preprocess, *, pixel_width: float = 1.0) -> Tensor:
     """Place a crop over each box: same centre, the input's aspect ratio, enlarged by `box_padding`.
 
     Args:
         boxes_xyxy_px: `[N, 4]` floating corners in image pixels; sides below one pixel count as one.
         preprocess: Gives input size and padding.
+        pixel_width: Width of an image pixel in heights of one; crops always have square pixels.
 
     Returns:
         `[N, 2, 3]`: maps (x, y, 1) in crop pixels to image pixels. Scale and shift only.
     """
     height, width = preprocess.input_height, preprocess.input_width
-    low, high = boxes_xyxy_px[:, :2], boxes_xyxy_px[:, 2:]
+    square = boxes_xyxy_px.new_tensor([pixel_width, 1.0])
+    low, high = boxes_xyxy_px[:, :2] * square, boxes_xyxy_px[:, 2:] * square
     side = (high - low).clamp(min=1.0) * preprocess.box_padding
     # Image pixels for a crop pixel, such that the whole enlarged box fits.
     scale = torch.maximum(side[:, 0] / width, side[:, 1] / height)
@@ -37,6 +39,7 @@ def crop_affine(boxes_xyxy_px: Tensor, preprocess: Preprocess) -> Tensor:
     affine[:, 0, 0] = scale
     affine[:, 1, 1] = scale
     affine[:, :, 2] = (low + high) / 2 - scale[:, None] * crop_centre
+    affine[:, 0] /= pixel_width
     return affine
 
 

@@ -35,10 +35,12 @@ def poses(frame, tracks):
     return FramePoses(people, xy, np.ones((n, joints), np.float32), np.ones(n, np.float32), None)
 
 
-def annotate(folder, tracks_of, *, source="clip.mp4"):
+def annotate(folder, tracks_of, *, source="clip.mp4", pixel_aspect=(1, 1)):
     """Write `keypoints.coco.json` as `jmpose infer` does; `tracks_of` maps frame numbers to tracks."""
     folder.mkdir(parents=True, exist_ok=True)
-    meta = VideoMeta(name=folder.name, width=SIZE_WH[0], height=SIZE_WH[1], fps=25.0, source=source)
+    meta = VideoMeta(
+        name=folder.name, width=SIZE_WH[0], height=SIZE_WH[1], fps=25.0, source=source, pixel_aspect=pixel_aspect
+    )
     with CocoWriter(folder / extract.ANNOTATIONS, meta, COCO17_HEAD, info={"model": "nano"}) as writer:
         for frame, tracks in tracks_of.items():
             writer.write(poses(frame, tracks))
@@ -137,6 +139,17 @@ def test_a_changed_video_is_read_again(work, decoded):
     assert before[2].parent != after[2].parent
 
 
+def test_pictures_and_annotations_get_square_pixels(work):
+    annotate(work / "out/clip", {4: [1]}, pixel_aspect=(2, 1))
+    (source,) = read(work)
+    window = source.read(0, Choice((-1, 0, 1)))
+    assert {picture.shape for picture in window.pictures} == {(64, 192, 3)}
+    assert shown(window.pictures) == [3, 4, 5]
+    assert window.labels.xy[1, 3].tolist() == [2 * 13 + 0.5, 4]  # pixel 13 has become pixels 26 and 27
+    assert window.box_xyxy_px.tolist() == [20.5, 0, 80.5, 60]
+    assert source.records.images[0].width == 192
+
+
 def test_colours_and_sizes_are_kept(work):
     path = extract_frames(work / "videos/clip.mp4", [3], work / "cache")[3]
     picture = read_image(path)
@@ -169,6 +182,12 @@ def test_nobody_annotated(work, decoded):
 
 
 class TestBadInput:
+    @pytest.mark.parametrize("aspect", [[4], [4, 0], ["4", "3"], [4, 10**9], [4, 3.5]])
+    def test_a_shape_of_pixels_that_is_none(self, work, aspect):
+        annotate(work / "out/clip", {4: [1]}, pixel_aspect=aspect)
+        with pytest.raises(JmposeError, match=r"info\.video\.pixel_aspect is"):
+            read(work)
+
     def test_no_annotations(self, work):
         (work / "out").mkdir()
         with pytest.raises(JmposeError, match=r"out: no <video>/keypoints\.coco\.json"):

@@ -194,3 +194,25 @@ def test_a_joint_stays_where_it_is_in_the_image_when_its_heatmap_is_laid_onto_an
     seen = crop_to_image(heatmap_to_crop(decode_dark(laid, sigma=2.0)[0]), key)
     assert torch.allclose(seen, joint, atol=0.05)
     assert torch.allclose(decode_dark(maps[0], sigma=2.0)[0], decode_dark(laid, sigma=2.0)[0], atol=0.05)
+
+
+@pytest.mark.parametrize("pixel_width", [2.0, 4 / 3, 0.5])
+def test_crops_have_square_pixels_whatever_those_of_the_picture(pixel_width):
+    height, width = 160, 240
+    columns = int(width / pixel_width)
+    box = torch.tensor([[60.0, 20.0, 150.0, 140.0]])
+    stored_box = box / torch.tensor([pixel_width, 1.0, pixel_width, 1.0])
+    size = (NANO.input_height, NANO.input_width)
+
+    def crop(columns, affine):
+        """Cut out of a picture whose values are places in square pixels, 0 to 240."""
+        x = (torch.arange(columns) * (width / columns)).expand(height, columns)
+        y = torch.arange(height)[:, None].expand(height, columns)
+        picture = torch.stack([x, y, y], -1).round().to(torch.uint8).contiguous()
+        return sample_crops(picture[None], torch.zeros(1, dtype=torch.int64), affine, size)
+
+    square = crop(width, crop_affine(box, NANO))
+    wide = crop(columns, crop_affine(stored_box, NANO, pixel_width=pixel_width))
+    inside = (square[:, 1] > 0) & (square[:, 0] > 2)
+    assert inside.float().mean() > 0.5
+    assert (square - wide).abs()[inside[:, None].expand_as(square)].max() < 1.1  # rounding of the pictures

@@ -45,9 +45,22 @@ def frames(count: int, *, height: int = 90, width: int = 160) -> np.ndarray:
 )
 def test_letterbox_keeps_the_shape_and_pads_to_cells(size, shape, scale, offset):
     pictures, got_scale, got_offset = letterbox(np.full((2, *size, 3), 200, np.uint8), 128)
-    assert pictures.shape == (2, *shape, 3) and got_scale == pytest.approx(scale) and got_offset == offset
+    assert pictures.shape == (2, *shape, 3) and got_scale == pytest.approx((scale, scale)) and got_offset == offset
     inside = pictures[0, offset[1] : shape[0] - offset[1], offset[0] : shape[1] - offset[0]]
     assert (inside == 200).all() and (pictures[0] == 114).sum() == pictures[0].size - inside.size
+
+
+def test_the_network_sees_square_pixels(tiny):
+    square = cv2.resize(frames(1, height=9, width=16)[0], (320, 180))
+    wide = cv2.resize(square, (160, 180), interpolation=cv2.INTER_AREA)
+    pictures, scale, offset = letterbox(wide[None], 128, pixel_width=2.0)
+    expected, both, same_offset = letterbox(square[None], 128)
+    assert pictures.shape == expected.shape and offset == same_offset and scale == (2 * both[0], both[1])
+    assert np.abs(pictures.astype(int) - expected).max() < 8
+    detector = YoloDetector(tiny, device="cpu", min_score=0.0001)
+    (found,), (wanted,) = detector.detect(wide[None], pixel_width=2.0), detector.detect(square[None])
+    best = found.boxes_xyxy_px[0] * (2, 1, 2, 1)
+    assert np.abs(wanted.boxes_xyxy_px - best).max(1).min() < 2
 
 
 def test_boxes_of_a_frame_do_not_depend_on_its_batch(tiny):

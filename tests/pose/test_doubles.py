@@ -75,3 +75,12 @@ def test_everything_of_those_who_stay_is_kept():
         assert np.array_equal(getattr(left.people, name), getattr(poses.people, name)[rows])
     for name in ("xy_image", "scores", "person_scores", "xy_raw_image"):
         assert np.array_equal(getattr(left, name), getattr(poses, name)[rows])
+
+
+@pytest.mark.parametrize("limit", [0.3, 0.5, 0.7, 0.9])
+def test_likeness_is_judged_in_square_pixels(limit):
+    nearby = [SHAPE + np.array(shift) for shift in ((0, 0), (8, 0), (0, 8), (16, 4))]
+    square = frame(*enumerate(nearby, 1))
+    wide = frame(*((track, joints / (2, 1)) for track, joints in enumerate(nearby, 1)))
+    found = without_doubles(wide, COCO17, same_pose_oks=limit, pixel_width=2.0)
+    assert found.people.track_ids.tolist() == kept(square, limit)

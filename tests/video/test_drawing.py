@@ -4,7 +4,7 @@ import pytest
 
 from jmpose.keypoints import COCO17, COCO17_HEAD, HALPE26, KEYPOINT_SETS, LSP14, POSETRACK18, KeypointSet
 from jmpose_cli.structures import FramePoses, TrackedFrame
-from jmpose_cli.video.drawing import DrawStyle, _place, draw_people, track_colours
+from jmpose_cli.video.drawing import DrawStyle, _Paper, _place, draw_people, track_colours
 from jmpose_cli.video.heads import head_ellipses
 
 GREY = np.full((360, 640, 3), 120, np.uint8)
@@ -222,7 +222,7 @@ class TestPlates:
     CANVAS = np.zeros((100, 200, 3), np.uint8)
 
     def place(self, head: list[float], taken: list[list[float]], bottom: float = 90) -> list[float]:
-        return _place(20, 10, np.array(head), bottom, np.array([head, *taken]), self.CANVAS).tolist()
+        return _place(20, 10, np.array(head), bottom, np.array([head, *taken]), _Paper(self.CANVAS, 1.0)).tolist()
 
     def test_above_the_head(self):
         assert self.place([90, 30, 110, 50], []) == [90, 18, 110, 28]
