@@ -10,7 +10,7 @@ import numpy as np
 
 from jmpose.keypoints import COCO17, POSETRACK18
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.numbers import LARGEST_FRAME, LARGEST_PX, fits, within
+from jmpose_cli.formats.numbers import LARGEST_BOX_PX, LARGEST_FRAME, LARGEST_PX, fits, within
 from jmpose_cli.formats.records import (
     Doubles,
     FormatKind,
@@ -157,8 +157,8 @@ def _read_images(table: JsonTable) -> tuple[ImageRecord, ...]:
     columns = zip(
         ids,
         table.texts("file_name"),
-        table.counts("width", highest=int(LARGEST_PX)),
-        table.counts("height", highest=int(LARGEST_PX)),
+        table.counts("width", highest=int(LARGEST_BOX_PX)),
+        table.counts("height", highest=int(LARGEST_BOX_PX)),
         table.counts("frame_index", highest=LARGEST_FRAME),
         table.numbers("time_s").tolist(),
         table.flags("is_labeled", default=True).tolist(),
@@ -249,7 +249,9 @@ def _build_records(
     triples = table.number_lists("keypoints", 3 * k, f"x, y, v of {k} joints", required=keypoints_required)
     triples = np.nan_to_num(triples).reshape(len(table), k, 3)
     scores = table.number_lists(score_field, k, f"one score for each of {k} joints", required=False)
-    body_boxes, head_boxes = (xywh_to_xyxy(table.boxes(name, required=False)) for name in ("bbox", "bbox_head"))
+    body_boxes = xywh_to_xyxy(table.boxes("bbox", required=False))
+    # Of a head only the diagonal counts, so its corners may be any two.
+    head_boxes = xywh_to_xyxy(table.number_lists("bbox_head", 4, "x, y, width, height", required=False))
     image_row = np.array([row_of[i] for i in image_ids], np.int64)
     absent = triples[:, :, 2] <= 0 if kind == "coco" else (triples == 0).all(2)
     counts = zip(table.counts("num_keypoints", highest=_INT32), (~absent).sum(1).tolist(), strict=True)

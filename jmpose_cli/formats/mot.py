@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.numbers import LARGEST, LARGEST_PX, number_of
+from jmpose_cli.formats.numbers import LARGEST, LARGEST_BOX_PX, number_of
 from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, xywh_to_xyxy, xyxy_to_xywh
 from jmpose_cli.formats.text_file import read_utf8
 from jmpose_cli.structures import Ids
@@ -87,8 +87,8 @@ def parse_mot(path: Path, data: bytes, *, last_frame: int) -> Iterator[tuple[int
 def _problem(values: list[float], last_frame: int) -> str:
     if len(values) < _NEEDED:
         return f"{len(values)} columns of at least {_NEEDED}"
-    limits = (last_frame, _MAX_ID, *[LARGEST_PX] * 4)
-    lowest = (1, -_MAX_ID, -LARGEST_PX, -LARGEST_PX, 0, 0)
+    limits = (last_frame, _MAX_ID, *[LARGEST_BOX_PX] * 4)
+    lowest = (1, -_MAX_ID, -LARGEST_BOX_PX, -LARGEST_BOX_PX, 0, 0)
     for place, value in enumerate(values):
         name = COLUMNS[place] if place < len(COLUMNS) else f"column {place + 1}"
         if value != value:

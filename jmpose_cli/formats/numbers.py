@@ -9,8 +9,10 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_PX = 1e6
-"""Coordinates and sizes; the largest pictures have some 10^5 pixels a side."""
+LARGEST_BOX_PX = 1e6
+"""Sizes of pictures, places and sizes of boxes; the largest pictures have some 10^5 pixels a side."""
+LARGEST_PX = 1e7
+"""Other coordinates: joints that a model finds by such a box may lie outside it."""
 LARGEST = 1e12
 """Areas, scores, times."""
 LARGEST_FRAME = 10**9

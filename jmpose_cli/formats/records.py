@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.names import frame_number
-from jmpose_cli.formats.numbers import LARGEST, LARGEST_PX, fits, within
+from jmpose_cli.formats.numbers import LARGEST, LARGEST_BOX_PX, LARGEST_PX, fits, within
 from jmpose_cli.structures import Bools, Ids
 
 Doubles = NDArray[np.float64]
@@ -212,9 +212,12 @@ class JsonTable:
     def boxes(self, field: str, *, required: bool) -> Doubles:
         """`[N, 4]` left, top, width, height in pixels; NaN where they are missing or empty, if they may be."""
         table = self.number_lists(field, 4, "x, y, width, height", required=required)
-        for row in np.flatnonzero((table[:, 2:] < 0).any(1))[:1].tolist():
+        is_missing = np.isnan(table).all(1)
+        right = fits(table, LARGEST_BOX_PX).all(1) & (table[:, 2:] >= 0).all(1)
+        for row in np.flatnonzero(~(right | is_missing))[:1].tolist():
             given = ", ".join(f"{value:g}" for value in table[row])
-            raise self.fault(row, field, f"is {given}", hint="width and height must not be below 0")
+            hint = f"numbers must be {within(LARGEST_BOX_PX)}, width and height not below 0"
+            raise self.fault(row, field, f"is {given}", hint=hint)
         return table
 
     def number_lists(self, field: str, length: int, meaning: str, *, required: bool) -> Doubles:

@@ -111,7 +111,13 @@ def score_run(
     if scoring.protocol == "coco":
         if len(pairs) != 1:
             raise JmposeError(f"{len(pairs)} COCO files", hint="COCO is scored one file at a time: give two files")
-        return EvaluatedRun(label, predicted, oks=evaluate_oks(pairs[0][1], pairs[0][2]), boxes=boxes)
+        oks = evaluate_oks(pairs[0][1], pairs[0][2])
+        if max(oks.values()) < 0:
+            raise JmposeError(
+                f"nothing to score: the area of every annotated person of {pairs[0][1].path} is beyond 10^10 pixels, "
+                "where pycocotools stops"
+            )
+        return EvaluatedRun(label, predicted, oks=oks, boxes=boxes)
     protocol = scoring.protocol
     inputs = [pair_inputs(name, mine, theirs, protocol=protocol) for name, mine, theirs in pairs]
     evaluation = evaluate_posetrack(

@@ -76,7 +76,8 @@ def _data_set(truth: PoseRecords) -> dict[str, Any]:
     """The data set in the form that the library takes, complete."""
     triples = np.concatenate([truth.xy, truth.visibility[..., None]], 2).reshape(len(truth), 3 * len(truth.joints))
     columns = zip(
-        truth.ids.tolist(),
+        # pycocotools takes a match with the id 0 for none, the library one with a negative id too.
+        np.where(truth.ids == 0, 0, np.arange(1, len(truth) + 1)).tolist(),
         [truth.images[row].id for row in truth.image_row.tolist()],
         triples.tolist(),
         truth.joint_counts.tolist(),

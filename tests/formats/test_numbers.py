@@ -43,7 +43,7 @@ BAD = ("NaN", "Infinity", "1e300", "1e308", "-1e308", "9" * 5000, "9" * 25, "tru
 PLACES = [
     ("coco", "annotations.0.keypoints.0", ()),
     ("coco", "annotations.0.keypoints.2", ()),
-    ("coco", "annotations.0.bbox.2", ("null", "-1")),
+    ("coco", "annotations.0.bbox.2", ("null", "-1", "1000001")),
     ("coco", "annotations.0.area", ("null", "-1")),
     ("coco", "annotations.0.score", ("null",)),
     ("coco", "annotations.0.num_keypoints", ("null", "-1", "1.5")),

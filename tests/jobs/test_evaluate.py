@@ -48,6 +48,11 @@ def test_any_number_of_the_category(score):
     assert notes == ()
 
 
+@pytest.mark.parametrize("number", [-3, 2**62])
+def test_any_number_of_the_annotation(score, number):
+    assert score([person(id=number)], [shifted(0)])[0]["AP"] == pytest.approx(1)
+
+
 @pytest.mark.parametrize("change", [{"num_keypoints": None}, {"iscrowd": None}, {"num_keypoints": None, "bbox": None}])
 def test_what_a_data_set_may_leave_out(score, change):
     whole, _ = score([person()], [shifted(12)])
@@ -79,6 +84,12 @@ def test_stated_counts_decide(score):
 def test_nothing_is_scored(score, people, results):
     with pytest.raises(JmposeError, match="nothing to score"):
         score(people, results)
+
+
+@pytest.mark.parametrize("change", [{"area": 2e10}, {"area": None, "bbox": [0, 0, 10**6, 10**6]}])
+def test_areas_beyond_those_that_are_scored(score, change):
+    with pytest.raises(JmposeError, match="nothing to score: the area of every annotated person"):
+        score([person(**change)], [shifted(0)])
 
 
 def test_no_box_that_counts(tmp_path):
