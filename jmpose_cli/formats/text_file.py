@@ -27,6 +27,15 @@ def read_utf8(path: Path) -> bytes:
         raise JmposeError(f"{path} is a folder", hint="a file is wanted here") from None
     except OSError as error:
         raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
+    return utf8_of(path, data)
+
+
+def utf8_of(path: Path, data: bytes) -> bytes:
+    """Give the content of a text file without a byte-order mark of UTF-8.
+
+    Raises:
+        JmposeError: It is in UTF-16 or 32.
+    """
     other = _other_encoding(data)
     if other:
         raise JmposeError(
@@ -39,7 +48,7 @@ def _other_encoding(data: bytes) -> str | None:
     for mark, name in _OTHER_MARKS.items():
         if data.startswith(mark):
             return name
-    # JSON and MOT text begin with ASCII, which has zero bytes in wider encodings only.
+    # JSON, MOT text and mostly paths begin with ASCII, which has zero bytes in wider encodings only.
     zeros = [place for place, byte in enumerate(data[:4]) if byte == 0]
     names = {(1, 3): "UTF-16LE", (0, 2): "UTF-16BE", (1, 2, 3): "UTF-32LE", (0, 1, 2): "UTF-32BE"}
     return names.get(tuple(zeros))

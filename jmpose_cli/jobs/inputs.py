@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from jmpose.files import file_sha256
 from jmpose.regular_file import open_regular, read_regular
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.text_file import utf8_of
 from jmpose_cli.jobs.folder_names import comparable, safe_name, told_apart, utf8
 from jmpose_cli.jobs.listing import MOST_ENTRIES, Listing, glob
 from jmpose_cli.jobs.storage import Storage
@@ -226,7 +227,7 @@ def _is_result(path: Path) -> bool:
 def _in_list(path: Path, search: _Search) -> Iterator[_Found]:
     """Read a list of inputs; a missing one is a problem of its own."""
     try:
-        lines = read_regular(path, most_bytes=_LONGEST_LIST_BYTES).decode("utf-8-sig").splitlines()
+        lines = utf8_of(path, read_regular(path, most_bytes=_LONGEST_LIST_BYTES)).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise JmposeError(f"{path}: not a readable list ({why})", hint="one path a line, in UTF-8") from error

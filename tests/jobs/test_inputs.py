@@ -202,7 +202,9 @@ def test_an_address_on_the_web(tmp_path):
         (lambda p: [f"{p}/*.mp4"], "matches no video"),
         (lambda p: [_text(p / "l.txt", "# nothing")], "a list without entries"),
         (lambda p: [_text(p / "l.txt", "other.lst")], "line 1 names a list"),
-        (lambda p: [_text(p / "l.txt", b"\xff\xfe\x00video")], "not a readable list"),
+        (lambda p: [_text(p / "l.txt", b"\xff\xfe\x00video")], "l.txt is UTF-16 text"),
+        (lambda p: [_text(p / "l.txt", "video.mp4".encode("utf-16-le"))], "l.txt is UTF-16LE text"),
+        (lambda p: [_text(p / "l.txt", b"\xe9t\xe9.mp4")], "not a readable list"),
         (lambda p: ["nope://bucket/a.mp4"], "nope://bucket/a.mp4: cannot be read"),
     ],
 )
