@@ -13,6 +13,7 @@ from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 
+_LONGEST_SHOWN = 100
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -243,9 +244,16 @@ def dotted_keys(model: type[BaseModel] = InferConfig, prefix: str = "") -> Itera
 def _explain(error: ValidationError, model: type[BaseModel]) -> JmposeError:
     """Turn pydantic's first complaint into one sentence with a hint."""
     first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # settings that do not fit each other: the reason names them
+        return JmposeError(reason)
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, list(dotted_keys(model)), n=1, cutoff=0.3)
         return JmposeError(f"unknown setting {key!r}", hint=f"did you mean {near[0]!r}?" if near else "see --help")
-    reason = first["msg"].removeprefix("Value error, ")
-    return JmposeError(f"setting {key} = {first['input']!r}: {reason[0].lower()}{reason[1:]}")
+    given = "" if isinstance(first["input"], dict | BaseModel) else f" = {_shortened(repr(first['input']))}"
+    return JmposeError(f"setting {key}{given}: {reason[0].lower()}{reason[1:]}")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]} ..."

@@ -138,8 +138,8 @@ def infer(
         str | None,
         typer.Option(
             metavar="SET",
-            help="Joints of files and overlay (the model's own): coco17, coco17_head, posetrack15, posetrack18, "
-            "wholebody23, halpe26, lsp14, mpii16.",
+            help="Joints of files and overlay: coco17, coco17_head, posetrack15, posetrack18, wholebody23, halpe26, "
+            "lsp14, mpii16. Not given: COCO files have coco17 where the model knows its joints, all else the model's.",
             rich_help_panel=_OUT,
         ),
     ] = None,
@@ -181,7 +181,7 @@ def infer(
     ray: Annotated[
         str | None,
         typer.Option(
-            metavar="ADDRESS", help="Workers on a Ray cluster, or 'local'; needs jmpose[ray].", rich_help_panel=_MANY
+            metavar="ADDRESS", help="Workers on a Ray cluster, or 'local'; needs jmpose\\[ray].", rich_help_panel=_MANY
         ),
     ] = None,
     log_json: Annotated[

@@ -1,5 +1,6 @@
 """`jmpose train`: options to one call."""
 
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -35,14 +36,13 @@ def train(
     A run can be stopped at any moment; --resume --out FOLDER resumes it as if nothing had happened.
     The temporal output is scored beside the initial (single-frame) heatmaps.
 
-    Example: jmpose train hrnet-w48-posetrack18 --data /data/posetrack18 --out runs/hrnet
+    Example: jmpose train nano-coco --data my_data --out runs/mine
     """
     from jmpose_cli.training.config import shipped_configs
     from jmpose_cli.training.origin import new_settings, resumed_settings
 
     if list_configs:
-        for name, path in sorted(shipped_configs().items()):
-            typer.echo(f"{name:<24} {path.read_text().splitlines()[0].lstrip('# ')}")
+        _list_configs(shipped_configs())
         raise typer.Exit
     if check and resume:
         raise typer.BadParameter("--check looks at a new run, --resume resumes one: leave one of them out")
@@ -66,3 +66,18 @@ def train(
     else:
         assert out is not None
         job.train(origin, out, resume=resume, display=display)
+
+
+def _list_configs(configs: dict[str, Path]) -> None:
+    """Print names, and the comments at the beginning of the files, which say what they are for."""
+    from rich.table import Table
+
+    from jmpose_cli.console import make_console
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, path in sorted(configs.items()):
+        comment = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+        table.add_row(name, " ".join(line.lstrip("# ") for line in comment))
+    make_console(log_width=120).print(table)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.markup import escape
-
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.convert_joints import TargetFormat
@@ -88,5 +86,5 @@ def _convert(path: Path, written: Path, to: TargetFormat, reporter: Reporter) ->
     if records.unread:
         notes.append(f"fields that were not carried over: {', '.join(records.unread)}")
     counts = f"{records.kind}, {len(records.images)} frames, {len(records)} people"
-    reporter.header({escape(path.name): f"{counts} -> {written}"})
+    reporter.header({path.name: f"{counts} -> {written}"})
     return notes

@@ -19,14 +19,14 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from jmpose_cli import __version__
+from jmpose_cli.console import make_console
 from jmpose_cli.device import choose_device, cpu_has_bf16, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.home import is_kept
-from jmpose_cli.jobs.report import LOG_WIDTH
 from jmpose_cli.known_weights import Access, choose_detector, choose_model
 from jmpose_cli.machine import explain
 from jmpose_cli.text import to_json
@@ -44,7 +44,7 @@ _ENCODER = "libx264"
 # What may be installed instead, with the same modules.
 _STAND_INS = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
 _TIMEOUT_S = 20.0
-_MARKS: Mapping[Status, str] = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
+_STYLES: Mapping[Status, str] = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ def run_doctor(wanted: Wanted, *, self_test: bool, as_json: bool) -> int:
     Returns:
         0 when all that `jmpose infer` needs works, else 1.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = make_console()
     found = []
     for finding in examine(wanted, self_test=self_test):
         found.append(finding)
@@ -100,12 +98,9 @@ def run_doctor(wanted: Wanted, *, self_test: bool, as_json: bool) -> int:
         record = {"jmpose": __version__, "ok": not problems, "findings": [asdict(finding) for finding in found]}
         print(to_json(record, indent=True).decode())
     else:
-        verdict = (
-            f"[red]to be mended: {', '.join(problems)}[/]"
-            if problems
-            else "[green]all that jmpose infer needs works[/]"
-        )
-        console.print(f"\n{verdict}" if self_test or problems else f"\n{verdict}, as far as looked at")
+        verdict = f"to be mended: {', '.join(problems)}" if problems else "all that jmpose infer needs works"
+        verdict += "" if self_test or problems else ", as far as looked at"
+        console.print(f"\n{verdict}", style="red" if problems else "green")
     return 1 if problems else 0
 
 
@@ -398,7 +393,7 @@ def check_by_running(wanted: Wanted) -> Iterator[Finding]:
 
     result = run_self_test(device=wanted.device, model=wanted.model, detector=wanted.detector)
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.stage_s.items())
-    text = f"{result.frames} frames decoded, {result.people} people found and estimated, "
+    text = f"{result.frames} frames decoded, {result.people} poses of people estimated, "
     text += f"H.264 written and read back, in {result.wall_s:.1f} s after {result.load_s:.1f} s of loading ({stages})"
     facts = asdict(result)
     if result.people:
@@ -439,7 +434,7 @@ def _show(console: Console, finding: Finding) -> None:
     line.add_column(width=10, justify="right")
     line.add_column(width=7)
     line.add_column(overflow="fold")
-    line.add_row(finding.check, _MARKS[finding.status], escape(finding.text))
+    line.add_row(finding.check, Text(finding.status, _STYLES[finding.status]), finding.text)
     if finding.todo:
-        line.add_row("", "", f"[bold]do:[/] {escape(finding.todo)}")
+        line.add_row("", "", Text.assemble(("do:", "bold"), " ", finding.todo))
     console.print(line)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import orjson
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from jmpose_cli import __version__
+from jmpose_cli.console import make_console
 from jmpose_cli.files import write_whole
 from jmpose_cli.jobs.eval_run import EvaluatedRun, EvaluatedSet
 from jmpose_cli.metrics.bootstrap import METRICS, Comparison
@@ -37,9 +38,7 @@ _WIDTH = 120  # of the tables when they do not go to a terminal
 
 def print_tables(evaluated: EvaluatedSet, comparisons: Mapping[str, Comparison]) -> None:
     """Print the official tables of every run, and their differences, to standard output."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
+    console = make_console(log_width=_WIDTH)
     for run in evaluated.runs:
         _print_run(console, run)
     for title, comparison in comparisons.items():
@@ -48,12 +47,12 @@ def print_tables(evaluated: EvaluatedSet, comparisons: Mapping[str, Comparison])
 
 
 def _print_run(console: Console, run: EvaluatedRun) -> None:
-    console.print(f"[bold]{escape(run.label)}[/bold]", highlight=False)
+    console.print(run.label, style="bold")
     if run.evaluation is not None:
         _print_posetrack(console, run.evaluation)
     if run.oks is not None:
         people = sum(len(records) for records in run.predicted.values())
-        console.print(f"COCO keypoints, {people} predicted people", highlight=False, markup=False)
+        console.print(f"COCO keypoints, {people} predicted people")
         table = _table(list(run.oks))
         table.add_row("OKS", *map(_shown_share, run.oks.values()))
         console.print(table)
@@ -72,8 +71,8 @@ def _print_summary(console: Console, evaluated: EvaluatedSet) -> None:
         return
     table = _table(list(dict.fromkeys(name for row in totals.values() for name in row)))
     for label, row in totals.items():
-        table.add_row(escape(label), *row.values())
-    console.print("[bold]Totals[/bold]")
+        table.add_row(label, *row.values())
+    console.print("Totals", style="bold")
     console.print(table)
 
 
@@ -89,7 +88,7 @@ def _totals(run: EvaluatedRun) -> dict[str, str]:
 
 def _print_posetrack(console: Console, evaluation: Evaluation) -> None:
     for line in (counts_line(evaluation), rules_line(evaluation), threshold_line(evaluation)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     table = _table([*GROUPS, "Total"])
     tables = evaluation.tables()
     for name, title in TITLES.items():
@@ -118,7 +117,7 @@ def threshold_line(evaluation: Evaluation) -> str:
 
 
 def _print_comparison(console: Console, title: str, comparison: Comparison) -> None:
-    console.print(f"[bold]{escape(title)}[/bold] ({comparison.basis})", highlight=False, soft_wrap=True)
+    console.print(Text.assemble((title, "bold"), f" ({comparison.basis})"), soft_wrap=True)
     table = _table([*GROUPS, "Total"])
     for metric in METRICS:
         cells = []

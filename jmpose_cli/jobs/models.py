@@ -4,14 +4,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jmpose.files import file_sha256
+from jmpose_cli.console import make_console
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.jobs.download_bar import download_bar
-from jmpose_cli.jobs.report import LOG_WIDTH, Reporter
+from jmpose_cli.jobs.report import Reporter
 from jmpose_cli.text import to_json
 from jmpose_cli.zoo.catalogue import Entry, HubRepo, Kind, Shipped, WebFile
 from jmpose_cli.zoo.names import named_entry, nearest
@@ -52,9 +51,9 @@ def list_models(*, kind: Kind | None, as_json: bool) -> None:
         size = "x".join(map(str, entry.input_hw))
         numbers = (_number(entry.parameters_m, " M"), _number(entry.gmacs))
         licence = entry.weights_licence.removesuffix(" (model card)")
-        table.add_row(entry.name, entry.kind, state(entry), size, entry.keypoint_set, *numbers, escape(licence))
-    _console().print(table)
-    _console().print(escape(f"\ncached ones lie in {cache_folder()}"))
+        table.add_row(entry.name, entry.kind, state(entry), size, entry.keypoint_set, *numbers, licence)
+    make_console().print(table)
+    make_console().print(f"\ncached ones lie in {cache_folder()}")
 
 
 def show_model(name: str, *, as_json: bool) -> None:
@@ -75,10 +74,10 @@ def show_model(name: str, *, as_json: bool) -> None:
     table.add_column(overflow="fold")
     for key, value in found.items():
         if value not in ("", None, []):
-            table.add_row(key.replace("_", " "), escape(_text(value)))
+            table.add_row(key.replace("_", " "), _text(value))
     if state(entry) in ("available", "by hand"):
-        table.add_row("to get it", escape(_how_to_get(entry)))
-    _console().print(table)
+        table.add_row("to get it", _how_to_get(entry))
+    make_console().print(table)
 
 
 def pull_models(names: list[str], *, kind: Kind | None, offline: bool, reporter: Reporter) -> int:
@@ -182,13 +181,6 @@ def _number(value: float | None, unit: str = "") -> str:
     return "" if value is None else f"{value:.3g}{unit}"
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
-    return console
-
-
 def convert_file(
     source: Path, target: Path, *, keypoint_set: str | None, input_hw: tuple[int, int] | None, overwrite: bool
 ) -> None:
@@ -211,8 +203,8 @@ def convert_file(
     if there and not overwrite:
         raise JmposeError(f"{there} exists", hint="replace it with --overwrite, or choose another target")
     report = convert(source, into, keypoint_set=keypoint_set, input_hw=input_hw)
-    _console().print(escape(str(report)))
-    _console().print(escape(f"written: {into} and {into.with_suffix('.json').name}"))
+    make_console().print(str(report))
+    make_console().print(f"written: {into} and {into.with_suffix('.json').name}")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as _Remaining
 
+from jmpose_cli.console import make_console
 from jmpose_cli.errors import JmposeError
 
 LINE_EVERY_S = 5.0  # without a terminal
-LOG_WIDTH = 200  # without a terminal: a sentence stays on one line
 
 
 class FrameProgress:
@@ -62,9 +62,7 @@ class Reporter:
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        self._console = Console(stderr=True, markup=False, emoji=False)
-        if not self._console.is_terminal:
-            self._console.width = LOG_WIDTH
+        self._console = make_console(stderr=True)
         self.quiet, self.verbose = quiet, verbose
 
     def header(self, lines: dict[str, str]) -> None:

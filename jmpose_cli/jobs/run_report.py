@@ -12,12 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from jmpose_cli.console import make_console
 from jmpose_cli.jobs.plan import Planned, State
-from jmpose_cli.jobs.report import LINE_EVERY_S, LOG_WIDTH, stages_text
+from jmpose_cli.jobs.report import LINE_EVERY_S, stages_text
 from jmpose_cli.jobs.task import ClipSummary
 from jmpose_cli.text import to_json
 
@@ -56,9 +56,7 @@ class RunReport:
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, log_json: bool = False) -> None:
-        self._console = Console(stderr=True, markup=False, emoji=False)
-        if not self._console.is_terminal:
-            self._console.width = LOG_WIDTH
+        self._console = make_console(stderr=True)
         self._quiet, self._verbose, self._log = quiet or log_json, verbose, log_json
         self._seats: dict[int, _Seat] = {}
         self._bar: Progress | None = None

@@ -143,7 +143,8 @@ class TrainConfig(_Section):
             raise ValueError("temporal = false with optim.backbone_lr = 0 leaves nothing to train")
         if self.init is None and not self.optim.backbone_lr:
             raise ValueError(
-                "optim.backbone_lr = 0 would freeze a backbone with random weights: give its weights with --init"
+                "--init is missing: this configuration keeps the backbone as it is (optim.backbone_lr: 0), so it needs "
+                "trained weights to start from; see `jmpose models list`"
             )
         return self
 

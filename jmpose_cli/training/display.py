@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from jmpose_cli.console import make_console
 from jmpose_cli.training.report import StepReport
 from jmpose_cli.training.validate import Score
 
@@ -84,9 +85,7 @@ class Display:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet)
-        if not self._console.is_terminal:
-            self._console.width = LOG_WIDTH
+        self._console = make_console(stderr=True, quiet=quiet, log_width=LOG_WIDTH)
         self._quiet = quiet
 
     def silence(self) -> None:
@@ -96,7 +95,7 @@ class Display:
     def header(self, lines: Mapping[str, str]) -> None:
         """Print what the run uses, one line a thing."""
         for name, text in lines.items():
-            self._console.print(f"[bold]{name:>12}[/bold]  ", end="")
+            self._console.print(f"{name:>12}  ", end="", style="bold")
             self._console.print(text, highlight=False, markup=False)
 
     def note(self, text: str) -> None:
@@ -120,7 +119,8 @@ class Display:
         if self._quiet or not self._console.is_terminal:
             yield _Show(None if self._quiet else self._console, name, None, None)
             return
-        columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[line]}"))
+        text = {field: TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[line]")}
+        columns = (text["description"], BarColumn(20), text["fields[line]"])
         with Progress(*columns, console=self._console, transient=True) as bar:
             yield _Show(self._console, name, bar, bar.add_task(name, total=total, line=""))
 

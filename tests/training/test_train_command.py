@@ -179,7 +179,7 @@ class TestSettings:
             ("model=mano", "model 'mano' is unknown"),
             ("change.chanels=3", "unknown setting chanels; the nearest is channels"),
             ("optim.sizes=[[0.5, 64]]", "ascending shares that end in 1.0"),
-            ("optim.backbone_lr=0", "would freeze a backbone with random weights"),
+            ("optim.backbone_lr=0", "--init is missing: this configuration keeps the backbone"),
             ("init=nowhere.safetensors", "--init nowhere.safetensors: is neither a known name nor a file"),
             ("init=nano", "init: nano does not fit the model"),
             ("data.train=[]", "data.train"),
