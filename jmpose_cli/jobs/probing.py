@@ -132,12 +132,14 @@ def main() -> None:
     """Answer paths until there are no more."""
     from jmpose_cli.errors import JmposeError
     from jmpose_cli.video.container import header_frames
+    from jmpose_cli.video.image_folder import is_picture
+    from jmpose_cli.video.picture_pages import pages_of
 
     stream = int(sys.argv[1]) if len(sys.argv) > 1 else None
     for line in sys.stdin.buffer:
         path = Path(os.fsdecode(line.rstrip(b"\n").replace(b"\0", b"\n")))
         try:
-            answer = Found(*header_frames(path, number=stream))
+            answer = Found(len(pages_of(path))) if is_picture(path) else Found(*header_frames(path, number=stream))
         except JmposeError as error:
             answer = Found(error=error.message, hint=error.hint)
         with suppress(BrokenPipeError):

@@ -1,7 +1,10 @@
 """How large a picture is, before anything of it is decoded: thirty thousand pixels a side take gigabytes."""
 
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jmpose_cli.errors import JmposeError
 
@@ -10,9 +13,10 @@ MOST_MEGAPIXELS = 50.0
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-_TIFF = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
+TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
 _BIG_TIFF = 43
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_PURPOSE, _TIFF_WIDTH, _TIFF_HEIGHT = 254, 256, 257
+_TIFF_IS_REDUCED = 1
 _TIFF_NUMBERS = {3: "H", 4: "I", 16: "Q"}  # by the number of the type
 _MOST_TIFF_ENTRIES = 4096
 # Markers that start a frame; the numbers between are tables.
@@ -49,8 +53,8 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
             return _of_bmp(data)
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _of_webp(data)
-        if data[:4] in _TIFF:
-            return _of_tiff(data, _TIFF[data[:4]])
+        if data[:4] in TIFF_ORDERS:
+            return _of_tiff(data)
     except (struct.error, IndexError, OverflowError):
         return None
     return None
@@ -97,26 +101,54 @@ def _of_webp(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _of_tiff(data: bytes, order: str) -> tuple[int, int] | None:
-    """Give the largest width and height that any page has; the pages are a chain."""
+@dataclass(frozen=True)
+class TiffPage:
+    """A picture of a TIFF file.
+
+    Attributes:
+        width: In pixels; 0 where it is not said.
+        height: In pixels; 0 where it is not said.
+        is_reduced: Whether it is a smaller copy of another one.
+    """
+
+    width: int
+    height: int
+    is_reduced: bool
+
+
+def tiff_pages(data: Any) -> Iterator[TiffPage]:
+    """Yield the pictures of a TIFF file, which are a chain; ends where it is cut off.
+
+    Args:
+        data: The file's bytes, or a map of them.
+
+    Raises:
+        struct.error: The first is not there.
+    """
+    order = TIFF_ORDERS[data[:4]]
     is_big = struct.unpack_from(f"{order}H", data, 2)[0] == _BIG_TIFF
     (at,) = struct.unpack_from(f"{order}{'Q' if is_big else 'I'}", data, 8 if is_big else 4)
     count_layout, entry_bytes, value_at = (f"{order}Q", 20, 12) if is_big else (f"{order}H", 12, 8)
-    largest, seen = (0, 0), set()
+    seen: set[int] = set()
     while at and at not in seen:
         seen.add(at)
         (entries,) = struct.unpack_from(count_layout, data, at)
         at += struct.calcsize(count_layout)
-        found = {}
+        found: dict[int, int] = {}
         for entry in range(at, at + min(entries, _MOST_TIFF_ENTRIES) * entry_bytes, entry_bytes):
             tag, kind = struct.unpack_from(f"{order}HH", data, entry)
-            if tag in (_TIFF_WIDTH, _TIFF_HEIGHT) and kind in _TIFF_NUMBERS:
+            if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_PURPOSE) and kind in _TIFF_NUMBERS:
                 found[tag] = int(struct.unpack_from(order + _TIFF_NUMBERS[kind], data, entry + value_at)[0])
-        if len(found) == 2:
-            size = found[_TIFF_WIDTH], found[_TIFF_HEIGHT]
-            largest = max(largest, size, key=lambda one: one[0] * one[1])
+        is_reduced = bool(found.get(_TIFF_PURPOSE, 0) & _TIFF_IS_REDUCED)
+        yield TiffPage(found.get(_TIFF_WIDTH, 0), found.get(_TIFF_HEIGHT, 0), is_reduced)
         try:
             (at,) = struct.unpack_from(f"{order}{'Q' if is_big else 'I'}", data, at + entries * entry_bytes)
         except struct.error:  # cut off behind a page that is there
             break
+
+
+def _of_tiff(data: bytes) -> tuple[int, int] | None:
+    """Give the largest width and height that any page has."""
+    sizes = [(page.width, page.height) for page in tiff_pages(data)]
+    largest = max(sizes, key=lambda one: one[0] * one[1], default=(0, 0))
     return largest if all(largest) else None

@@ -11,7 +11,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.structures import FrameBatch
 from jmpose_cli.video.child_process import ChildPool
 from jmpose_cli.video.file_source import VideoFileSource
-from jmpose_cli.video.image_folder import ImageFolderSource
+from jmpose_cli.video.image_folder import ImageFolderSource, is_picture
 from jmpose_cli.video.info import Selection, VideoInfo
 from jmpose_cli.video.messages import DecoderName
 from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
@@ -57,7 +57,7 @@ def open_video(
     stream: int | None = None,
     max_megapixels: float = MOST_MEGAPIXELS,
 ) -> FrameSource:
-    """Open a video file, or a folder of images as a video.
+    """Open a video file, or a folder of images or a file of several pictures as a video.
 
     A file is decoded in a child process, so that a broken one fails alone. The first frame is decoded before this
     returns.
@@ -93,7 +93,8 @@ def open_video(
         raise JmposeError(f"a batch of {batch} frames is not possible", hint="use 1 or more")
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise JmposeError(f"{fps} frames per second are not possible", hint="use a number above 0")
-    if os.path.isdir(path):  # unlike Path.is_dir, False also where the parent folder may not be searched
+    # Unlike Path.is_dir, os.path.isdir is False also where the parent folder may not be searched.
+    if os.path.isdir(path) or is_picture(path):
         return ImageFolderSource(
             path,
             selection=selection,
