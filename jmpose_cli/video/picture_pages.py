@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jmpose.regular_file import open_regular
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.regular_file import open_regular
 from jmpose_cli.structures import Bytes
 from jmpose_cli.video.picture_size import TIFF_ORDERS, check_size, tiff_pages
 
