@@ -1,6 +1,7 @@
 """Scores of a validation: what is right counts, what is missing is missed."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from jmpose_cli.training.board import Board
 from jmpose_cli.training.display import Display
 from jmpose_cli.training.fit import validate
 from jmpose_cli.training.prepare import prepare
+from jmpose_cli.training.train import _validation_set
 from jmpose_cli.training.validate import PCK, Located, score_set
 
 
@@ -79,3 +81,9 @@ def test_validation_says_what_jmpose_eval_says(settings, posetrack, tmp_path):
     assert ap.final == pytest.approx(runs["gt-temporal"]["ap"]["total"], abs=1.5)
     assert ap.initial == pytest.approx(runs["gt-single-frame"]["ap"]["total"], abs=0.5)
     assert ap.final > ap.initial > 25
+
+
+def test_a_part_of_the_videos_is_said():
+    chosen = SimpleNamespace(label="val", windows=[0] * 40, ap_name="OKS AP", sources=(1, 2), videos=50)
+    assert _validation_set(chosen) == "val (40 people of 2 of 50 videos, OKS AP)"
+    assert _validation_set(SimpleNamespace(**vars(chosen) | {"videos": 2})) == "val (40 people, OKS AP)"
