@@ -1,11 +1,13 @@
 """Files of checksummed records: what was appended and reached the disk is read back, a torn end is dropped."""
 
 import fcntl
+import math
 import os
+import re
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -18,6 +20,7 @@ from jmpose_cli.files import check_is_there
 
 _HEAD = struct.Struct("<4sIQ")  # mark, CRC-32 of the payload, its length
 _MARK = b"JMR1"
+_KINDS = re.compile(r"[<>|=]?[?biufcSU]\d{0,9}")
 _LONGEST_WAIT_S = 120.0  # a network file system may keep the lock of a lost machine for 90 s
 _WAIT_STEP_S = 0.1
 
@@ -32,18 +35,20 @@ class RecordFile:
 
     Args:
         path: The file; its folder must exist.
+        is_known: Tells whether a record that was read is one that its reader can use; without, all are. What follows
+            the last such record is dropped too: a checksum says that a record is whole, not who wrote it.
 
     Raises:
         JmposeError: Another process holds the file for longer than a dying one would.
         OSError: The file cannot be opened; from `append` and `commit`, the disk is full or fails.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_known: Callable[[dict[str, Any], Arrays], bool] | None = None) -> None:
         self.path = path
         self._file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115
         try:
             _lock(self._file, path)
-            self._end = _valid_length(self._file)
+            self._end = _valid_length(self._file, is_known or (lambda values, arrays: True))
             self._file.truncate(self._end)
         except BaseException:
             self._file.close()
@@ -61,7 +66,10 @@ class RecordFile:
         """Yield the records in order; those appended meanwhile come too."""
         with open(self.path, "rb") as reader:
             for payload in _payloads(reader):
-                yield _unpack(payload)
+                record = _unpack(payload)
+                if record is None:
+                    return
+                yield record
 
     def append(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Append one record; after a failure the file is as before."""
@@ -123,9 +131,15 @@ def _payloads(reader: BinaryIO) -> Iterator[bytes]:
         yield payload
 
 
-def _valid_length(file: BinaryIO) -> int:
+def _valid_length(file: BinaryIO, is_known: Callable[[dict[str, Any], Arrays], bool]) -> int:
     file.seek(0)
-    return sum(_HEAD.size + len(payload) for payload in _payloads(file))
+    length = 0
+    for payload in _payloads(file):
+        record = _unpack(payload)
+        if record is None or not is_known(*record):
+            break
+        length += _HEAD.size + len(payload)
+    return length
 
 
 def _pack(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -134,14 +148,23 @@ def _pack(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
     return b"".join((struct.pack("<I", len(head)), head, *(array.tobytes() for array in arrays.values())))
 
 
-def _unpack(payload: bytes) -> tuple[dict[str, Any], Arrays]:
-    (length,) = struct.unpack_from("<I", payload)
-    at = 4 + length
-    head = orjson.loads(payload[4:at])
-    arrays: Arrays = {}
-    for name, kind, shape in head["layout"]:
-        dtype = np.dtype(kind)
-        count = int(np.prod(shape, dtype=np.int64))
-        arrays[name] = np.frombuffer(payload, dtype, count, at).reshape(shape).copy()
-        at += dtype.itemsize * count
-    return head["values"], arrays
+def _unpack(payload: bytes) -> tuple[dict[str, Any], Arrays] | None:
+    """Give what a record holds; None when it is not what `_pack` makes."""
+    try:
+        (length,) = struct.unpack_from("<I", payload)
+        at = 4 + length
+        head = orjson.loads(payload[4:at])
+        arrays: Arrays = {}
+        for name, kind, shape in head["layout"]:
+            if not _KINDS.fullmatch(kind):
+                return None
+            dtype = np.dtype(kind)
+            count = math.prod(shape)
+            if count < 0:
+                return None
+            arrays[name] = np.frombuffer(payload, dtype, count, at).reshape(shape).copy()
+            at += dtype.itemsize * count
+        values = head["values"]
+    except (struct.error, ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return (values, arrays) if isinstance(values, dict) else None

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -369,3 +370,46 @@ def test_a_disk_that_fails_on_commit_is_an_error(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "fsync", fail)
         with pytest.raises(OSError, match="Input/output"):
             records.commit()
+
+
+def whole(payload: bytes) -> bytes:
+    return record_file._HEAD.pack(b"JMR1", zlib.crc32(payload), len(payload)) + payload
+
+
+def head(text: bytes, data: bytes = b"") -> bytes:
+    return len(text).to_bytes(4, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"abc",
+        b"\xff\xff\xff\xff{}",
+        head(b"[]"),
+        head(b"{}"),
+        head(b"[" * 2000),
+        head(b'{"values": []}'),
+        head(b'{"values": [], "layout": []}'),
+        head(b'{"values": {}, "layout": 5}'),
+        head(b'{"values": {}, "layout": [["a"]]}'),
+        head(b'{"values": {}, "layout": [["a", 5, [1]]]}', b"12345678"),
+        head(b'{"values": {}, "layout": [["a", "|O", [1]]]}', b"12345678"),
+        head(b'{"values": {}, "layout": [["a", "f8,f8", [1]]]}', b"1234567812345678"),
+        head(b'{"values": {}, "layout": [["a", "<f8", [2]]]}', b"12345678"),
+        head(b'{"values": {}, "layout": [["a", "<f8", [-1]]]}', b"12345678"),
+        head(b'{"values": {}, "layout": [["a", "<f8", ["1"]]]}', b"12345678"),
+        head(b'{"values": {}, "layout": [["a", "<f8", [1000000000000000000]]]}', b"12345678"),
+        head(b'{"values": {}, "layout": [["a", "<U999999999", [1]]]}', b"12345678"),
+    ],
+)
+def test_a_record_with_a_valid_checksum_that_holds_nothing_known_is_a_torn_end(tmp_path, payload):
+    path = tmp_path / "records"
+    with RecordFile(path) as records:
+        records.append({"a": 1})
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + whole(payload))
+    with RecordFile(path) as records:
+        records.append({"a": 2})
+        assert [values for values, _ in records] == [{"a": 1}, {"a": 2}]
+    assert path.stat().st_size == 2 * size

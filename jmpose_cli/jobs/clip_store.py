@@ -1,5 +1,6 @@
 """What is done of one video, on disk: enough to go on behind the last committed frame after a crash."""
 
+import math
 from array import array
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -16,6 +17,31 @@ from jmpose_cli.record_file import Arrays, RecordFile
 from jmpose_cli.structures import Detections, Float, FramePoses, TrackedFrame
 
 _NOBODY_LOOKED = -1
+_JOINTS = -1  # as many as the model has
+# Of each array in a chunk: the kind of its numbers, the sides behind the first, and what there is a row for.
+_COLUMNS: dict[str, tuple[str, tuple[int, ...], str]] = {
+    "index": ("i", (), "frame"),
+    "time_s": ("f", (), "frame"),
+    "cut": ("b", (), "frame"),
+    "since_detection": ("i", (), "frame"),
+    "found": ("i", (), "frame"),
+    "has_ids": ("b", (), "frame"),
+    "people": ("i", (), "frame"),
+    "segment": ("i", (), "frame"),
+    "found_boxes": ("f", (4,), "found"),
+    "found_scores": ("f", (), "found"),
+    "found_ids": ("i", (), "ids"),
+    "boxes": ("f", (4,), "person"),
+    "scores": ("f", (), "person"),
+    "track_ids": ("i", (), "person"),
+    "observed": ("b", (), "person"),
+    "xy": ("f", (_JOINTS, 2), "person"),
+    "joint_scores": ("f", (_JOINTS,), "person"),
+    "person_scores": ("f", (), "person"),
+    "usual": ("f", (), "one"),
+    "histogram": ("f", (), "bin"),
+    "thumbnail": ("f", (48,), "line"),
+}
 
 
 class ClipStore:
@@ -40,7 +66,7 @@ class ClipStore:
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
         with explain_os_errors(path):
-            self._records = RecordFile(path)
+            self._records = RecordFile(path, is_known=_is_known)
         self._waiting: list[tuple[Front, FramePoses]] = []
         self._indices = array("q")
         self._forget()
@@ -162,6 +188,45 @@ def _chunk(fronts: list[Front], frames: list[FramePoses]) -> Arrays:
         "person_scores": np.concatenate([poses.person_scores for poses in frames]),
         "usual": np.array([state.usual], np.float64),
     }
+
+
+def _is_known(values: dict[str, Any], arrays: Arrays) -> bool:
+    """Tell whether a record is one of those that a `ClipStore` writes."""
+    if "identity" in values:
+        return True  # compared as a whole
+    if "ending" in values:
+        ending = values["ending"]
+        return isinstance(ending, dict) and isinstance(ending.get("notes"), list) and "video" in ending
+    fps = values.get("fps")
+    return isinstance(fps, float | int) and 0 < fps < math.inf and _is_chunk(arrays)
+
+
+def _is_chunk(arrays: Arrays) -> bool:
+    """Tell whether the arrays are those of `_chunk`: all there, of its types, with as many rows as they say."""
+    if any(
+        name not in arrays or arrays[name].dtype.kind != kind or arrays[name].ndim != 1 + len(rest)
+        for name, (kind, rest, _) in _COLUMNS.items()
+    ):
+        return False
+    found, has_ids, people = (arrays[name] for name in ("found", "has_ids", "people"))
+    looked = found[found != _NOBODY_LOOKED]
+    if len(found) == 0 or len(has_ids) != len(found) or (looked < 0).any() or (people < 0).any():
+        return False
+    rows = {
+        "frame": len(found),
+        "found": int(looked.sum()),
+        "ids": int(found[has_ids].sum()),
+        "person": int(people.sum()),
+        "one": 1,
+        "line": 27,
+        "bin": 512,
+    }
+    joints = arrays["xy"].shape[1]
+    for name, (_, rest, of) in _COLUMNS.items():
+        wanted = tuple(joints if side == _JOINTS else side for side in rest)
+        if arrays[name].shape[1:] != wanted or len(arrays[name]) != rows[of]:
+            return False
+    return True
 
 
 def _joined(parts: list[Any], empty: tuple[int, ...], dtype: type) -> np.ndarray:

@@ -20,6 +20,23 @@ from jmpose_cli.text import to_json
 Entry = dict[str, Any]
 Event = Literal["run", "begin", "done", "failed", "stopped", "kept", "edited"]
 
+# What the entries of each event must have; one that lacks it, or has it as something else, is not ours.
+_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "run": {"run": str, "config": dict, "weights": dict},
+    "begin": {"name": str, "run": str},
+    "done": {
+        **dict.fromkeys(("name", "run", "input"), str),
+        **dict.fromkeys(("frames", "people", "tracks"), int),
+        **dict.fromkeys(("stamp", "stage_s", "files"), dict),
+        "wall_s": (int, float),
+        "notes": list,
+    },
+    "failed": {**dict.fromkeys(("name", "run", "input", "message", "hint"), str), "stamp": dict},
+    "stopped": {"name": str, "run": str},
+    "kept": {"name": str, "run": str},
+    "edited": dict.fromkeys(("name", "run", "reason", "hint"), str),
+}
+
 
 class Journal:
     """A journal that is open for appending; entries of other processes are seen by `news`.
@@ -92,5 +109,22 @@ def _checked(line: bytes) -> Entry | None:
     with suppress(ValueError, orjson.JSONDecodeError):
         if int(checksum, 16) == zlib.crc32(text):
             entry = orjson.loads(text)
-            return entry if isinstance(entry, dict) and "event" in entry else None
+            return entry if _is_known(entry) else None
     return None
+
+
+def _is_known(entry: Any) -> bool:
+    """Tell whether a value is an entry as this version makes them; of events that it does not know, all are."""
+    event = entry.get("event") if isinstance(entry, dict) else None
+    if not isinstance(event, str) or any(
+        not isinstance(entry.get(name), kind) for name, kind in _FIELDS.get(event, {}).items()
+    ):
+        return False
+    if event == "run":
+        values = [value for part in entry["config"].values() if isinstance(part, dict) for value in part.values()]
+        parts = entry["weights"].values()
+        return all(part is None or isinstance(part, dict) for part in parts) and not any(
+            isinstance(value, dict) for value in values
+        )
+    files = entry["files"].values() if event == "done" else ()
+    return all(isinstance(facts, list) and len(facts) == 2 for facts in files)

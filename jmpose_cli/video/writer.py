@@ -8,7 +8,7 @@ import errno
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ import numpy as np
 
 from jmpose.files import WholeFile
 from jmpose_cli.errors import JmposeError, OutputError, is_of_the_disk
-from jmpose_cli.record_file import RecordFile
+from jmpose_cli.record_file import Arrays, RecordFile
 from jmpose_cli.structures import Bytes
 from jmpose_cli.video.audio_track import AudioTrack
 from jmpose_cli.video.av_library import file_url, pyav
@@ -171,7 +171,7 @@ class OverlayWriter:
                 f"the overlay is made smaller, {self._size[0]}x{self._size[1]} pixels: "
                 f"frames of {width}x{height} are too large for H.264"
             )
-        self._records = RecordFile(packets)
+        self._records = RecordFile(packets, is_known=_is_known)
         if not self._is_kept:
             self._records.clear()
         for values, _ in self._records:
@@ -326,11 +326,28 @@ class OverlayWriter:
         self._records = None
 
 
+def _is_known(values: dict[str, Any], arrays: Arrays) -> bool:
+    """Tell whether a record is one of those that an `OverlayWriter` writes."""
+    try:
+        reached = _Reached(**values)
+        rows = len(arrays["size"])
+        return (
+            all(type(value) is type(usual) for value, usual in zip(astuple(reached), astuple(_Reached()), strict=True))
+            and reached.frames >= 0
+            and math.isfinite(reached.begin_s + reached.last_s)
+            and all(arrays[name].shape == (rows,) for name in ("size", "pts", "is_key"))
+            and bool((arrays["size"] >= 0).all())
+            and int(arrays["size"].sum()) == arrays["data"].nbytes
+        )
+    except (TypeError, KeyError):
+        return False
+
+
 def encoded_frames(packets: Path) -> int:
     """Number of frames whose packets a file holds, as an `OverlayWriter` will find them; 0 without a file."""
     if not packets.exists():
         return 0
-    with RecordFile(packets) as records:
+    with RecordFile(packets, is_known=_is_known) as records:
         return max((int(values["frames"]) for values, _ in records), default=0)
 
 

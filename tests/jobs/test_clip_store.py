@@ -219,6 +219,54 @@ def test_a_torn_chunk_is_dropped_and_done_again(path, frames):
             assert_holds(store, frames)
 
 
+def record_of(path: Path, number: int) -> tuple[dict, dict]:
+    with RecordFile(path) as records:
+        return list(records)[number]
+
+
+SPOILT = [
+    *({"drop": name} for name in ("index", "found_ids", "thumbnail", "xy", "usual", "people")),
+    *({"cut": name} for name in ("time_s", "found_boxes", "boxes", "joint_scores", "histogram", "usual")),
+    *({"text": name} for name in ("index", "xy", "cut", "thumbnail")),
+    {"negative": "people"},
+    {"negative": "found"},
+    *({"fps": fps} for fps in (None, "25", 0, -1, {})),
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILT, ids=str)
+def test_a_whole_record_that_is_no_chunk_is_dropped_with_what_follows(path, frames, spoil):
+    write(path, frames[:3], frames[3:6])
+    first, (values, arrays) = record_of(path, 1), record_of(path, 2)
+    if "fps" in spoil:
+        values = {**values, **spoil}
+    for how, name in spoil.items():
+        if how == "drop":
+            del arrays[name]
+        elif how == "cut":
+            arrays[name] = arrays[name][:-1]
+        elif how == "text":
+            arrays[name] = arrays[name].astype("U8")
+        elif how == "negative":
+            arrays[name] = arrays[name] - 10
+    whole = path.stat().st_size
+    with RecordFile(path) as records:
+        records.append(values, arrays)
+        records.append(*first)
+    with ClipStore(path, IDENTITY) as store:
+        assert_holds(store, frames[:6])
+    assert path.stat().st_size == whole
+
+
+@pytest.mark.parametrize("ending", [None, [], {}, {"notes": "x", "video": {}}, {"notes": []}])
+def test_an_ending_without_its_fields_is_none(path, frames, ending):
+    write(path, frames[:3])
+    with RecordFile(path) as records:
+        records.append({"ending": ending})
+    with ClipStore(path, IDENTITY) as store:
+        assert store.ending is None and store.frames == 3
+
+
 def test_the_ending_is_kept(path, frames):
     ending = {"notes": ["two frames are missing"], "video": {"fps": 29.97, "width": 96}}
     with ClipStore(path, IDENTITY) as store:

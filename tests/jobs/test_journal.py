@@ -7,6 +7,7 @@ import tempfile
 import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.jobs.journal import Journal
+from jmpose_cli.jobs.plan import History
 from tests.conftest import ROOT
 
 quick = settings(max_examples=40, deadline=None)
@@ -27,7 +29,7 @@ def path(tmp_path) -> Path:
 def add(path: Path, *names: str) -> None:
     journal = Journal(path)
     for name in names:
-        journal.add("begin", name=name)
+        journal.add("begin", run="1", name=name)
     journal.close()
 
 
@@ -40,10 +42,15 @@ def names_in(path: Path) -> list[str]:
 
 
 def test_entries_come_back_with_all_their_facts(path):
-    facts = {"name": "day 1/žluť", "files": {"run.json": [12, "ab"]}, "stamp": {"size": 3, "mtime_ns": 2**60}}
+    facts = {
+        "name": "day 1/žluť",
+        "run": "1",
+        "files": {"run.json": [12, "ab"]},
+        "stamp": {"size": 3, "mtime_ns": 2**60},
+    }
     journal = Journal(path)
-    journal.add("done", **facts, notes=("one", "two"), line="a\nb")
-    expected = {"event": "done", **facts, "notes": ["one", "two"], "line": "a\nb"}
+    journal.add("stopped", **facts, notes=("one", "two"), line="a\nb")
+    expected = {"event": "stopped", **facts, "notes": ["one", "two"], "line": "a\nb"}
     assert list(journal.news()) == [expected]
     journal.close()
     assert path.read_bytes().count(b"\n") == 1
@@ -60,29 +67,29 @@ def test_news_yields_each_entry_once(path):
     journal = Journal(path)
     assert list(journal.news()) == []
     for number in range(4):
-        journal.add("begin", name=str(number))
+        journal.add("begin", run="1", name=str(number))
     assert next(journal.news())["name"] == "0"  # a reader that leaves early
     assert [entry["name"] for entry in journal.news()] == ["1", "2", "3"]
     assert list(journal.news()) == []
-    journal.add("begin", name="4")
+    journal.add("begin", run="1", name="4")
     assert [entry["name"] for entry in journal.news()] == ["4"]
     journal.close()
 
 
 def test_news_of_others_are_seen(path):
     one, other = Journal(path), Journal(path)
-    one.add("begin", name="a")
+    one.add("begin", run="1", name="a")
     assert [entry["name"] for entry in other.news()] == ["a"]
-    other.add("done", name="a")
-    one.add("begin", name="b")
+    other.add("stopped", run="1", name="a")
+    one.add("begin", run="1", name="b")
     assert [entry["name"] for entry in one.news()] == ["a", "a", "b"]
-    assert [(entry["event"], entry["name"]) for entry in other.news()] == [("done", "a"), ("begin", "b")]
+    assert [(entry["event"], entry["name"]) for entry in other.news()] == [("stopped", "a"), ("begin", "b")]
     one.close(), other.close()
 
 
 def test_news_of_another_process_are_seen(path):
     journal = Journal(path)
-    journal.add("begin", name="own")
+    journal.add("begin", run="1", name="own")
     assert len(list(journal.news())) == 1
     run_adding(path, "child", 2).communicate(b"go\n")
     assert [entry["name"] for entry in journal.news()] == ["child 0", "child 1"]
@@ -164,17 +171,53 @@ def test_whole_lines_that_are_no_entries_are_passed_over(path, text):
     assert names_in(path) == ["a"]
 
 
+DONE = {
+    **{"event": "done", "name": "a", "run": "1", "input": "a.mp4", "stamp": {}, "stage_s": {}},
+    **{"frames": 1, "people": 1, "tracks": 1, "wall_s": 0.5, "notes": [], "files": {"run.json": [2, "ab"]}},
+}
+FAILED = {"event": "failed", "name": "a", "run": "1", "input": "a.mp4", "stamp": {}, "message": "no", "hint": ""}
+RUN = {"event": "run", "run": "1", "config": {"people": {"detector": "auto"}}, "weights": {"model": {"name": "nano"}}}
+DEEP: Any = {}
+for _ in range(900):
+    DEEP = {"a": DEEP}
+
+
+@pytest.mark.parametrize("entry", [DONE, FAILED, RUN, {"event": "begin", "name": "a", "run": "1"}])
+def test_an_entry_that_lacks_a_field_or_has_it_as_something_else_is_passed_over(path, entry):
+    journal = Journal(path)
+    kinds: list[Any] = [None, [[]], {"x": 1}, 3, "x", DEEP]
+    journal.add(**entry)
+    assert len(list(journal.news())) == 1
+    wrong = [{k: v for k, v in entry.items() if k != key} for key in entry if key != "event"]
+    wrong += [
+        entry | {key: k}
+        for key in entry
+        for k in kinds
+        if type(k) is not type(entry[key]) and (key, k) != ("wall_s", 3)
+    ]
+    wrong += [entry | {"files": {"run.json": facts}} for facts in (None, [], [1], {"a": 1})] * (entry is DONE)
+    wrong += [RUN | {"config": DEEP}, RUN | {"config": {"people": DEEP}}, RUN | {"weights": {"model": "nano"}}]
+    for one in wrong:
+        journal.add(**{"event": "begin", **one})
+    history = History()
+    history.take_in(journal.news())  # what came through is complete
+    journal.close()
+    assert not history.last
+
+
 def run_adding(path: Path, name: str, count: int) -> "subprocess.Popen[bytes]":
     """Start a process that adds so many entries when it is told to."""
     code = """
 import sys
 from pathlib import Path
+from typing import Any
 from jmpose_cli.jobs.journal import Journal
+from jmpose_cli.jobs.plan import History
 journal = Journal(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(int(sys.argv[3])):
-    journal.add("begin", name=f"{sys.argv[2]} {number}", filler="x" * (number % 50))
+    journal.add("begin", run="1", name=f"{sys.argv[2]} {number}", filler="x" * (number % 50))
 """
     process = subprocess.Popen(
         [sys.executable, "-c", code, path, name, str(count)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -224,12 +267,12 @@ def test_an_entry_that_cannot_be_written_leaves_the_file_as_it_was(path, room):
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, hard))  # a write takes a part, as on a full disk
     try:
         with pytest.raises(OutputError, match=r"journal\.jsonl: No space left") as caught:
-            journal.add("begin", name="b" * 100)
+            journal.add("begin", run="1", name="b" * 100)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "--out" in caught.value.hint
     assert path.read_bytes() == before
-    journal.add("begin", name="c")
+    journal.add("begin", run="1", name="c")
     journal.close()
     assert names_in(path) == ["a", "c"]
 

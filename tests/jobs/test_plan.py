@@ -61,7 +61,8 @@ class Desk:
         self.begun(run)
         self.write_results()
         files = {name: [len(content), hashlib.sha256(content).hexdigest()] for name, content in RESULTS.items()}
-        facts = {"frames": 42, "sha256": input_hash(self.clip), "files": files}
+        counts = {"frames": 42, "people": 1, "tracks": 1, "wall_s": 1.5, "stage_s": {}, "notes": []}
+        facts = {**counts, "sha256": input_hash(self.clip), "files": files}
         self._end("done", run, facts)
 
     def failed(self, run: str = "r1") -> None:
@@ -69,7 +70,9 @@ class Desk:
         self._end("failed", run, {"message": "a.mp4 holds audio only", "hint": ""})
 
     def _end(self, event: str, run: str, facts: dict[str, Any]) -> None:
-        self.entries.append({"event": event, "name": self.clip.name, "run": run, **self._origin(), **facts})
+        self.entries.append(
+            {"event": event, "name": self.clip.name, "run": run, **self._origin(), "input": "a.mp4", **facts}
+        )
 
     def _origin(self) -> dict[str, Any]:
         return {"stamp": input_stamp(self.clip), **asdict(clip_source(self.clip))}
