@@ -233,6 +233,7 @@ def find_people(
         detect_every=people.detect_every,
         max_people=people.max_people,
         fps=source.info.fps,
+        pixel_width=source.info.pixel_width,
         heights_per_s=people.heights_per_s,
     )
     held: dict[int, Bytes] = {}

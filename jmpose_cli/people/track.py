@@ -39,14 +39,18 @@ FAR_APART_S = 1.0
 class _Likeness:
     """How alike two boxes are, 0 to 1, for the library: their overlap, or how near they are where that reaches further.
 
+    Args:
+        pixel_width: Width of a pixel in heights of a pixel; overlaps do not depend on it, distances do.
+
     Attributes:
         reach_heights: Distance of centres, in heights of the lower box, from which on nearness counts nothing; 0:
             overlap only.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, pixel_width: float) -> None:
         from trackers.utils.iou import IoU
 
+        self._square = np.array([pixel_width, 1])
         self._overlap = IoU()
         self.reach_heights = 0.0
 
@@ -55,7 +59,8 @@ class _Likeness:
         overlap = self._overlap.compute(one, other)
         if not self.reach_heights or not overlap.size:
             return overlap
-        apart = np.linalg.norm((one[:, None, :2] + one[:, None, 2:] - other[:, :2] - other[:, 2:]) / 2, axis=2)
+        between = (one[:, None, :2] + one[:, None, 2:] - other[:, :2] - other[:, 2:]) / 2
+        apart = np.linalg.norm(between * self._square, axis=2)
         heights = np.maximum(one[:, None, 3] - one[:, None, 1], 1e-6), np.maximum(other[:, 3] - other[:, 1], 1e-6)
         lower, higher = np.minimum(*heights), np.maximum(*heights)
         near = np.clip(1 - apart / (self.reach_heights * lower), 0, 1) * lower / higher
@@ -99,6 +104,7 @@ class PeopleTracker:
         max_people: Keep at most this many in a frame: those shown before first, then the largest and surest.
         heights_per_s: Body heights that people are taken to move in a second where frames are far apart. Higher
             joins boxes further apart, and gives more ids to the wrong person.
+        pixel_width: Width of a pixel in heights of a pixel.
     """
 
     def __init__(
@@ -111,11 +117,12 @@ class PeopleTracker:
         detect_every: int = 1,
         max_people: int | None = None,
         heights_per_s: float = 0.7,
+        pixel_width: float = 1.0,
     ) -> None:
         from trackers import BoTSORTTracker
 
         self._nominal_fps = max(fps, ORDINARY_STEPS_PER_S)
-        self._likeness = _Likeness()
+        self._likeness = _Likeness(pixel_width=pixel_width)
         self._tracker = BoTSORTTracker(
             lost_track_buffer=max(round(lost_after_s * _REFERENCE_FPS), 1),
             frame_rate=self._nominal_fps,

@@ -238,15 +238,16 @@ def test_the_example_has_no_more_tracks_at_two_frames_a_second():
     assert counts[1] <= 1.5 * counts[0], counts
 
 
+@pytest.mark.parametrize("fps", [30.0, 2.0])
 @pytest.mark.parametrize("pixel_width", [2.0, 0.5])
-def test_tracks_do_not_depend_on_the_shape_of_pixels(pixel_width):
+def test_tracks_do_not_depend_on_the_shape_of_pixels(pixel_width, fps):
     rng = np.random.default_rng(0)
     places = rng.uniform(0, [600, 300], (8, 2))
     square, wide = [], []
     for _ in range(30):
-        places = places + rng.normal(0, 6, places.shape)
+        places = places + rng.normal(0, 6 if fps > 8 else 40, places.shape)
         corners = np.concatenate([places, places + np.array([40, 120])], 1)[rng.random(8) > 0.2].astype(np.float32)
         scores = np.full(len(corners), 0.8, np.float32)
         square.append(Detections(corners, scores))
         wide.append(Detections((corners / (pixel_width, 1, pixel_width, 1)).astype(np.float32), scores))
-    assert ids(track(wide)) == ids(track(square))
+    assert ids(track(wide, fps=fps, pixel_width=pixel_width)) == ids(track(square, fps=fps))
