@@ -79,6 +79,15 @@ def choose_device(asked: str, *, precision: str) -> Device:
     return Device(name, f"cuda ({torch.cuda.get_device_name(name)})" if kind == "cuda" else name)
 
 
+def may_take_gpu(asked: str) -> bool:
+    """Whether a run will take a GPU, by the files that a driver makes: without torch, whose import takes seconds."""
+    kind = asked.partition(":")[0]
+    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, Windows' Linux, AMD
+    return kind in ("cuda", "mps") or (
+        kind == "auto" and (sys.platform == "darwin" or any(os.path.exists(path) for path in drivers))
+    )
+
+
 def cpu_has_bf16() -> bool:
     """Whether this machine's processor multiplies in bfloat16; without, each product is emulated, 5 to 25 times slower.
 

@@ -44,6 +44,7 @@ from jmpose_cli.jobs.probing import probe_videos
 from jmpose_cli.jobs.run_report import Failure, RunReport
 from jmpose_cli.jobs.storage import Storage
 from jmpose_cli.jobs.task import ClipTask, StoppedError, remove_work, replacing_mark
+from jmpose_cli.jobs.tools import are_those_of_before
 from jmpose_cli.machine import explain
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.text import to_json
@@ -52,6 +53,7 @@ LISTEN_S = 0.25
 _MOST_PROBERS = 4
 _PROBER_EACH = 25  # videos that make another prober worth its start
 _MOST_BAD_STARTS = 3
+_OPEN = ("todo", "unreadable")  # a worker gets it, or it fails in this run
 _STATES = ("done", "edited", "failed")
 
 
@@ -139,16 +141,12 @@ class Batch:
             self._claims = stack.enter_context(Claims(self._state / "claims"))
             stack.callback(self._crew.close)
             stack.enter_context(self._storage)
-            self._start(0)
             self._history.take_in(self._journal.news())
-            probed = self._probe()
-            settings = self._first_ready()
-            if settings is None:
-                return self._stop.exit_code
             try:
-                planned = self._plan(settings, probed)
+                planned = self._plan_by_the_record() or self._plan_with_a_worker()
             except StoppedError:
                 return self._stop.exit_code
+            settings = self._settings
             self._report.plan(planned)
             self._journal.add(
                 "run", run=self._run, config=settings.config, weights=settings.weights, videos=len(self._todo)
@@ -169,6 +167,39 @@ class Batch:
         for folder in (self._out, self._state, self._state / "work", self._state / "claims"):
             with explain_os_errors(folder, ends_run=True):
                 folder.mkdir(parents=True, exist_ok=True)
+
+    def _plan_by_the_record(self) -> list[Planned] | None:
+        """Plan without a worker, whose start takes seconds; None when there is work, or when that is not certain.
+
+        Raises:
+            StoppedError: The user has had enough.
+        """
+        before = self._history.newest_settings()
+        known = all(clip.name in self._history.last for clip in self._clips)
+        if before is None or not known or self._config.output.overwrite or not self._crew.is_here:
+            return None
+        if not are_those_of_before(self._config, before.weights):
+            return None
+        settings = Settings(self._config.of_results(), before.weights)
+        planned = self._decide(settings, {})
+        return self._plan(settings, planned) if not any(one.state in _OPEN for one in planned) else None
+
+    def _plan_with_a_worker(self) -> list[Planned]:
+        """Plan by the weights that the first worker has loaded.
+
+        Raises:
+            JmposeError: It cannot start.
+            StoppedError: The user has had enough.
+        """
+        people = "" if self._config.people.boxes else f" and the detector ({self._config.people.detector})"
+        compiled = ", to be compiled, which takes a minute or more" if self._config.pose.compile else ""
+        self._report.starting(f"loading the pose model ({self._config.pose.model}){people}{compiled}")
+        self._start(0)
+        probed = self._probe()
+        settings = self._first_ready()
+        if settings is None:
+            raise StoppedError(0)
+        return self._plan(settings, self._decide(settings, probed))
 
     def _probe(self) -> dict[str, Planned]:
         """Read the headers of videos that are not known to be done; give those that cannot be read, and frames."""
@@ -215,8 +246,8 @@ class Batch:
                 self._report.header(message.header)
                 return Settings(self._config.of_results(), message.weights)
 
-    def _plan(self, settings: Settings, probed: dict[str, Planned]) -> list[Planned]:
-        """Decide what happens to each video, and put the longest first.
+    def _decide(self, settings: Settings, probed: dict[str, Planned]) -> list[Planned]:
+        """Decide what happens to each video.
 
         Raises:
             StoppedError: The user has had enough.
@@ -241,10 +272,15 @@ class Batch:
                 if header.reason:  # cannot be read
                     one = replace(one, state="unreadable", reason=header.reason, hint=header.hint)
             planned.append(one)
+        return planned
+
+    def _plan(self, settings: Settings, planned: list[Planned]) -> list[Planned]:
+        """Keep what is decided, and put the longest first."""
+        for one in planned:
             if one.is_news:
                 self._settle(one)
         self._settings = settings
-        todo = [one for one in planned if one.state in ("todo", "unreadable")]
+        todo = [one for one in planned if one.state in _OPEN]
         self._todo.extend(sorted(todo, key=lambda one: -(one.frames or 0)))
         self._to_go = {one.clip.name for one in todo}
         return planned
@@ -485,7 +521,8 @@ class Batch:
         """Write the summary and print the end."""
         left = [_failure(one.clip, one.reason, one.hint) for one in planned if one.state in ("failed", "refused")]
         edited = [one.clip.name for one in planned if one.state == "edited"]
-        self._report.table(self._failures, left, edited=edited, out=self._out)
+        done = [one.clip.name for one in planned if one.state == "done"]
+        self._report.table(self._failures, left, edited=edited, done=done, out=self._out)
         if self._elsewhere:
             names = ", ".join(self._elsewhere[:3]) + " ..." * (len(self._elsewhere) > 3)
             self._report.note(f"{len(self._elsewhere)} videos are in work elsewhere: {names}")

@@ -150,10 +150,12 @@ class Crew(Protocol):
     Attributes:
         size: Number of workers.
         retries: How often a video whose worker died is given to another one.
+        is_here: The workers run on this machine.
     """
 
     size: int
     retries: int
+    is_here: bool
 
     def start(self, seat: int) -> None:
         """Start the worker of a seat, or a new one after the one before died."""
@@ -181,6 +183,7 @@ class LocalCrew:
     """
 
     retries = 0
+    is_here = True
 
     def __init__(self, config: InferConfig, devices: list[str], *, in_process: bool = False) -> None:
         self.size = len(devices)

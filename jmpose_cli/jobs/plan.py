@@ -99,6 +99,10 @@ class History:
                 self.last[entry["name"]] = self.done[entry["name"]]
                 self._moved[entry["name"]].append(entry)
 
+    def newest_settings(self) -> Settings | None:
+        """Give the settings of the last run; None when there was none."""
+        return next(reversed(self._settings.values()), None)
+
     def is_open(self, name: str) -> bool:
         """Whether a video has not been done."""
         entry = self.last.get(name)

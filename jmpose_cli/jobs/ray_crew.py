@@ -60,6 +60,7 @@ class RayCrew:
     """
 
     retries = _RETRIES
+    is_here = False
 
     def __init__(self, config: InferConfig, address: str, *, size: int | None) -> None:
         self._config = config

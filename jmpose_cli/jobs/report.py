@@ -5,13 +5,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as _Remaining
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from jmpose_cli.console import make_console
 from jmpose_cli.errors import JmposeError
 
 LINE_EVERY_S = 5.0  # without a terminal
+STEADY_S = 10.0  # the first frames wait for all that starts: before, an estimate of what is left would mean nothing
+
+
+class _Remaining(TimeRemainingColumn):
+    """The time that is left, from when it can be told."""
+
+    def render(self, task: Task) -> Text:
+        """Show nothing at first."""
+        return super().render(task) if (task.elapsed or 0.0) >= STEADY_S else Text("")
 
 
 class FrameProgress:
@@ -42,7 +60,7 @@ class FrameProgress:
 
     def _line(self, elapsed_s: float) -> str:
         rate = self.done / elapsed_s
-        if not self._total:
+        if not self._total or elapsed_s < STEADY_S:
             return f"{self._name}: {self.done} frames, {rate:.1f} frames/s"
         left_s = max(self._total - self.done, 0) / rate
         return f"{self._name}: {self.done} of {self._total} frames, {rate:.1f} frames/s, {left_s:.0f} s left"

@@ -17,10 +17,11 @@ from rich.table import Table
 
 from jmpose_cli.console import make_console
 from jmpose_cli.jobs.plan import Planned, State
-from jmpose_cli.jobs.report import LINE_EVERY_S, stages_text
+from jmpose_cli.jobs.report import LINE_EVERY_S, STEADY_S, stages_text
 from jmpose_cli.jobs.task import ClipSummary
 from jmpose_cli.text import to_json
 
+OVERLAY = "overlay.mp4"
 _MOST_LISTED = 10
 _LOG_EVERY_S = 5.0
 
@@ -64,6 +65,7 @@ class RunReport:
         self._videos = self._videos_done = 0
         self._frames_total: int | None = 0
         self._frames_done = self._frames_before = 0  # the latter by earlier runs
+        self._steady: tuple[float, int] | None = None  # when the first frames were done, and how many
         self._sums = {"frames": 0, "people": 0, "tracks": 0, "resumed": 0}
         self._last_done: deque[tuple[str, ClipSummary]] = deque(maxlen=_MOST_LISTED)
         self._busy: dict[str, float] = {}
@@ -106,6 +108,12 @@ class RunReport:
         self.event("note", text=text)
         if not self._quiet:
             self._console.print(f"note: {text}", style="yellow", highlight=False)
+
+    def starting(self, text: str) -> None:
+        """Say what is being done while there is nothing to count yet."""
+        if not self._quiet:
+            self._console.print(f"{'starting':>10}  ", end="", style="bold")
+            self._console.print(text)
 
     def plan(self, planned: Sequence[Planned]) -> None:
         """Say what will be done, what is done already, and what cannot be."""
@@ -157,6 +165,8 @@ class RunReport:
     def advance(self, seat: int, frames: int, people: int) -> None:
         """More frames of a worker's video are finished."""
         self._frames_done += frames
+        if self._steady is None:
+            self._steady = (time.monotonic(), self._frames_done - self._frames_before)
         at = self._seats.get(seat)
         if at is not None:
             at.done, at.people = at.done + frames, people
@@ -200,7 +210,13 @@ class RunReport:
             self._console.print(f"hint: {hint}", highlight=False)
 
     def table(
-        self, failures: Sequence[Failure], left: Sequence[Failure], *, edited: Sequence[str] = (), out: Path
+        self,
+        failures: Sequence[Failure],
+        left: Sequence[Failure],
+        *,
+        edited: Sequence[str] = (),
+        done: Sequence[str] = (),
+        out: Path,
     ) -> None:
         """Print the tables at the end.
 
@@ -208,11 +224,12 @@ class RunReport:
             failures: Of this run.
             left: Videos that were left though they are not done.
             edited: Names of videos whose results were left as the user has made them.
+            done: Names of videos that were done before this run.
             out: Folder of the results.
         """
         wall_s = time.monotonic() - self._started_s
-        done = self._videos_done - len(failures)
-        self.event("end", done=done, failed=len(failures), wall_s=round(wall_s, 3))
+        done_now = self._videos_done - len(failures)
+        self.event("end", done=done_now, failed=len(failures), wall_s=round(wall_s, 3))
         if self._quiet:
             return
         if self._last_done:
@@ -227,14 +244,15 @@ class RunReport:
             for problem in problems[:_MOST_LISTED]:
                 table.add_row(problem.name, problem.message)
             self._console.print(table, highlight=False, style="red")
-            text = f"{len(problems)} of {len(problems) + done} inputs failed; all are in {out / 'failures.json'}"
+            text = f"{len(problems)} of {len(problems) + done_now} inputs failed; all are in {out / 'failures.json'}"
             self._console.print(text, style="red", highlight=False)
-        self._console.print(f"results in {out}", highlight=False)
+        finished = [*done, *(name for name, _ in self._last_done)]
+        self._console.print(_where(out, finished, only=len(done) + done_now == 1))
 
     def _done_table(self, wall_s: float) -> Table:
         """List the last videos done, and the sums over all."""
         table = _plain_table("video")
-        for column in ("frames", "people", "tracks", "seconds", "frames/s"):
+        for column in ("frames", "poses", "tracks", "seconds", "frames/s"):
             table.add_column(column, justify="right")
         for name, summary in self._last_done:
             new = summary.frames - summary.resumed
@@ -282,9 +300,28 @@ class RunReport:
         text = f"{self._videos_done} of {self._videos} videos, {self._frames_done}"
         if self._frames_total and self._frames_done <= self._frames_total:
             text = f"{text} of {self._frames_total} frames, {rate:.1f}/s"
-            left_s = (self._frames_total - self._frames_done) / max(rate, 1e-3)
-            return f"{text}, {timedelta(seconds=round(left_s))} left" if rate > 0 else text
+            left_s = self._left_s(self._frames_total, now)
+            return text if left_s is None else f"{text}, {timedelta(seconds=round(left_s))} left"
         return f"{text} frames, {rate:.1f}/s"
+
+    def _left_s(self, total: int, now: float) -> float | None:
+        """Estimate the time that is left; None while the first frames, which wait for all that starts, say nothing."""
+        if self._steady is None:
+            return None
+        since_s, frames = self._steady
+        new = self._frames_done - self._frames_before - frames
+        if new <= 0 or now - since_s < STEADY_S:
+            return None
+        return (total - self._frames_done) * (now - since_s) / new
+
+
+def _where(out: Path, names: Sequence[str], *, only: bool) -> str:
+    """Say where the results of videos are, and their overlays, if there are any."""
+    drawn = [name for name in names if (out / name / OVERLAY).is_file()]
+    if only and names:
+        folder = out / names[0]
+        return f"results in {folder}" + (f"; watch {folder / OVERLAY}" if drawn else "")
+    return f"results in {out}" + (f"; watch {out / '<video>' / OVERLAY}" if drawn else "")
 
 
 def _plain_table(*columns: str) -> Table:

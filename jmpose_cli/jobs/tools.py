@@ -1,13 +1,15 @@
 """The networks of a run: chosen, checked and loaded once a process."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jmpose.files import file_sha256
 from jmpose.keypoints import KeypointSet
 from jmpose_cli import __version__
 from jmpose_cli.config import InferConfig
-from jmpose_cli.device import usable_cores
+from jmpose_cli.device import may_take_gpu, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
 from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model
@@ -101,6 +103,30 @@ def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", 
         info["weights"]["temporal"] = {"name": part.stem, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
     info["keypoints"], header["keypoints"] = _keypoints(estimator.keypoints, config.output.keypoint_set)
     return Tools(detector, boxes, estimator, info), header
+
+
+def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool:
+    """Whether a run would load the weights that an earlier one has noted, told by the files alone.
+
+    False also where that takes more than the checksum of a file.
+
+    Args:
+        config: The settings, which must be those of the earlier run in all that decides results.
+        weights: Name and sha256 by part, as `load_tools` gives them.
+    """
+    on_gpu, offline = may_take_gpu(config.device), Access(offline=True)
+    try:
+        files = {"model": choose_model(config.pose.model, on_gpu=on_gpu, access=offline).path}
+        if config.people.boxes is not None:
+            files["boxes"] = config.people.boxes
+        else:
+            files["detector"] = choose_detector(config.people.detector, on_gpu=on_gpu, access=offline).path
+        if "temporal" in weights:
+            files["temporal"] = _temporal_file(config) or Path()
+        noted = {part: facts["sha256"] for part, facts in weights.items()}
+        return noted == {part: file_sha256(path) for part, path in files.items()}
+    except (JmposeError, OSError, KeyError, TypeError):
+        return False
 
 
 def _keypoints(given: KeypointSet, written: KeypointSet | None) -> tuple[dict[str, Any], str]:

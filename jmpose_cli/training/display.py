@@ -15,6 +15,7 @@ from jmpose_cli.training.validate import Score
 
 LOG_WIDTH = 140
 _LOG_EVERY_S = 30.0
+_STEADY_S = 10.0  # the first steps warm up: before, an estimate of what is left would mean nothing
 _MEMORY = 0.95  # of the running means
 # Losses of the key frame's final and initial heatmaps side by side, and the information terms.
 _SHOWN = {"heatmap": "final", "initial_key": "initial", "information": "information"}
@@ -42,10 +43,11 @@ class EpochProgress:
         self._windows, self._waited_s = self._windows + report.windows, self._waited_s + report.waited_s
         elapsed = time.monotonic() - self._began
         losses = " ".join(f"{said} {self._means[name]:.4f}" for name, said in _SHOWN.items() if name in self._means)
-        left = timedelta(seconds=round(elapsed / self._steps * (self._total - self._done)))
+        left_s = elapsed / self._steps * (self._total - self._done)
+        left = f", {timedelta(seconds=round(left_s))} left" if elapsed >= _STEADY_S and self._steps > 1 else ""
         self._show(
             f"step {self._done}/{self._total} loss: {losses}; rate {report.rate:.2g} "
-            f"{self._windows / elapsed:.0f} windows/s, {self._waited_s / elapsed:.0%} waiting for data, {left} left",
+            f"{self._windows / elapsed:.0f} windows/s, {self._waited_s / elapsed:.0%} waiting for data{left}",
             self._steps,
         )
 

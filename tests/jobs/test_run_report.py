@@ -182,8 +182,15 @@ def test_the_line_counts_resumed_frames_as_done_but_not_in_the_rate(clock, capsy
         assert capsys.readouterr().err == "a: goes on behind frame 40\n"
         clock.now += 10
         report.advance(0, 20, 3)
-    # 20 frames in 10 s; 140 to go
-    assert capsys.readouterr().err == "0 of 2 videos, 60 of 200 frames, 2.0/s, 0:01:10 left: a 60/100\n"
+        # The first frames wait for all that starts: they foretell nothing.
+        assert capsys.readouterr().err == "0 of 2 videos, 60 of 200 frames, 2.0/s: a 60/100\n"
+        clock.now += 9
+        report.advance(0, 30, 3)
+        assert "left" not in capsys.readouterr().err
+        clock.now += 6
+        report.advance(0, 0, 3)
+    # 30 frames in the 15 s since the first ones; 110 to go
+    assert capsys.readouterr().err == "0 of 2 videos, 90 of 200 frames, 2.0/s, 0:00:55 left: a 90/100\n"
 
 
 def test_the_logged_progress_counts_resumed_frames_likewise(clock, capsys):
@@ -234,7 +241,7 @@ def test_frames_that_another_worker_does_again_count_once(clock, capsys, next_se
         clock.now += 10
         report.advance(next_seat, 20, 1)
     line = capsys.readouterr().err
-    assert line.startswith("0 of 1 videos, 60 of 100 frames, ") and line.endswith(" left: a 60/100\n")
+    assert line.startswith("0 of 1 videos, 60 of 100 frames, ") and line.endswith("0:00:20 left: a 60/100\n")
 
 
 def test_a_bar_on_a_terminal(terminal, clock, capsys):
@@ -261,7 +268,7 @@ def test_the_table_lists_videos_sums_and_what_was_not_done(clock, capsys):
     report.table([failure("c", "c.mp4 holds audio only")], [failure("d", "holds results")], out=Path("out"))
     lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
     assert lines == [
-        "video frames people tracks seconds frames/s",
+        "video frames poses tracks seconds frames/s",
         "a 10 20 3 2.0 5.0",
         "b 30 60 3 2.0 5.0",  # 10 new ones in 2 s
         "all 40 80 6 5.0 4.0",  # 20 new ones in 5 s
@@ -298,7 +305,7 @@ def test_names_are_shown_as_they_are(clock, capsys, name):
     shown = capsys.readouterr().err
     report.table([failure(name, f"{name}: no picture")], [], out=out)
     table = capsys.readouterr().err
-    assert [shown.count(name), table.count(name)] == [4, 5]
+    assert [shown.count(name), table.count(name)] == [4, 6]
 
 
 @pytest.mark.parametrize("name", ["dance [dQw4w9WgXcQ]", "end [/bold]"])
@@ -309,3 +316,28 @@ def test_names_are_shown_as_they_are_on_a_terminal(terminal, capsys, name):
         report.begin(0, name, 10, 0)
         capsys.readouterr()
     assert name in capsys.readouterr().err
+
+
+def test_the_last_line_names_the_overlay(tmp_path, capsys):
+    def last_line(done_now, **others):
+        report = RunReport()
+        for name in done_now:
+            report.done(0, name, summary())
+        report.table([], [], out=tmp_path, **others)
+        return "".join(capsys.readouterr().err.splitlines()[-1:])
+
+    assert last_line(["cam1/a"]) == f"results in {tmp_path / 'cam1' / 'a'}"
+    for name in ("cam1/a", "b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "overlay.mp4").touch()
+    one = f"results in {tmp_path / 'b'}; watch {tmp_path / 'b' / 'overlay.mp4'}"
+    assert last_line(["b"]) == one and last_line([], done=["b"]) == one
+    both = f"results in {tmp_path}; watch {tmp_path / '<video>' / 'overlay.mp4'}"
+    assert last_line(["b"], done=["cam1/a"]) == both and last_line(["cam1/a", "b"]) == both
+
+
+def test_what_is_being_started_is_said(capsys):
+    RunReport().starting("loading [nano]")
+    assert capsys.readouterr().err == "  starting  loading [nano]\n"
+    RunReport(quiet=True).starting("loading")
+    assert capsys.readouterr().err == ""
