@@ -25,6 +25,7 @@ _DURATION_IS_AN_END = frozenset({"matroska,webm", "nut"})
 _MOST_PIXELS = 2**31 - 1  # that FFmpeg can be told
 # The widest in use are 32:11, of half the lines and half the columns of a wide television picture.
 _WIDEST_PIXEL = 4
+_ROUNDING = 0.01  # of a shape, where a coder has scaled to whole pixels and kept the ratio of the whole picture
 _FINEST_ASPECT = 1000
 
 
@@ -186,6 +187,8 @@ def _pixel_aspect(stream: Any) -> tuple[Fraction, str | None]:
     if not 1 / _WIDEST_PIXEL <= claimed <= _WIDEST_PIXEL:
         shape = f"{claimed.numerator}:{claimed.denominator}"
         return Fraction(1), f"the file gives its pixels a shape of {shape}: taken for a mistake, they count as square"
+    if abs(claimed - 1) < _ROUNDING:
+        return Fraction(1), None
     return claimed.limit_denominator(_FINEST_ASPECT), None
 
 

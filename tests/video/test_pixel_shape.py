@@ -38,6 +38,7 @@ def test_the_shape_is_that_of_the_picture_as_shown_and_is_said(tmp_path, decoder
     ("claimed", "aspect", "noted"),
     [
         ((1000, 1), (1, 1), "shape of 1000:1: taken for a mistake"),
+        ((224, 225), (1, 1), None),  # rounded by a coder
         ((1, 1000), (1, 1), "shape of 1:1000: taken for a mistake"),
         ((4001, 1000), (1, 1), "taken for a mistake"),
         ((4, 1), (4, 1), "not square but 4:1"),
