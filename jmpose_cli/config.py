@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
+from jmpose_cli.yaml_text import parse_yaml
 
 _LONGEST_SHOWN = 100
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -193,9 +193,10 @@ def load_settings(
         if not equals or not key:
             raise JmposeError(f"--set {assignment}: no '='", hint="write it as --set people.detect_every=2")
         try:
-            _put(tree, key.strip(), yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise JmposeError(f"--set {assignment}: the value cannot be read") from error
+            value = parse_yaml(text)
+        except ValueError as error:
+            raise JmposeError(f"--set {assignment[:200]}: the value cannot be read") from error
+        _put(tree, key.strip(), value)
     for key, value in options.items():
         if value is not None:
             _put(tree, key, value)
@@ -212,8 +213,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
         JmposeError: It cannot be read, or holds something else.
     """
     try:
-        tree = yaml.safe_load(read_regular(file).decode())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        tree = parse_yaml(read_regular(file).decode())
+    except (OSError, ValueError) as error:
         raise JmposeError(f"--config {file}: cannot be read ({error})", hint="it must be a YAML file") from error
     if tree is None:
         return {}

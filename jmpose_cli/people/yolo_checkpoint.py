@@ -101,7 +101,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     import torch
 
-    _check_archive(path)
+    from jmpose.torch_files import check_archive
+
+    if not zipfile.is_zipfile(path):
+        raise ValueError("no PyTorch file")
+    check_archive(path)
     wanted = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     foreign = sorted(set(wanted) - _KNOWN)
     if foreign:
@@ -132,19 +136,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def _check_archive(path: Path) -> None:
-    """Make sure that the file is a zip archive without compression, as torch writes it: it is no larger inside."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"no PyTorch file: {error}") from error
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError("no PyTorch file: it is compressed")
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise ValueError("no PyTorch file: its parts are larger than the whole")
-
-
 def _refused(path: Path, asked_for: str) -> JmposeError:
     return JmposeError(
         f"{path}: refused, because reading it would run {asked_for}, which no YOLO detector needs",
@@ -155,9 +146,11 @@ def _refused(path: Path, asked_for: str) -> JmposeError:
 
 def _weights(model: _StandIn) -> "dict[str, torch.Tensor]":
     """Name the tensors of a network as its `state_dict` would."""
-    import torch
+    from torch import Tensor
 
-    state: dict[str, torch.Tensor] = {}
+    from jmpose.torch_files import is_plain
+
+    state: dict[str, Tensor] = {}
     waiting: list[tuple[str, Any, int]] = [("", model, 0)]
     parts = 0
     while waiting:
@@ -171,21 +164,8 @@ def _weights(model: _StandIn) -> "dict[str, torch.Tensor]":
             for name, tensor in dict(held.get(group) or {}).items():
                 if tensor is None or (group == "_buffers" and name in unsaved):
                     continue
-                if not _is_plain(tensor):
+                if not isinstance(tensor, Tensor) or not is_plain(tensor):
                     raise ValueError(f"{prefix}{name} is no plain tensor")
                 state[f"{prefix}{name}"] = tensor.detach()
         waiting += [(f"{prefix}{name}.", inner, depth + 1) for name, inner in dict(held.get("_modules") or {}).items()]
     return state
-
-
-def _is_plain(tensor: object) -> bool:
-    """Tell tensors whose values all lie in the file from views that repeat a few."""
-    import torch
-
-    return (
-        isinstance(tensor, torch.Tensor)
-        and tensor.device.type == "cpu"
-        and tensor.layout == torch.strided
-        and not tensor.is_quantized
-        and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
-    )

@@ -1,7 +1,6 @@
 """Checkpoints: everything that decides how a run goes on, written so that a kill or a full disk spoils none."""
 
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 
+from jmpose.torch_files import load_plain
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.training.config import TrainConfig, decisive_settings
@@ -35,6 +35,15 @@ class Position:
     batch: int = 0
     step: int = 0
     best: float | None = None
+
+    def check(self) -> None:
+        """Raise ValueError where a value is not what it should be."""
+        for name in ("epoch", "batch", "step"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise ValueError(f"{name} is {str(value)[:40]}")
+        if self.best is not None and not isinstance(self.best, int | float):
+            raise ValueError(f"best is {str(self.best)[:40]}")
 
 
 class Checkpoints:
@@ -98,17 +107,19 @@ class Checkpoints:
             return Position()
         path = files[-1]
         try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise JmposeError(
-                f"{path}: the checkpoint is damaged ({str(error).splitlines()[0]})",
-                hint="remove it; the run resumes from the one before",
-            ) from error
-        self._check_settings(path, state["settings"])
-        for name, holder in stateful.items():
-            holder.load_state_dict(state[name])
-        _set_random_state(state["random"])
-        return Position(**state["position"])
+            state = load_plain(path)
+            settings, position = dict(state["settings"]), Position(**state["position"])
+            position.check()
+        except Exception as error:  # damaged pickles fail in every way there is
+            raise _damaged(path, error) from error
+        self._check_settings(path, settings)
+        try:
+            for name, holder in stateful.items():
+                holder.load_state_dict(state[name])
+            _set_random_state(state["random"])
+        except Exception as error:  # torch's classes and Lightning's differ in how they say that something is missing
+            raise _damaged(path, error) from error
+        return position
 
     def _check_settings(self, path: Path, stored: dict[str, Any]) -> None:
         differing = [key for key in {**stored, **self._settings} if stored.get(key) != self._settings.get(key)]
@@ -131,6 +142,13 @@ class Checkpoints:
 
 def _checksums(settings: Mapping[str, Any]) -> list[str]:
     return sorted(str(value) for key, value in settings.items() if key.startswith(_DATA))
+
+
+def _damaged(path: Path, error: Exception) -> JmposeError:
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    return JmposeError(
+        f"{path}: the checkpoint is damaged ({reason})", hint="remove it; the run resumes from the one before"
+    )
 
 
 def _random_state() -> dict[str, Any]:

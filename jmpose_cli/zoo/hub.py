@@ -4,7 +4,6 @@ huggingface_hub says what a repository holds, at which revision and with which c
 others are: its own downloads start again after an interruption and are not compared with the checksum.
 """
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from jmpose.plain_files import read_json
 from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
@@ -42,10 +42,10 @@ def is_complete(folder: Path) -> bool:
     if (folder / WEIGHTS).is_file():
         return True
     try:
-        shards = set(json.loads(read_regular(folder / INDEX))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError):
+        shards = set(map(str, read_json(folder / INDEX)["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return all((folder / str(shard)).is_file() for shard in shards)
+    return all(_is_name(shard) and (folder / shard).is_file() for shard in shards)
 
 
 def fetch(place: HubRepo, folder: Path, *, kind: Kind, progress: Progress | None = None) -> None:
@@ -69,7 +69,7 @@ def fetch(place: HubRepo, folder: Path, *, kind: Kind, progress: Progress | None
         sums[WEIGHTS] = place.sha256
     if CONFIG not in sums:
         raise JmposeError(f"{place.repo} has no {CONFIG}", hint="name a model in the form of transformers")
-    wanted = [name for name in sums if any(fnmatch(name, pattern) for pattern in _WANTED)]
+    wanted = [name for name in sums if _is_name(name) and any(fnmatch(name, pattern) for pattern in _WANTED)]
     # The configuration comes first: it is small, and says whether the rest is worth the time.
     for name in (CONFIG, *wanted):
         url = hf_hub_url(place.repo, name, revision=about.sha, endpoint=_endpoint())
@@ -80,6 +80,11 @@ def fetch(place: HubRepo, folder: Path, *, kind: Kind, progress: Progress | None
         raise JmposeError(f"{place.repo} holds no {WEIGHTS}", hint="only safetensors are read, no pickles")
     known = [f"{digest}  {name}\n" for name, digest in sums.items() if digest and name in wanted]
     write_whole(folder / SUMS, "".join(known).encode())
+
+
+def _is_name(text: str) -> bool:
+    """Tell a file's name from a path, which might lead out of the folder."""
+    return Path(text).name == text and "\\" not in text
 
 
 def by_hand(place: HubRepo, folder: Path) -> str:
@@ -144,7 +149,7 @@ def _silence() -> Iterator[None]:
 
 def _check_kind(place: HubRepo, config: Path, kind: Kind) -> None:
     try:
-        model_type = json.loads(read_regular(config)).get("model_type")
+        model_type = read_json(config).get("model_type")
     except (OSError, ValueError, AttributeError):
         model_type = None
     if model_type not in MODEL_TYPES[kind]:

@@ -22,6 +22,7 @@ from jmpose.errors import WeightsError
 from jmpose.keypoints import KEYPOINT_SETS
 from jmpose.network import JMPose, assemble
 from jmpose.state import fill
+from jmpose.torch_files import load_plain
 
 _WIDTHS = {32: "hrnet-w32", 48: "hrnet-w48"}
 # A layer that only a whole HRNet has; its first axis is the network's width.
@@ -226,7 +227,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         raise WeightsError(f"{path} does not exist", "a .pth file of HRNet-pose, MMPose, DCPose or FAMI-Pose")
     try:
         with torch.serialization.safe_globals(_numpy_values()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_plain(path)
     except Exception as error:  # damaged pickles fail in every way there is
         asked_for = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked_for:

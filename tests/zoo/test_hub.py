@@ -106,6 +106,17 @@ def test_a_repository_without_what_is_needed(tmp_path, monkeypatch, files, messa
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "name", ["../evil.safetensors", "/tmp/evil.safetensors", "a/b.safetensors", "..\\\\e.safetensors"]
+)
+def test_files_of_a_repository_stay_in_its_folder(tmp_path, monkeypatch, name):
+    files = {"config.json": CONFIG, "model.safetensors": WEIGHTS, name: b"evil"}
+    with fake_hub(monkeypatch, {"owner/pose": files}):
+        hub.fetch(PLACE, tmp_path / "m" / "p", kind="pose")
+    found = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"config.json", "model.safetensors", "SHA256SUMS"}
+
+
 def test_no_network_names_the_files_and_where_to_put_them(tmp_path, monkeypatch):
     with fake_hub(monkeypatch, {}):
         pass
@@ -127,6 +138,9 @@ def test_a_name_that_is_no_id(tmp_path, monkeypatch):
         ({"model.safetensors": ""}, False),
         ({"config.json": "{}", "model.safetensors": ""}, True),
         ({"config.json": "{}", "model.safetensors.index.json": "not JSON"}, False),
+        ({"config.json": "{}", "model.safetensors.index.json": "[" * 100_000}, False),
+        ({"config.json": "{}", "model.safetensors.index.json": "[1]"}, False),
+        ({"config.json": "{}", hub.INDEX: '{"weight_map": {"a": "../x/config.json"}}'}, False),
         ({"config.json": "{}", hub.INDEX: '{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'}, False),
         (
             {

@@ -1,0 +1,47 @@
+"""YAML that others wrote, read with limits: what a small text may not do is take minutes or gigabytes."""
+
+from typing import Any
+
+import yaml
+
+_MAX_CHARACTERS = 1 << 18  # of settings; those of real runs are below 10 kB
+_MAX_VALUE, _MAX_DEPTH = 4096, 32
+
+
+class _Loader(yaml.SafeLoader):
+    """Builds plain values only, and neither repeats nor nests them without end."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Read one value and what is in it."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"*{str(event.anchor)[:40]}: aliases are not read; write the value out")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_VALUE:
+            raise yaml.YAMLError(f"a value has {len(event.value)} characters, at most {_MAX_VALUE}")
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {_MAX_DEPTH} deep")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """Give the value of a YAML text.
+
+    Raises:
+        ValueError: It is none, larger or deeper than settings are, or repeats itself by aliases.
+    """
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"it has {len(text)} characters, at most {_MAX_CHARACTERS}")
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except (yaml.YAMLError, ArithmeticError, TypeError, AttributeError, LookupError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    finally:
+        loader.dispose()
