@@ -15,6 +15,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.inside import OutsideError, path_inside
 from jmpose_cli.video.source import open_video
 
 Value = TypeVar("Value")
@@ -59,9 +60,14 @@ def _windows(
     step = 1 if fps is None else max(1, round(fps / reference_fps))
     if source is None:
         raise JmposeError(f"{file}: without info.video.source", hint="the file must name the video it is about")
-    video = videos / name.parent / source
-    if not video.exists():
-        video = videos / source
+    try:
+        video = path_inside(videos, name.parent / source)
+        if not video.exists():
+            video = path_inside(videos, source)
+    except OutsideError as error:
+        raise JmposeError(
+            f"{file}: info.video.source {source[:200]!r} {error}", hint=f"the video must lie below {videos}"
+        ) from error
     if not video.exists():
         raise JmposeError(f"{file}: {video} is not there", hint="name the folder of the videos with `videos:`")
     annotated = {frame_of[row] for row in set(records.image_row.tolist())}

@@ -7,6 +7,7 @@ from pathlib import Path
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.inside import OutsideError, path_inside
 
 _ANNOTATIONS = ("annotations/{}", "posetrack_data/annotations/{}", "posetrack_data/{}", "{}")
 _SHOWN = 10  # missing files that a message names
@@ -64,10 +65,10 @@ def find_images(records: PoseRecords, roots: Sequence[Path]) -> tuple[Path, ...]
     """Resolve the `file_name` of every image against the first root that has any of them.
 
     Raises:
-        JmposeError: Pictures are missing; up to ten are named.
+        JmposeError: Pictures are missing, up to ten are named; or a name leads out of the roots.
     """
     names = [image.file_name for image in records.images]
-    root = next((root for root in roots for name in names if (root / name).is_file()), None)
+    root = next((root for root in roots for name in names if _inside(root, name, records).is_file()), None)
     if root is None and names:
         others = f", nor {_listed(names[1:])}" if len(names) > 1 else ""
         looked = ", ".join(str(root) for root in roots)
@@ -75,7 +76,7 @@ def find_images(records: PoseRecords, roots: Sequence[Path]) -> tuple[Path, ...]
             f"{records.path}: none of {len(names)} pictures found: {names[0]} is not there{others}",
             hint=f"pictures are looked for below {looked}",
         )
-    paths = tuple((root or Path()) / name for name in names)
+    paths = tuple(_inside(root or Path(), name, records) for name in names)
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise JmposeError(
@@ -83,6 +84,16 @@ def find_images(records: PoseRecords, roots: Sequence[Path]) -> tuple[Path, ...]
             hint="the data set is incomplete: copy it again, or remove their annotations",
         )
     return paths
+
+
+def _inside(root: Path, name: str, records: PoseRecords) -> Path:
+    try:
+        return path_inside(root, name)
+    except OutsideError as error:
+        raise JmposeError(
+            f"{records.path}: file_name {name[:200]!r} {error}",
+            hint=f"pictures must lie below {root} and be named from there",
+        ) from error
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Pictures of single evaluated frames: ground truth, predictions, and which joints are wrong."""
 
 import base64
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -9,6 +10,7 @@ import numpy as np
 from jmpose.keypoints import POSETRACK18
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles, PoseRecords
+from jmpose_cli.inside import OutsideError, path_inside
 from jmpose_cli.metrics.joints import JOINTS
 from jmpose_cli.metrics.pose_ap import assign_poses
 from jmpose_cli.metrics.posetrack import Evaluation
@@ -107,13 +109,15 @@ def _ranked(evaluation: Evaluation, number: int) -> list[tuple[int, str, int]]:
 def _background(images: Path, file_name: str, video: str) -> Bytes | None:
     """Read the picture from the likeliest place; None when there is none."""
     parts = PurePath(file_name).parts
-    candidates = [images.joinpath(*parts[-count:]) for count in range(len(parts), 0, -1)]
-    for path in [*candidates, images / video / PurePath(file_name).name]:
-        if path.is_file():
-            try:
-                return read_image(path)
-            except JmposeError:
-                return None
+    candidates = [PurePath(*parts[-count:]) for count in range(len(parts), 0, -1)]
+    for candidate in [*candidates, PurePath(video, PurePath(file_name).name)]:
+        with suppress(OutsideError):
+            path = path_inside(images, candidate)
+            if path.is_file():
+                try:
+                    return read_image(path)
+                except JmposeError:
+                    return None
     return None
 
 

@@ -234,3 +234,11 @@ def change(work, **fields):
     file = work / "out/clip" / extract.ANNOTATIONS
     content = json.loads(file.read_text()) | fields
     file.write_text(json.dumps({field: value for field, value in content.items() if value is not None}))
+
+
+@pytest.mark.parametrize("source", ["../clip.mp4", "/etc/passwd", "x/../../clip.mp4"])
+def test_a_video_outside_the_folder_is_not_opened(work, decoded, source):
+    annotate(work / "out/clip", {4: [1]}, source=source)
+    with pytest.raises(JmposeError, match=r"info\.video\.source .* (leads out|is an absolute path)") as caught:
+        read(work)
+    assert "must lie below" in caught.value.hint and not decoded

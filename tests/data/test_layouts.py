@@ -93,6 +93,20 @@ class TestFindStills:
         assert find_stills(coco(tmp_path / "none.json", [], images=0)).images == ()
 
 
+class TestPicturesElsewhere:
+    @pytest.mark.parametrize("name", ["{out}/a.png", "../out/a.png", "link/a.png", "images/../../out/a.png"])
+    def test_are_not_read(self, tmp_path, name):
+        save_picture(tmp_path / "out" / "a.png", 1)
+        file = coco(tmp_path / "root/sub/people.json", [], images=1)
+        for folder in (file.parent, file.parent.parent):
+            (folder / "link").symlink_to(tmp_path / "out")
+        content = json.loads(file.read_text())
+        content["images"][0]["file_name"] = name.format(out=tmp_path / "out")
+        file.write_text(json.dumps(content))
+        with pytest.raises(JmposeError, match=r"file_name .* (is an absolute path|leads out of its folder)"):
+            find_stills(file)
+
+
 class TestMissingPictures:
     def test_up_to_ten_are_all_listed(self, tmp_path):
         posetrack18(tmp_path, [], frames=12)

@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -60,6 +61,20 @@ def test_pictures_are_found_by_the_end_of_their_names(evaluated, tmp_path, place
     else:
         assert white > 0.5
         assert notes == []
+
+
+@pytest.mark.parametrize("name", ["{out}/000003.jpg", "../out/000003.jpg", "x/../../out/000003.jpg", "link/000003.jpg"])
+def test_a_picture_outside_the_folder_is_not_shown(evaluated, tmp_path, name):
+    evaluation, truth, guesses = evaluated
+    for folder in ("out", "pictures"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "pictures" / "link").symlink_to(tmp_path / "out")
+    cv2.imwrite(str(tmp_path / "out" / "000003.jpg"), np.full((240, 500, 3), 255, np.uint8))
+    images = tuple(replace(i, file_name=name.format(out=tmp_path / "out")) for i in truth[NAME].images)
+    truth = {NAME: replace(truth[NAME], images=images)}
+    pictures, notes = worst_frames(evaluation, truth, guesses, images=tmp_path / "pictures", number=1)
+    assert (decode(pictures[0]) > 180).all(2).mean() < 0.1
+    assert "not found" in notes[0]
 
 
 def test_a_broken_picture_is_said(evaluated, tmp_path):
