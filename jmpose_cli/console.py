@@ -1,12 +1,26 @@
 """The terminal: one way to make a console, on which every text is text.
 
-Names of files, models and data sets hold what they like; brackets in them are no markup and colons no emoji. Styles are
-given beside the text: `print(text, style="red")`, `rich.text.Text`.
+Names of files, models and data sets hold what they like; brackets in them are no markup, colons no emoji, and control
+characters no commands. Styles are given beside the text: `print(text, style="red")`, `rich.text.Text`.
 """
 
-from rich.console import Console
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from jmpose_cli.text import visible
 
 LOG_WIDTH = 200  # without a terminal: a sentence stays on one line
+
+
+class _PlainConsole(Console):
+    """Prints all text visibly; the only commands that reach the terminal are rich's own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Turn anything into pieces of text; all that is printed or drawn comes through here."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 def make_console(*, stderr: bool = False, quiet: bool = False, log_width: int = LOG_WIDTH) -> Console:
@@ -17,7 +31,7 @@ def make_console(*, stderr: bool = False, quiet: bool = False, log_width: int = 
         quiet: Print nothing.
         log_width: Columns where the output is no terminal.
     """
-    console = Console(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+    console = _PlainConsole(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = log_width
     return console

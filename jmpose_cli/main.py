@@ -16,6 +16,7 @@ from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.home import settle
 from jmpose_cli.machine import explain
 from jmpose_cli.streams import StandardStreams
+from jmpose_cli.text import one_line
 
 app = typer.Typer(
     name="jmpose",
@@ -89,9 +90,9 @@ def _read_names_as_utf8() -> None:
 
 def print_error(error: JmposeError) -> None:
     """Print an error and its hint to standard error."""
-    typer.secho(f"error: {error.message}", err=True, fg=typer.colors.RED)
+    typer.secho(f"error: {one_line(error.message)}", err=True, fg=typer.colors.RED)
     if error.hint:
-        typer.secho(f"hint: {error.hint}", err=True)
+        typer.secho(f"hint: {one_line(error.hint)}", err=True)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ def doctor(
         from jmpose_cli.jobs.doctor import Wanted, run_doctor
     except ImportError as error:  # what the checks themselves need
         from jmpose_cli.machine import explain
+        from jmpose_cli.text import one_line
 
         explained = explain(error)
         hint = explained.hint if explained else "install it again: pip install --force-reinstall jmpose"
-        typer.secho(f"error: jmpose is not whole: {error}", err=True, fg=typer.colors.RED)
+        typer.secho(f"error: jmpose is not whole: {one_line(str(error))}", err=True, fg=typer.colors.RED)
         typer.secho(f"hint: {hint}", err=True)
         raise typer.Exit(1) from error
     raise typer.Exit(run_doctor(Wanted(device, model, detector), self_test=self_test, as_json=as_json))

@@ -4,7 +4,8 @@ Columns: `video, frame_index, time_s, track_id, person_score, box_x, box_y, box_
 box_observed`, then `<joint>_x, <joint>_y, <joint>_score` for every joint, then, when the poses were smoothed,
 `<joint>_x_raw, <joint>_y_raw`. Cells of joints that the model does not give are empty. Coordinates are image
 pixels from the centre of the top-left one, `time_s` is the container's timestamp, `box_observed` is 0 where the
-box was interpolated. A frame without people has no row.
+box was interpolated. A frame without people has no row. A video or joint whose name begins like a formula has an
+apostrophe before it, as spreadsheets want it.
 """
 
 import csv
@@ -27,6 +28,7 @@ from jmpose_cli.formats.base import (
 from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
 from jmpose_cli.formats.records import PoseRecords, frame_numbers, xyxy_to_xywh
 from jmpose_cli.structures import FramePoses
+from jmpose_cli.text import csv_cell
 
 _PERSON_COLUMNS = (
     *("video", "frame_index", "time_s", "track_id", "person_score"),
@@ -63,7 +65,7 @@ class CsvWriter(PoseWriter):
         self._file = PartialFile(path)
         joints = [f"{joint}_{value}" for joint in self._written.joints for value in ("x", "y", "score")]
         raw = [f"{joint}_{axis}_raw" for joint in self._written.joints for axis in "xy"]
-        self._write_rows([[*_PERSON_COLUMNS, *joints, *(raw if with_raw else [])]])
+        self._write_rows([[*_PERSON_COLUMNS, *map(csv_cell, joints), *(map(csv_cell, raw) if with_raw else ())]])
 
     def _write(self, poses: FramePoses) -> None:
         if (poses.xy_raw_image is not None) != self._with_raw:
@@ -87,7 +89,7 @@ class CsvWriter(PoseWriter):
             [["" if math.isnan(value) else value for value in row] for row in values.tolist()],
             strict=True,
         )
-        frame = [self._meta.name, people.index, round(people.time_s, TIME_DECIMALS)]
+        frame = [csv_cell(self._meta.name), people.index, round(people.time_s, TIME_DECIMALS)]
         self._write_rows(
             [
                 [*frame, track_id, score, *box, box_score, observed, *row]
@@ -112,7 +114,7 @@ def records_csv(records: PoseRecords) -> str:
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\r\n")
     joints = [f"{joint}_{value}" for joint in records.joints for value in ("x", "y", "score")]
-    rows.writerow([*_PERSON_COLUMNS, *joints])
+    rows.writerow([*_PERSON_COLUMNS, *map(csv_cell, joints)])
     frames = frame_numbers(records.images).tolist()
     xy = np.where(records.present[..., None], records.xy, np.nan)
     values = np.concatenate([xy, records.scores[..., None]], axis=2).reshape(len(records), 3 * len(records.joints))
@@ -131,5 +133,5 @@ def records_csv(records: PoseRecords) -> str:
         numbers = ["" if math.isnan(value) else value for value in (score, *box)]
         cells = ["" if math.isnan(value) else value for value in joint_values]
         video = image.vid_id or records.path.stem
-        rows.writerow([video, frames[row], time_s, track, *numbers, "", "", *cells])
+        rows.writerow([csv_cell(video), frames[row], time_s, track, *numbers, "", "", *cells])
     return text.getvalue()

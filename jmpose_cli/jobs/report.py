@@ -19,6 +19,7 @@ from rich.text import Text
 
 from jmpose_cli.console import make_console
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.text import one_line
 
 LINE_EVERY_S = 5.0  # without a terminal
 STEADY_S = 10.0  # the first frames wait for all that starts: before, an estimate of what is left would mean nothing
@@ -43,8 +44,8 @@ class FrameProgress:
     """
 
     def __init__(self, console: Console | None, name: str, total: int | None, bar: Progress | None) -> None:
-        self._console, self._name, self._total, self._bar = console, name, total, bar
-        self._task: TaskID | None = bar.add_task(name, total=total) if bar else None
+        self._console, self._name, self._total, self._bar = console, one_line(name), total, bar
+        self._task: TaskID | None = bar.add_task(one_line(name), total=total) if bar else None
         self._started = self._printed = time.monotonic()
         self.done = 0
 
@@ -87,19 +88,19 @@ class Reporter:
         """Print what the run uses, one line a thing."""
         for name, text in {} if self.quiet else lines.items():
             self._console.print(f"{name:>10}  ", end="", style="bold")
-            self._console.print(text, highlight=False)
+            self._console.print(one_line(text), highlight=False)
 
     def note(self, text: str) -> None:
         """Print something the user should know that is no error."""
         if not self.quiet:
-            self._console.print(f"note: {text}", style="yellow", highlight=False)
+            self._console.print(f"note: {one_line(text)}", style="yellow", highlight=False)
 
     def failure(self, name: str, error: JmposeError) -> None:
         """Print why one input failed."""
         message = error.message if name in error.message else f"{name}: {error.message}"
-        self._console.print(f"error: {message}", style="red", highlight=False)
+        self._console.print(f"error: {one_line(message)}", style="red", highlight=False)
         if error.hint:
-            self._console.print(f"hint: {error.hint}", highlight=False)
+            self._console.print(f"hint: {one_line(error.hint)}", highlight=False)
 
     @contextmanager
     def progress(self, name: str, total: int | None) -> Iterator[FrameProgress]:

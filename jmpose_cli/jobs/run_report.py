@@ -19,7 +19,7 @@ from jmpose_cli.console import make_console
 from jmpose_cli.jobs.plan import Planned, State
 from jmpose_cli.jobs.report import LINE_EVERY_S, STEADY_S, stages_text
 from jmpose_cli.jobs.task import ClipSummary
-from jmpose_cli.text import to_json
+from jmpose_cli.text import one_line, to_json
 
 OVERLAY = "overlay.mp4"
 _MOST_LISTED = 10
@@ -101,13 +101,13 @@ class RunReport:
         self.event("header", **lines)
         for name, text in {} if self._quiet else lines.items():
             self._console.print(f"{name:>10}  ", end="", style="bold")
-            self._console.print(text, highlight=False)
+            self._console.print(one_line(text), highlight=False)
 
     def note(self, text: str) -> None:
         """Print something the user should know that is no error."""
         self.event("note", text=text)
         if not self._quiet:
-            self._console.print(f"note: {text}", style="yellow", highlight=False)
+            self._console.print(f"note: {one_line(text)}", style="yellow", highlight=False)
 
     def starting(self, text: str) -> None:
         """Say what is being done while there is nothing to count yet."""
@@ -149,7 +149,7 @@ class RunReport:
         """A worker has opened a video."""
         self.event("begin", worker=seat, name=name, frames=total, resumed=done)
         if done and not self._quiet:
-            self._print(f"{name}: goes on behind frame {done}")
+            self._print(f"{one_line(name)}: goes on behind frame {done}")
         for other in [number for number, at in self._seats.items() if at.name == name]:
             self._frames_done -= self._seats[other].done
             self._frames_before -= self._seats[other].done
@@ -159,7 +159,7 @@ class RunReport:
         self._drop(seat)
         self._seats[seat] = _Seat(name, total, done)
         if self._bar:
-            self._seats[seat].bar = self._bar.add_task(name, total=total, completed=done, counts="")
+            self._seats[seat].bar = self._bar.add_task(one_line(name), total=total, completed=done, counts="")
         self._show()
 
     def advance(self, seat: int, frames: int, people: int) -> None:
@@ -185,7 +185,7 @@ class RunReport:
         for note in summary.notes:
             self.note(f"{name}: {note}")
         if self._verbose and not self._quiet:
-            self._print(f"{name}: {stages_text(summary.stage_s)}")
+            self._print(f"{one_line(name)}: {stages_text(summary.stage_s)}")
         self._drop(seat)
 
     def failed(self, seat: int, failure: Failure, trace: str = "") -> None:
@@ -205,9 +205,9 @@ class RunReport:
     def error(self, message: str, hint: str, *, name: str = "") -> None:
         """Print why something failed."""
         text = message if not name or Path(name).name in message else f"{name}: {message}"
-        self._console.print(f"error: {text}", style="red", highlight=False)
+        self._console.print(f"error: {one_line(text)}", style="red", highlight=False)
         if hint:
-            self._console.print(f"hint: {hint}", highlight=False)
+            self._console.print(f"hint: {one_line(hint)}", highlight=False)
 
     def table(
         self,
@@ -242,7 +242,7 @@ class RunReport:
         if problems:
             table = _plain_table("not done", "reason")
             for problem in problems[:_MOST_LISTED]:
-                table.add_row(problem.name, problem.message)
+                table.add_row(one_line(problem.name), one_line(problem.message))
             self._console.print(table, highlight=False, style="red")
             text = f"{len(problems)} of {len(problems) + done_now} inputs failed; all are in {out / 'failures.json'}"
             self._console.print(text, style="red", highlight=False)
@@ -257,7 +257,7 @@ class RunReport:
         for name, summary in self._last_done:
             new = summary.frames - summary.resumed
             counts = (str(summary.frames), str(summary.people), str(summary.tracks))
-            table.add_row(name, *counts, f"{summary.wall_s:.1f}", f"{new / max(summary.wall_s, 1e-3):.1f}")
+            table.add_row(one_line(name), *counts, f"{summary.wall_s:.1f}", f"{new / max(summary.wall_s, 1e-3):.1f}")
         if len(self._last_done) > 1:
             sums = self._sums
             new = sums["frames"] - sums["resumed"]
@@ -290,7 +290,7 @@ class RunReport:
         self.event("progress", videos=self._videos_done, frames=self._frames_done, rate=round(self._rate(now), 2))
         if not self._quiet:
             busy = ", ".join(f"{at.name} {at.done}{f'/{at.total}' if at.total else ''}" for at in self._seats.values())
-            self._print(f"{self._counts(now)}: {busy}")
+            self._print(f"{self._counts(now)}: {one_line(busy)}")
 
     def _rate(self, now: float) -> float:
         return (self._frames_done - self._frames_before) / max(now - self._started_s, 1e-3)

@@ -19,6 +19,7 @@ from jmpose_cli.data.mixture import Draw, EpochSampler
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import Access, choose_model
 from jmpose_cli.signals import StopRequest
+from jmpose_cli.text import one_line
 from jmpose_cli.training.checkpoint import Checkpoints, Position
 from jmpose_cli.training.config import TrainConfig
 from jmpose_cli.training.devices import keep_depthwise_fp32, sync_batch_norms
@@ -211,7 +212,7 @@ def _model(config: TrainConfig) -> JMPose:
     if config.init is None:
         return model
     try:
-        access = Access(notify=lambda text: print(f"note: {text}", file=sys.stderr))
+        access = Access(notify=lambda text: print(f"note: {one_line(text)}", file=sys.stderr))
         start = load_model(choose_model(config.init, option="--init", access=access).path)
     except WeightsError as error:
         raise JmposeError(f"init: {error.message}", hint=error.hint) from error

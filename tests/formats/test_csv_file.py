@@ -1,8 +1,9 @@
 import csv
+from dataclasses import replace
 
 import pytest
 
-from jmpose.keypoints import COCO17, COCO17_HEAD, HALPE26
+from jmpose.keypoints import COCO17, COCO17_HEAD, HALPE26, KeypointSet
 from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.tabular import CsvWriter
 
@@ -60,3 +61,11 @@ def test_rfc_4180(path, make_poses):
 def test_raw_must_be_announced(path, meta, make_poses):
     with pytest.raises(ValueError, match="with_raw is False"):
         write(path, meta, [make_poses(0, raw=True)])
+
+
+def test_a_name_that_begins_like_a_formula_is_none(path, meta, make_poses):
+    evil = KeypointSet("evil", ("=1+1", "nose"), (), (1.0, 1.0))
+    rows = write(path, replace(meta, name="=HYPERLINK(1)"), [make_poses(0, keypoints=evil)], keypoints=evil)
+    assert [row["video"] for row in rows] == ["'=HYPERLINK(1)"] * len(rows) and rows
+    assert "'=1+1_x" in rows[0] and "nose_x" in rows[0]
+    assert all(not cell.startswith("=") for line in path.read_text().splitlines() for cell in line.split(","))
