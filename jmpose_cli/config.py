@@ -15,6 +15,8 @@ from jmpose_cli.yaml_text import parse_yaml
 
 _LONGEST_SHOWN = 100
 Settings = TypeVar("Settings", bound=BaseModel)
+LARGEST_WHOLE = 2**53
+"""Largest whole number in settings: that which every reader of JSON keeps."""
 
 
 class _Section(BaseModel):
@@ -79,7 +81,7 @@ class PeopleConfig(_Section):
         0.7, gt=0, le=1, description="Of people found with poses more alike than this, one is kept; 1 keeps all."
     )
     max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")
-    input_size: int | None = Field(None, ge=64, description="Detector input in pixels; None: as trained.")
+    input_size: int | None = Field(None, ge=64, le=4096, description="Detector input in pixels; None: as trained.")
     lost_after_s: float = Field(
         1.0, gt=0, description="Seconds for which a lost person is remembered, in slow videos for 3 frames."
     )
@@ -96,7 +98,9 @@ class PoseConfig(_Section):
     temporal: str = Field(
         "auto", description="auto: the shipped temporal part, for models without one; own: none but theirs; or a file."
     )
-    batch: int = Field(16, ge=1, description="Person windows gathered for the network; a GPU takes them at once.")
+    batch: int = Field(
+        16, ge=1, le=4096, description="Person windows gathered for the network, which a GPU takes at once."
+    )
     channels_last: bool = Field(True, description="Keep the backbone's maps pixel by pixel: mostly faster.")
     compile: bool = Field(False, description="Compile the network by torch.compile: slow to start, then faster.")
     shared_crops: bool = Field(
@@ -137,8 +141,10 @@ class RunConfig(_Section):
 
     offline: bool = Field(False, description="Fetch no models; HF_HUB_OFFLINE=1 does the same.")
     workers: int | None = Field(None, ge=0, description="Processes; 0: none but the program's own. None: one a device.")
-    threads: int | None = Field(None, ge=1, description="CPU threads of all networks together. None: one a core.")
-    chunk_frames: int = Field(128, ge=1, description="Most frames between two commits; a crash loses what is behind.")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads of all networks together. None: one a core."
+    )
+    chunk_frames: int = Field(128, ge=1, le=100_000, description="Most frames between two commits; a crash loses them.")
     chunk_s: float = Field(10.0, gt=0, description="Most seconds between two commits.")
     fetch_timeout_s: float = Field(60.0, gt=0, description="A server silent for this long is given up.")
     fetch_limit_gb: float = Field(50.0, gt=0, description="Largest file that is fetched, in 10^9 bytes.")
@@ -201,9 +207,23 @@ def load_settings(
         if value is not None:
             _put(tree, key, value)
     try:
-        return model.model_validate(tree)
+        settings = model.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, model) from error
+    for key, number in _whole_numbers(settings.model_dump()):
+        if abs(number) > LARGEST_WHOLE:  # no JSON that is written of it would be read
+            shown = f"about 10^{len(f'{abs(number):x}') * 12041 // 10000}"
+            raise JmposeError(f"setting {key} is {shown}", hint=f"at most {LARGEST_WHOLE}")
+    return settings
+
+
+def _whole_numbers(tree: object, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Yield all whole numbers in nested settings, with their dotted keys."""
+    if isinstance(tree, int):
+        yield prefix, tree
+    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    for key, value in inner:
+        yield from _whole_numbers(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ file keeps changing. No clock is compared with another one.
 
 import fcntl
 import os
+import re
 import secrets
 import socket
 import threading
@@ -15,14 +16,17 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import orjson
 
+from jmpose.regular_file import open_regular, read_regular
 from jmpose_cli.files import explain_os_errors
 
 BEAT_S = 5.0
 SILENT_S = 30.0  # a foreign holder that is silent for so long is dead
+_TOKEN = re.compile(r"[^/\0]+-\d+-[0-9a-f]+")
+_LONGEST_CLAIM = 4096  # bytes; the names of machines are short
 
 
 @dataclass(frozen=True)
@@ -121,26 +125,27 @@ class Claims:
         return self._folder / "holders" / token
 
     def _owner(self, path: Path) -> str | None:
+        """Give the token in a claim: None without a claim, "" of a claim that names nobody."""
         try:
-            return path.read_text().strip()
+            text = read_regular(path, most_bytes=_LONGEST_CLAIM).decode(errors="replace").strip()
         except FileNotFoundError:
             return None
+        # It becomes part of a path: whoever can write here must not lead out of the folder.
+        return text if _TOKEN.fullmatch(text) else ""
 
     def _living(self, token: str) -> Holder | None:
         """Tell who a holder is; None when it is dead."""
         try:
-            with self._holder(token).open("r+b") as file:
+            with open_regular(self._holder(token)) as file:
                 lock = _lock_state(file)
-                facts = orjson.loads(file.read() or b"{}")
+                facts = _facts(file.read(_LONGEST_CLAIM))
         except (FileNotFoundError, IsADirectoryError):
             return None
-        except orjson.JSONDecodeError:
-            facts = {}  # caught between two beats
-        holder = Holder(str(facts.get("host", "another machine")), int(facts.get("pid", 0)))
+        holder = Holder(str(facts.get("host", "another machine")), _number(facts.get("pid")))
         if lock == "locked":
             return holder
         is_here = facts.get("machine") == self._machine
-        if (is_here and lock == "free") or self._is_silent(token, int(facts.get("beat", 0))):
+        if (is_here and lock == "free") or self._is_silent(token, _number(facts.get("beat"))):
             with suppress(OSError):
                 self._holder(token).unlink(missing_ok=True)
             return None
@@ -165,6 +170,19 @@ class Claims:
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "machine": self._machine, "beat": beat}
         self._file.seek(0)
         self._file.write(orjson.dumps(facts).ljust(256))
+
+
+def _facts(data: bytes) -> dict[str, Any]:
+    """Read what a holder says; nothing where it was caught between two beats, or is somebody else's file."""
+    try:
+        facts = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _lock_state(file: BinaryIO) -> Literal["locked", "free", "unknown"]:

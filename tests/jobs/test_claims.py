@@ -427,3 +427,25 @@ def test_a_claim_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path,
         with Claims(tmp_path) as other:
             assert other.take("video") is None
     assert files_in(tmp_path) == ["lock"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xf6\xff", b"", b"../../precious", b"holders/../../precious", b"a-1-b\0", b"..", b"[1]", b"x" * 4096]
+)
+def test_a_claim_that_names_nobody_counts_for_nothing_and_leads_nowhere(tmp_path, content):
+    precious = tmp_path / "precious"
+    precious.write_text("[]")
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / f"{KEYS[0]}.claim").write_bytes(content)
+    with Claims(tmp_path / "claims") as mine:
+        assert mine.take(KEYS[0]) is None
+    assert precious.read_text() == "[]"
+
+
+@pytest.mark.parametrize("content", [b"[]", b"nothing", b'{"pid": "many", "beat": [1], "host": null}', b"\xff", b"3"])
+def test_a_holder_that_says_something_else_is_one_without_a_name(tmp_path, content):
+    (tmp_path / "holders").mkdir()
+    (tmp_path / "holders" / "a-1-b").write_bytes(content)
+    (tmp_path / f"{KEYS[0]}.claim").write_text("a-1-b")
+    with Claims(tmp_path, silent_s=0.0) as mine:
+        assert mine.take(KEYS[0]) is None
