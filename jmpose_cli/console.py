@@ -23,6 +23,13 @@ class _PlainConsole(Console):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
+def say_start(text: str, *, quiet: bool) -> None:
+    """Say on standard error what is being done while there is nothing to count yet: libraries take seconds to load."""
+    console = make_console(stderr=True, quiet=quiet)
+    console.print(f"{'starting':>10}  ", end="", style="bold")
+    console.print(text)
+
+
 def make_console(*, stderr: bool = False, quiet: bool = False, log_width: int = LOG_WIDTH) -> Console:
     """Make a console on which strings are printed as they are.
 

@@ -1,5 +1,6 @@
 """`jmpose train`: options to one call."""
 
+import os
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,7 @@ def train(
 
     Example: jmpose train nano-coco --data my_data --out runs/mine
     """
+    from jmpose_cli.console import say_start
     from jmpose_cli.training.config import shipped_configs
     from jmpose_cli.training.origin import new_settings, resumed_settings
 
@@ -57,6 +59,8 @@ def train(
     else:
         origin = new_settings(config, assignments or [], options)
 
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # the process of the first device speaks for all
+        say_start("loading torch, then the data", quiet=quiet)
     from jmpose_cli.training import train as job
     from jmpose_cli.training.display import Display
 

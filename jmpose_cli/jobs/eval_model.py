@@ -15,6 +15,7 @@ import orjson
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.config import InferConfig, build_config
+from jmpose_cli.console import say_start
 from jmpose_cli.data.layouts import AnnotatedVideo, find_stills, find_videos
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import PartialFile, explain_os_errors
@@ -134,6 +135,7 @@ def _videos(data: Path, split: str, scoring: Scoring) -> list[AnnotatedVideo]:
 def _load(config: InferConfig, detecting: list[_BoxChoice], reporter: Reporter) -> Tools:
     from jmpose_cli.device import choose_device, usable_cores
 
+    say_start(f"loading the pose model ({config.pose.model})", quiet=reporter.quiet)
     device = choose_device(config.device, precision=config.precision)
     with download_bar(shown=not reporter.quiet) as progress:
         access = Access(offline=config.run.offline, notify=reporter.note, progress=progress)

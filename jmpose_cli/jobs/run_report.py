@@ -15,7 +15,7 @@ from typing import Any, get_args
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from jmpose_cli.console import make_console
+from jmpose_cli.console import make_console, say_start
 from jmpose_cli.jobs.plan import Planned, State
 from jmpose_cli.jobs.report import LINE_EVERY_S, STEADY_S, stages_text
 from jmpose_cli.jobs.task import ClipSummary
@@ -111,9 +111,7 @@ class RunReport:
 
     def starting(self, text: str) -> None:
         """Say what is being done while there is nothing to count yet."""
-        if not self._quiet:
-            self._console.print(f"{'starting':>10}  ", end="", style="bold")
-            self._console.print(text)
+        say_start(text, quiet=self._quiet)
 
     def plan(self, planned: Sequence[Planned]) -> None:
         """Say what will be done, what is done already, and what cannot be."""

@@ -85,3 +85,9 @@ def test_errors_of_sections_do_not_show_all_their_settings():
     with pytest.raises(JmposeError) as caught:
         load_train_config("nano-coco", ["data={root: 3}"], {})
     assert len(caught.value.message) < 120
+
+
+def test_training_says_at_once_what_takes_time(tmp_path):
+    command = ["train", "nano-coco", "--out", str(tmp_path / "run"), "--data", str(tmp_path)]
+    assert CliRunner().invoke(app, command).stderr.startswith("  starting  loading torch")
+    assert CliRunner().invoke(app, [*command, "--quiet"]).stderr == ""

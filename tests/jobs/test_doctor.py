@@ -251,7 +251,7 @@ def test_a_self_test_that_fails_says_why(monkeypatch):
 
 
 def test_a_detector_that_finds_nobody_is_a_problem(monkeypatch):
-    monkeypatch.setattr(YoloDetector, "detect", lambda self, frames: [Detections.empty() for _ in frames])
+    monkeypatch.setattr(YoloDetector, "detect", lambda self, frames, **_: [Detections.empty() for _ in frames])
     (found,) = doctor.check_by_running(Wanted())
     assert found.status == "problem" and "0 poses" in found.text and "another --detector" in found.todo
 
