@@ -25,12 +25,12 @@ from pathlib import Path
 import av
 import psutil
 
+from jmpose_cli.annotate.task import ClipSummary
 from jmpose_cli.config import InferConfig
-from jmpose_cli.jobs.batch import Batch, Choices
-from jmpose_cli.jobs.inputs import find_clips
-from jmpose_cli.jobs.messages import Done, FromWorker, Opened, Process, Ready, SetUp, ToWorker
-from jmpose_cli.jobs.run_report import RunReport
-from jmpose_cli.jobs.task import ClipSummary
+from jmpose_cli.runs.coordinator import Batch, Choices
+from jmpose_cli.runs.inputs import find_clips
+from jmpose_cli.runs.messages import Done, FromWorker, Opened, Process, Ready, SetUp, ToWorker
+from jmpose_cli.runs.report import RunReport
 from jmpose_cli.signals import StopRequest
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "street.mp4"

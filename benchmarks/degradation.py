@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 
 from jmpose_cli.data import degrade
-from jmpose_cli.structures import Bools, Bytes
+from jmpose_cli.values import Bools, Bytes
 from real_video import STEADY_FPS, Clip
 
 KINDS = ("motion_blur", "defocus", "occluder", "low_light", "compression", "lost_frames")

@@ -19,7 +19,7 @@ from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 from jmpose_cli.video.drawing import DrawStyle, draw_people
 from jmpose_cli.video.source import open_video
 from pose_accuracy import annotated_frame

@@ -21,7 +21,7 @@ from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
-from jmpose_cli.structures import TrackedFrame
+from jmpose_cli.values import TrackedFrame
 
 
 def annotated_frame(

@@ -25,16 +25,16 @@ import numpy as np
 import torch
 
 from jmpose.sampling import crop_affine
+from jmpose_cli.annotate.background import StageClock
+from jmpose_cli.annotate.networks import load_tools
+from jmpose_cli.annotate.stages import batched_windows
+from jmpose_cli.annotate.video import open_clip
 from jmpose_cli.config import InferConfig
 from jmpose_cli.device import choose_device, cpu_has_bf16, set_float32_arithmetic
-from jmpose_cli.jobs.clip import open_clip
-from jmpose_cli.jobs.pipeline import StageClock
-from jmpose_cli.jobs.stages import batched_windows
-from jmpose_cli.jobs.tools import load_tools
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.pose.estimator import COUNTED_SCORE, PoseEstimator
 from jmpose_cli.pose.windows import Windows
-from jmpose_cli.structures import Float
+from jmpose_cli.values import Float
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "street.mp4"
 

@@ -30,16 +30,16 @@ import cv2
 import numpy as np
 
 from jmpose.keypoints import COCO17
+from jmpose_cli.annotate.background import StageClock
+from jmpose_cli.annotate.stages import Tools, find_people
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
-from jmpose_cli.jobs.pipeline import StageClock
-from jmpose_cli.jobs.stages import Tools, find_people
 from jmpose_cli.people.detect import YoloDetector
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
-from jmpose_cli.structures import Bools, Bytes, Float, TrackedFrame
+from jmpose_cli.values import Bools, Bytes, Float, TrackedFrame
 from jmpose_cli.video.source import open_video
 
 ROOT = Path(__file__).parents[1]

@@ -41,7 +41,7 @@ from jmpose.keypoints import COCO17
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES, Difference
 from jmpose_cli.pose.estimator import PoseEstimator
-from jmpose_cli.structures import Bytes, Ids
+from jmpose_cli.values import Bytes, Ids
 from on_teacher import put_on_teacher
 from real_video import (
     STEADY_FPS,

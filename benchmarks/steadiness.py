@@ -40,7 +40,7 @@ from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES
 from jmpose_cli.people.detect import YoloDetector
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.smooth import smooth_track
-from jmpose_cli.structures import Bools, Bytes
+from jmpose_cli.values import Bools, Bytes
 from real_video import TEST, Clip, Teacher, ask_about_clip, at_most, command, commit, estimate_clip, load_clips, table
 
 OUTPUTS = ("teacher", "single", "temporal", "smooth single", "smooth temporal")

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from jmpose_cli.jobs import doctor
 from jmpose_cli.machine import explain
+from jmpose_cli.upkeep import doctor
 from jmpose_cli.video.ring import FEWEST_SLOTS, RING_BYTES, count_slots
 from tests.conftest import ROOT
 from tests.video_assets import make_video

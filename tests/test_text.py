@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from jmpose_cli.console import make_console
+from jmpose_cli.console import Reporter, make_console
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.jobs.report import Reporter
-from jmpose_cli.jobs.run_report import Failure, RunReport
 from jmpose_cli.main import print_error
+from jmpose_cli.runs.report import Failure, RunReport
 from jmpose_cli.text import csv_cell, one_line, printable, visible
 
 COMMANDS = "\x1b]0;title\x07 \x1b[2J \x9b31m \r\b\x7f \u202egpj.exe \x00"

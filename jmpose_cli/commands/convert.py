@@ -33,8 +33,8 @@ def convert(
 
     Example: jmpose convert annotations/val val17 --to posetrack17
     """
-    from jmpose_cli.jobs.convert import convert_files
-    from jmpose_cli.jobs.report import Reporter
+    from jmpose_cli.console import Reporter
+    from jmpose_cli.formats.convert import convert_files
 
     reporter = Reporter(quiet=quiet, verbose=verbose)
     raise typer.Exit(convert_files(source, target, to=to.value, overwrite=overwrite, reporter=reporter))

@@ -19,7 +19,7 @@ def doctor(
     The exit code is 0 when all that `jmpose infer` needs works, else 1. Nothing is fetched.
     """
     try:
-        from jmpose_cli.jobs.doctor import Wanted, run_doctor
+        from jmpose_cli.upkeep.doctor import Wanted, run_doctor
     except ImportError as error:  # what the checks themselves need
         from jmpose_cli.machine import explain
         from jmpose_cli.text import one_line

@@ -112,8 +112,8 @@ def evaluate(
 
     jmpose eval --data posetrack_data --split val --model nano --boxes gt,detect --out scores
     """
-    from jmpose_cli.jobs.eval_command import EvalOptions, run_eval
-    from jmpose_cli.jobs.eval_run import ModelOptions
+    from jmpose_cli.evaluation.command import EvalOptions, run_eval
+    from jmpose_cli.evaluation.results import ModelOptions
 
     options = EvalOptions(
         protocol=protocol.value,

@@ -227,9 +227,9 @@ def infer(
     Example: jmpose infer match.mp4 --out results
     """
     from jmpose_cli.config import build_config
-    from jmpose_cli.jobs.batch import Choices
-    from jmpose_cli.jobs.infer import Where, infer_videos
-    from jmpose_cli.jobs.run_report import RunReport
+    from jmpose_cli.runs.coordinator import Choices
+    from jmpose_cli.runs.infer import Where, infer_videos
+    from jmpose_cli.runs.report import RunReport
 
     settings = build_config(
         file=config,

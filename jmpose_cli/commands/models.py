@@ -34,7 +34,7 @@ def list_models(
 
     Shipped ones lie in the package, cached ones in the cache folder, available ones are fetched when they are named.
     """
-    from jmpose_cli.jobs.models import list_models as job
+    from jmpose_cli.upkeep.models import list_models as job
 
     job(kind=kind.value if kind else None, as_json=as_json)
 
@@ -45,7 +45,7 @@ def show(name: Annotated[str, typer.Argument(help="Name or Hub id.")], as_json: 
 
     Example: jmpose models show vitpose-b
     """
-    from jmpose_cli.jobs.models import show_model
+    from jmpose_cli.upkeep.models import show_model
 
     show_model(name, as_json=as_json)
 
@@ -64,8 +64,8 @@ def pull(
 
     Example: jmpose models pull vitpose-b yolo26s
     """
-    from jmpose_cli.jobs.models import pull_models
-    from jmpose_cli.jobs.report import Reporter
+    from jmpose_cli.console import Reporter
+    from jmpose_cli.upkeep.models import pull_models
 
     reporter = Reporter(quiet=quiet, verbose=verbose)
     raise typer.Exit(pull_models(names, kind=kind.value if kind else None, offline=offline, reporter=reporter))
@@ -88,7 +88,7 @@ def convert(
 
     Example: jmpose models convert pose_hrnet_w48_384x288.pth weights
     """
-    from jmpose_cli.jobs.models import convert_file, parse_size
+    from jmpose_cli.upkeep.models import convert_file, parse_size
 
     convert_file(source, target, keypoint_set=keypoints, input_hw=parse_size(size), overwrite=overwrite)
 
@@ -109,8 +109,8 @@ def check(
 
     Example: jmpose models check nano
     """
-    from jmpose_cli.jobs.model_check import check_models
-    from jmpose_cli.jobs.report import Reporter
+    from jmpose_cli.console import Reporter
+    from jmpose_cli.upkeep.model_check import check_models
 
     reporter = Reporter(quiet=quiet, verbose=verbose)
     raise typer.Exit(check_models(names or [], device=device, record=record, reporter=reporter))

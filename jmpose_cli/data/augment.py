@@ -14,7 +14,7 @@ from jmpose.config import Preprocess
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.data.degrade import degrade_window, own_grain
 from jmpose_cli.data.samples import Doubles, Labels, RawWindow
-from jmpose_cli.structures import Bools, Bytes, Float
+from jmpose_cli.values import Bools, Bytes, Float
 
 _LOWER = ("hip", "knee", "ankle")
 

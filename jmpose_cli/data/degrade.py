@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from jmpose_cli.data.samples import Doubles
-from jmpose_cli.structures import Bytes
+from jmpose_cli.values import Bytes
 
 KINDS = ("motion_blur", "defocus", "occluder", "low_resolution", "dark_noise", "compression")
 

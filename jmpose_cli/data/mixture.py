@@ -12,7 +12,7 @@ from jmpose.config import Preprocess
 from jmpose_cli.data.augment import PLAIN, Augmentation, Window, make_window
 from jmpose_cli.data.samples import Choice, RawWindow, Source
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.structures import Bytes, Ids
+from jmpose_cli.values import Bytes, Ids
 
 _ALONE = Choice((0,))  # the key frame
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.structures import Bools, Bytes, Float
+from jmpose_cli.values import Bools, Bytes, Float
 
 Doubles = NDArray[np.float64]
 

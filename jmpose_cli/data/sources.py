@@ -15,7 +15,7 @@ from jmpose_cli.data.layouts import AnnotatedVideo
 from jmpose_cli.data.samples import Choice, Doubles, Labels, RawWindow, joint_columns
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import PoseRecords
-from jmpose_cli.structures import Bools, Bytes, Ids
+from jmpose_cli.values import Bools, Bytes, Ids
 from jmpose_cli.video.image_folder import read_image
 
 MIN_JOINTS = 3

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import BUFFER_BYTES, PartialFile, explain_os_errors
-from jmpose_cli.structures import FramePoses
+from jmpose_cli.values import FramePoses
 
 # A hundredth of a pixel is far below what any pose model resolves.
 COORDINATE_DECIMALS = 2

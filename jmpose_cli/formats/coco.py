@@ -30,7 +30,7 @@ from jmpose_cli.formats.base import (
     rounded,
 )
 from jmpose_cli.formats.keypoint_mapping import coco_set, map_keypoints, present_joints
-from jmpose_cli.structures import Float, FramePoses
+from jmpose_cli.values import Float, FramePoses
 
 VISIBLE_SCORE = 0.3
 """Joint score from which v = 2; raising it marks more joints as doubtful, v = 1."""

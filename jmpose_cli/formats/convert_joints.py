@@ -11,7 +11,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.coco import VISIBLE_SCORE
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.records import PoseRecords
-from jmpose_cli.structures import Bools
+from jmpose_cli.values import Bools
 
 TargetFormat = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "csv", "mot"]
 _HEAD = ("head_bottom", "head_top")

@@ -24,7 +24,7 @@ from jmpose_cli.formats.records import (
     region_notes,
     xywh_to_xyxy,
 )
-from jmpose_cli.structures import Bools, Ids
+from jmpose_cli.values import Bools, Ids
 
 _INT32 = 2**31 - 1  # what evaluations count in
 _EARS = ("left_ear", "right_ear")

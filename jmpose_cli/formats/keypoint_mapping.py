@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jmpose.keypoints import COCO17, KEYPOINT_SETS, KeypointSet
-from jmpose_cli.structures import Bools, Float
+from jmpose_cli.values import Bools, Float
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.numbers import LARGEST, LARGEST_BOX_PX, number_of
 from jmpose_cli.formats.records import Doubles, ImageRecord, PoseRecords, xywh_to_xyxy, xyxy_to_xywh
 from jmpose_cli.formats.text_file import read_utf8
-from jmpose_cli.structures import Ids
+from jmpose_cli.values import Ids
 
 _PERSON = 1  # class of pedestrians in MOT16 to 20; -1 where classes are not given
 _MAX_FRAME = 10**6  # every frame up to the last one is listed

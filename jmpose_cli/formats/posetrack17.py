@@ -20,7 +20,7 @@ from jmpose_cli.formats.records import (
     kind_of,
     region_notes,
 )
-from jmpose_cli.structures import Ids
+from jmpose_cli.values import Ids
 
 JOINTS = POSETRACK15.joints
 """By the ids of the format. 6 and 7, MPII's pelvis and thorax, do not exist: PoseTrack numbers its own 15."""

@@ -39,7 +39,7 @@ from jmpose_cli.formats.base import (
 )
 from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
 from jmpose_cli.formats.names import image_id_scheme
-from jmpose_cli.structures import Float, FramePoses
+from jmpose_cli.values import Float, FramePoses
 
 MAX_TRACKS = 10_000
 _USED = np.array([joint not in {"left_ear", "right_ear"} for joint in POSETRACK18.joints])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.names import frame_number
 from jmpose_cli.formats.numbers import LARGEST, LARGEST_BOX_PX, LARGEST_PX, fits, within
-from jmpose_cli.structures import Bools, Ids
+from jmpose_cli.values import Bools, Ids
 
 Doubles = NDArray[np.float64]
 Record = dict[str, Any]

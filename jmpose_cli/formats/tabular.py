@@ -27,8 +27,8 @@ from jmpose_cli.formats.base import (
 )
 from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
 from jmpose_cli.formats.records import PoseRecords, frame_numbers, xyxy_to_xywh
-from jmpose_cli.structures import FramePoses
 from jmpose_cli.text import csv_cell
+from jmpose_cli.values import FramePoses
 
 _PERSON_COLUMNS = (
     *("video", "frame_index", "time_s", "track_id", "person_score"),

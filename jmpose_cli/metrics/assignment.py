@@ -3,7 +3,7 @@
 import numpy as np
 
 from jmpose_cli.formats.records import Doubles
-from jmpose_cli.structures import Bools
+from jmpose_cli.values import Bools
 
 
 def lone_pairs(possible: Bools) -> Bools:

@@ -22,7 +22,7 @@ from jmpose_cli.metrics.mot import MotCounts, mot_figures
 from jmpose_cli.metrics.pose_ap import Curve, average_precision
 from jmpose_cli.metrics.posetrack import Evaluation
 from jmpose_cli.metrics.rules import AP_RULES
-from jmpose_cli.structures import Ids
+from jmpose_cli.values import Ids
 
 REPLICATES = 1000
 LEVEL = 0.95

@@ -7,7 +7,7 @@ import numpy as np
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles, PoseRecords, check_tracks
-from jmpose_cli.structures import Ids
+from jmpose_cli.values import Ids
 
 
 @dataclass(frozen=True)

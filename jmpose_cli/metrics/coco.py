@@ -10,7 +10,7 @@ import numpy as np
 from jmpose.keypoints import KEYPOINT_SETS
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles, PoseRecords, xyxy_to_xywh
-from jmpose_cli.structures import Bools
+from jmpose_cli.values import Bools
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 """pycocotools' ten keypoint figures in its order; M and L are people of 32^2 to 96^2 and above 96^2 pixels."""

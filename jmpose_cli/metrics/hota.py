@@ -12,7 +12,7 @@ import numpy as np
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.metrics.joints import JOINTS, JointTable
 from jmpose_cli.metrics.video import People, PosePairs, VideoPair
-from jmpose_cli.structures import Bools, Ids
+from jmpose_cli.values import Bools, Ids
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 """Similarities from which a match counts; figures are means over them."""

@@ -12,7 +12,7 @@ from jmpose_cli.formats.records import Doubles
 from jmpose_cli.metrics.assignment import match_nearest
 from jmpose_cli.metrics.joints import JOINTS, JointTable
 from jmpose_cli.metrics.video import MATCH_DISTANCE, PosePairs, VideoPair
-from jmpose_cli.structures import Bools, Ids
+from jmpose_cli.values import Bools, Ids
 
 _K = len(JOINTS)
 

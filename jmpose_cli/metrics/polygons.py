@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jmpose_cli.formats.records import Doubles
-from jmpose_cli.structures import Bools
+from jmpose_cli.values import Bools
 
 
 def inside_any(points: Doubles, polygons: Sequence[Doubles]) -> Bools:

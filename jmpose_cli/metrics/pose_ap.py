@@ -8,7 +8,7 @@ import numpy as np
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.metrics.joints import JOINTS, JointTable
 from jmpose_cli.metrics.video import MATCH_DISTANCE, PosePairs, VideoPair
-from jmpose_cli.structures import Bools, Ids
+from jmpose_cli.values import Bools, Ids
 
 
 @dataclass(frozen=True)

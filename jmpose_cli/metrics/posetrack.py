@@ -24,7 +24,7 @@ from jmpose_cli.metrics.pose_ap import (
 )
 from jmpose_cli.metrics.rules import AP_RULES, HOTA21, MOT_RULES, POSEVAL, PoseTrackProtocol
 from jmpose_cli.metrics.video import VideoPair, pair_people, pair_video
-from jmpose_cli.structures import Ids
+from jmpose_cli.values import Ids
 
 TrackThreshold = float | Literal["auto"] | None
 _SWEEP_QUANTILES = np.linspace(0.05, 0.95, 19)

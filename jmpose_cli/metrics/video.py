@@ -10,7 +10,7 @@ from jmpose_cli.formats.records import Doubles, PoseRecords
 from jmpose_cli.metrics.joints import JOINTS
 from jmpose_cli.metrics.polygons import inside_any
 from jmpose_cli.metrics.rules import Rules
-from jmpose_cli.structures import Bools, Ids
+from jmpose_cli.values import Bools, Ids
 
 MATCH_DISTANCE = 0.5
 """Largest distance of a correct joint, in head sizes (PCKh@0.5); a joint exactly there is correct."""

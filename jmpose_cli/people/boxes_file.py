@@ -16,7 +16,7 @@ from jmpose_cli.formats.names import frame_number
 from jmpose_cli.formats.numbers import LARGEST_FRAME
 from jmpose_cli.formats.records import JsonTable, check_unique
 from jmpose_cli.formats.text_file import read_utf8
-from jmpose_cli.structures import Detections, Ids
+from jmpose_cli.values import Detections, Ids
 
 _FORMATS = "COCO JSON (a dataset, or a list of results), PoseTrack18 JSON, or MOT text"
 

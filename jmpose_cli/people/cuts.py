@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from jmpose_cli.structures import Bytes, Float
+from jmpose_cli.values import Bytes, Float
 
 _WIDTH, _HEIGHT = 48, 27
 _BINS = 8

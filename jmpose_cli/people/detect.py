@@ -24,7 +24,7 @@ from jmpose_cli.home import library_folder
 from jmpose_cli.machine import explain
 from jmpose_cli.people.yolo_checkpoint import read_checkpoint
 from jmpose_cli.people.yolo_description import check_input_side, check_names, check_network
-from jmpose_cli.structures import Bytes, Detections
+from jmpose_cli.values import Bytes, Detections
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from jmpose.plain_files import read_json
 from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.people.detect import in_equal_batches
-from jmpose_cli.structures import Bytes, Detections
+from jmpose_cli.values import Bytes, Detections
 
 if TYPE_CHECKING:
     import torch

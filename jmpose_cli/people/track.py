@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from jmpose_cli.structures import Detections, Float, Ids, TrackedFrame
+from jmpose_cli.values import Detections, Float, Ids, TrackedFrame
 
 # Boxes from here on are matched first, the weaker ones with what is left.
 FIRST_ROUND_SCORE = 0.25

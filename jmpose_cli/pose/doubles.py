@@ -3,7 +3,7 @@
 import numpy as np
 
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.structures import Float, FramePoses
+from jmpose_cli.values import Float, FramePoses
 
 
 def without_doubles(

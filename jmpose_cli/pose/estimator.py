@@ -23,7 +23,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.cost import require_memory
 from jmpose_cli.pose.maps import MapKeeper, PersonMaps, arrange
 from jmpose_cli.pose.windows import Windows
-from jmpose_cli.structures import Float, FramePoses
+from jmpose_cli.values import Float, FramePoses
 
 COUNTED_SCORE = 0.2  # joints below it say nothing about how good a pose is
 # People per network call on the CPU, whatever the batch: kernels are chosen by shape, and another kernel rounds

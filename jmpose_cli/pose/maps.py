@@ -13,7 +13,7 @@ from jmpose.config import Preprocess
 from jmpose.network import FrameFeatures
 from jmpose.sampling import crop_affine, lay_maps, place_between
 from jmpose_cli.pose.windows import SeenFrame, Windows
-from jmpose_cli.structures import Float
+from jmpose_cli.values import Float
 
 _MOST_KEPT_BYTES = 1 << 30
 

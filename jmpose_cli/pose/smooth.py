@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jmpose_cli.structures import Float, Times
+from jmpose_cli.values import Float, Times
 
 ORDER = 2  # run forwards and backwards: an effective fourth-order Butterworth (Winter, 2009)
 MIN_SCORE = 0.15  # a joint below this is a guess: it neither is smoothed nor pulls its neighbours

@@ -11,7 +11,7 @@ import numpy as np
 
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.pose.smooth import smooth_track
-from jmpose_cli.structures import Float, FramePoses, TrackedFrame
+from jmpose_cli.values import Float, FramePoses, TrackedFrame
 
 
 class PoseSpool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jmpose_cli.structures import Bools, Bytes, Ids, TrackedFrame
+from jmpose_cli.values import Bools, Bytes, Ids, TrackedFrame
 
 
 @dataclass(frozen=True)

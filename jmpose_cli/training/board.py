@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from jmpose_cli.data.mixture import Batch
-from jmpose_cli.structures import Bytes, Float
 from jmpose_cli.training.report import StepReport
 from jmpose_cli.training.validate import Score
+from jmpose_cli.values import Bytes, Float
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -18,8 +18,8 @@ from jmpose_cli.metrics.coco import evaluate_oks
 from jmpose_cli.metrics.posetrack import evaluate_posetrack, pair_inputs
 from jmpose_cli.metrics.rules import PoseTrackProtocol
 from jmpose_cli.pose.estimator import score_people
-from jmpose_cli.structures import Bools, Float, Ids
 from jmpose_cli.training.trainee import network_input
+from jmpose_cli.values import Bools, Float, Ids
 
 OUTPUTS = ("final", "initial")
 PCK_SHARE = 0.1

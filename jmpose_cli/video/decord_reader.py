@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jmpose_cli.structures import Bytes
 from jmpose_cli.text import printable
+from jmpose_cli.values import Bytes
 from jmpose_cli.video.av_library import file_url
 from jmpose_cli.video.container import Probe
 from jmpose_cli.video.key_groups import KeyGroup, NoKeyGroupsError, key_groups

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.structures import Bytes, FramePoses
+from jmpose_cli.values import Bytes, FramePoses
 from jmpose_cli.video.heads import Doubles, HeadEllipses, head_ellipses, hide_heads
 
 Colour = tuple[int, int, int]

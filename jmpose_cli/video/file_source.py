@@ -10,7 +10,7 @@ import numpy as np
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.machine import explain
-from jmpose_cli.structures import FrameBatch
+from jmpose_cli.values import FrameBatch
 from jmpose_cli.video.child_process import ChildDiedError, ChildPool, ChildProcess, ChildStalledError, started
 from jmpose_cli.video.info import Selection, VideoInfo
 from jmpose_cli.video.messages import (

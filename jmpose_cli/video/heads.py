@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.structures import Bools, Bytes, FramePoses
+from jmpose_cli.values import Bools, Bytes, FramePoses
 
 Doubles = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.structures import Bytes, FrameBatch
 from jmpose_cli.text import printable
+from jmpose_cli.values import Bytes, FrameBatch
 from jmpose_cli.video.file_source import frames_a_batch
 from jmpose_cli.video.info import DEFAULT_FPS, Selection, VideoInfo
 from jmpose_cli.video.picture_damage import is_damaged

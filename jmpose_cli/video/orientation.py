@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jmpose_cli.structures import Bytes
+from jmpose_cli.values import Bytes
 
 _TOLERANCE = math.sin(math.radians(1))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jmpose.regular_file import open_regular
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.structures import Bytes
+from jmpose_cli.values import Bytes
 from jmpose_cli.video.picture_size import TIFF_ORDERS, check_size, tiff_pages
 
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jmpose_cli.structures import Bytes
+from jmpose_cli.values import Bytes
 from jmpose_cli.video.av_library import pyav
 from jmpose_cli.video.container import Probe, limit_size, open_container
 from jmpose_cli.video.key_groups import NoKeyGroupsError, key_groups

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from jmpose_cli.structures import Bytes
+from jmpose_cli.values import Bytes
 from jmpose_cli.video.container import Probe
 
 

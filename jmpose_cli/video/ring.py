@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-from jmpose_cli.structures import Bytes
+from jmpose_cli.values import Bytes
 
 RING_BYTES = 64 * 2**20
 FEWEST_SLOTS = 4

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.structures import FrameBatch
+from jmpose_cli.values import FrameBatch
 from jmpose_cli.video.child_process import ChildPool
 from jmpose_cli.video.file_source import VideoFileSource
 from jmpose_cli.video.image_folder import ImageFolderSource, is_picture

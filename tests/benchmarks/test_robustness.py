@@ -9,7 +9,7 @@ from degradation import KINDS, REGIMES, Condition
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame
-from jmpose_cli.structures import TrackedFrame
+from jmpose_cli.values import TrackedFrame
 from real_video import (
     Clip,
     _candidates,

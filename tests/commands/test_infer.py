@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import app
 from jmpose_cli.people.detect import YoloDetector
-from jmpose_cli.structures import Detections
+from jmpose_cli.values import Detections
 from tests.conftest import ROOT
-from tests.jobs.batch_assets import street_frames
+from tests.runs.batch_assets import street_frames
 from tests.video_assets import make_video
 
 CLIP = ROOT / "examples" / "street.mp4"

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from jmpose.config import CONFIGS, BackboneSpec
 from jmpose.keypoints import COCO17
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.jobs import model_check
 from jmpose_cli.main import app
+from jmpose_cli.upkeep import model_check
 from jmpose_cli.zoo.catalogue import CATALOGUE, HubRepo, WebFile
 from jmpose_cli.zoo.store import SHIPPED
 from tests.conftest import ROOT

@@ -13,7 +13,7 @@ from jmpose_cli.data.samples import Choice
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.coco import CocoWriter
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 from jmpose_cli.video.image_folder import read_image
 from tests.video_assets import make_video, read_number
 

@@ -9,7 +9,7 @@ import pytest
 
 from jmpose.keypoints import COCO17_HEAD, KeypointSet
 from jmpose_cli.formats.base import VideoMeta
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 
 MakePoses = Callable[..., FramePoses]
 

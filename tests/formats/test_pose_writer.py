@@ -15,7 +15,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import PartialFile
 from jmpose_cli.formats.base import VideoMeta, flat_triples, rounded
 from jmpose_cli.formats.writers import FILE_NAMES, FormatName, open_writer
-from jmpose_cli.structures import FramePoses
+from jmpose_cli.values import FramePoses
 
 
 @pytest.fixture(params=list(FILE_NAMES))

@@ -28,12 +28,17 @@ _HEAVY = (
     *("av", "cv2", "decord", "lightning.fabric", "lightning_fabric", "numpy", "orjson", "plotly.graph_objects", "rich"),
     *("safetensors.torch", "scipy.optimize", "tensorboard.compat.proto.event_pb2", "timm", "torch", "torchvision"),
     *("transformers", "typer.main", "ultralytics.nn.tasks", "yaml", "faster_coco_eval", "jinja2"),
-    *("jmpose_cli.main", "jmpose_cli.jobs.infer", "jmpose_cli.jobs.evaluate", "jmpose_cli.jobs.convert"),
-    *("jmpose_cli.jobs.models", "jmpose_cli.jobs.model_check", "jmpose_cli.jobs.tools", "jmpose_cli.training.train"),
+    *("jmpose_cli.main", "jmpose_cli.runs.infer", "jmpose_cli.evaluation.files", "jmpose_cli.formats.convert"),
+    *(
+        "jmpose_cli.upkeep.models",
+        "jmpose_cli.upkeep.model_check",
+        "jmpose_cli.annotate.networks",
+        "jmpose_cli.training.train",
+    ),
     *(
         "jmpose_cli.video.file_source",
-        "jmpose_cli.jobs.clip",
-        "jmpose_cli.jobs.eval_command",
+        "jmpose_cli.annotate.clip",
+        "jmpose_cli.evaluation.command",
         "jmpose_cli.people.track",
     ),
 )

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jmpose_cli.annotate.networks import load_detector
 from jmpose_cli.config import InferConfig
 from jmpose_cli.device import Device
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.jobs.tools import load_detector
 from jmpose_cli.known_weights import Choice, choose_detector
 from jmpose_cli.people.detect_transformers import FAMILIES, Preprocessing, TransformersDetector
 from tests.conftest import ROOT

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jmpose_cli.people import track as track_module
 from jmpose_cli.people.track import MAX_HELD_FRAMES, ORDINARY_STEPS_PER_S, PeopleTracker
-from jmpose_cli.structures import Detections, TrackedFrame
+from jmpose_cli.values import Detections, TrackedFrame
 
 
 def boxes(*people: tuple[float, float], scores: tuple[float, ...] | None = None) -> Detections:

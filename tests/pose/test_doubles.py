@@ -3,7 +3,7 @@ import pytest
 
 from jmpose.keypoints import COCO17
 from jmpose_cli.pose.doubles import without_doubles
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 
 RNG = np.random.default_rng(0)
 SHAPE = RNG.uniform(0, [40, 120], (17, 2))  # one pose, pixels

@@ -18,7 +18,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 from tests.jmpose.tiny_model import TINY, TinyBackbone, stir, tiny_config
 from tests.jmpose.tiny_vitpose import save_vitpose
 

@@ -17,7 +17,7 @@ from jmpose_cli.pose import maps
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.maps import MapKeeper, arrange
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
-from jmpose_cli.structures import TrackedFrame
+from jmpose_cli.values import TrackedFrame
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_model
 
 FRAMES, PEOPLE, STEP_PX = 12, 3, 3.0

@@ -13,7 +13,7 @@ from jmpose_cli.device import choose_device, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
-from jmpose_cli.structures import TrackedFrame
+from jmpose_cli.values import TrackedFrame
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_model
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.pose.spool import PoseSpool
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 
 
 def track(time_s: np.ndarray, hz: float) -> np.ndarray:

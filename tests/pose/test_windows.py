@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
-from jmpose_cli.structures import TrackedFrame
+from jmpose_cli.values import TrackedFrame
 
 
 def frame(index: int, ids: list[int], *, time_s: float | None = None, segment: int = 0) -> SeenFrame:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import weights_of
+
+from tests.training.conftest import weights_of
 
 KILLS = 4
 

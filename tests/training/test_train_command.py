@@ -9,7 +9,6 @@ import shutil
 import pytest
 import torch
 import yaml
-from conftest import TINY, VIDEO
 from typer.testing import CliRunner
 
 from jmpose.weights import load_model
@@ -17,6 +16,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import app
 from jmpose_cli.training import checkpoint, fit
 from jmpose_cli.training.config import TrainConfig, load_train_config, shipped_configs
+from tests.training.conftest import TINY, VIDEO
 
 
 def train(*arguments):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jmpose_cli.video.source import open_video
-from tests.jobs.batch_assets import write_image
+from tests.runs.batch_assets import write_image
 from tests.video_assets import make_video
 
 

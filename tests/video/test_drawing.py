@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from jmpose.keypoints import COCO17, COCO17_HEAD, HALPE26, KEYPOINT_SETS, LSP14, POSETRACK18, KeypointSet
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 from jmpose_cli.video.drawing import DrawStyle, _Paper, _place, draw_people, track_colours
 from jmpose_cli.video.heads import head_ellipses
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jmpose.keypoints import COCO17, COCO17_HEAD, POSETRACK18, KeypointSet
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 from jmpose_cli.video.heads import HeadEllipses, head_ellipses, hide_heads
 
 

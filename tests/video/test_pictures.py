@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.jobs.probing import Found, probe_videos
+from jmpose_cli.runs.probing import Found, probe_videos
 from jmpose_cli.video.picture_damage import is_damaged
 from jmpose_cli.video.picture_pages import pages_in
 from jmpose_cli.video.source import open_video

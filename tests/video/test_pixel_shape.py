@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jmpose.keypoints import COCO17
-from jmpose_cli.structures import FramePoses, TrackedFrame
+from jmpose_cli.values import FramePoses, TrackedFrame
 from jmpose_cli.video.drawing import DrawStyle, draw_people
 from jmpose_cli.video.heads import head_ellipses
 from jmpose_cli.video.source import open_video

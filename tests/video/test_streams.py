@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.jobs.probing import probe_videos
+from jmpose_cli.runs.probing import probe_videos
 from jmpose_cli.video.source import open_video
 from tests.video_assets import draw_number, read_numbers
 

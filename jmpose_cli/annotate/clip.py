@@ -1,0 +1,329 @@
+"""One video from frames to files, in chunks that survive a crash."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from jmpose.files import WholeFile, file_sha256
+from jmpose.keypoints import KeypointSet
+from jmpose_cli import __version__
+from jmpose_cli.annotate.background import StageClock, in_background
+from jmpose_cli.annotate.layout import OVERLAY_FILE, RUN_FILE, result_files
+from jmpose_cli.annotate.stages import ChangedVideoError, Result, Tools, pose_frames, queue_frames, spacing_for
+from jmpose_cli.annotate.store import ClipStore
+from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher, replacing_mark
+from jmpose_cli.annotate.video import frames_to_come, input_hash, open_clip
+from jmpose_cli.config import InferConfig
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import explain_os_errors, write_whole
+from jmpose_cli.formats.base import PoseWriter, VideoMeta
+from jmpose_cli.formats.keypoint_mapping import map_keypoints
+from jmpose_cli.formats.writers import FILE_NAMES, open_writer
+from jmpose_cli.pose.smooth import is_too_slow
+from jmpose_cli.pose.spool import PoseSpool
+from jmpose_cli.text import printable, to_json
+from jmpose_cli.values import Bytes, FramePoses
+from jmpose_cli.video.drawing import DrawStyle, draw_people
+from jmpose_cli.video.heads import head_ellipses
+from jmpose_cli.video.image_folder import list_images
+from jmpose_cli.video.info import VideoInfo
+from jmpose_cli.video.source import FrameSource
+from jmpose_cli.video.writer import OverlayWriter, encoded_frames
+
+RECORDED_PACKAGES = ("torch", "torchvision", "timm", "ultralytics", "trackers", "decord", "av", "numpy")
+
+
+@dataclass
+class _Count:
+    frames: int = 0
+    people: int = 0
+    tracks: set[int] = field(default_factory=set)
+
+    def add(self, poses: FramePoses) -> None:
+        self.frames += 1
+        self.people += len(poses)
+        self.tracks.update(poses.people.track_ids.tolist())
+
+
+def process_clip(task: ClipTask, *, config: InferConfig, tools: Tools, watcher: Watcher) -> ClipSummary:
+    """Process one video, from where an earlier run left it, and write its files.
+
+    The files are the same to the byte however often the run was stopped or killed, and whatever the size of chunks and
+    batches. `run.json` is the last one.
+
+    Raises:
+        JmposeError: The video cannot be decoded, has no frames in range, or a file cannot be written;
+            no unfinished result is left in the video's folder.
+        StoppedError: As asked by the watcher.
+    """
+    with explain_os_errors(task.folder):
+        task.folder.mkdir(parents=True, exist_ok=True)
+        task.work.mkdir(parents=True, exist_ok=True)
+    identity = _identity(task, config, tools)
+    with ClipStore(task.work / "poses.records", identity) as store:
+        try:
+            return _Clip(task, config, tools, watcher, store).process()
+        except ChangedVideoError as error:
+            # Decoders are exact, so this is a file that was replaced without a trace, or bad storage.
+            watcher.note(f"{error.message}; it is begun anew")
+            store.restart(identity)
+            return _Clip(task, config, tools, watcher, store).process()
+
+
+def _identity(task: ClipTask, config: InferConfig, tools: Tools) -> dict[str, Any]:
+    """Give all that decides the results; compared as JSON."""
+    parts = {
+        "version": __version__,
+        "stamp": task.stamp,
+        "settings": config.of_results(),
+        "weights": tools.info["weights"],
+        "device": tools.info["device"],
+    }
+    copied: dict[str, Any] = orjson.loads(orjson.dumps(parts))
+    return copied
+
+
+class _Clip:
+    """The processing of one video; one object an attempt."""
+
+    def __init__(self, task: ClipTask, config: InferConfig, tools: Tools, watcher: Watcher, store: ClipStore) -> None:
+        self._task, self._config, self._tools = task, config, tools
+        self._watcher, self._store = watcher, store
+        self._clock = StageClock()
+        self._packets = task.work / "overlay.records"
+        if not store.frames:
+            self._packets.unlink(missing_ok=True)
+        self._encoded = encoded_frames(self._packets) if config.output.overlay else 0
+        self._resumed = store.frames
+
+    def process(self) -> ClipSummary:
+        started, count = time.perf_counter(), _Count()
+        hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        digest = hashing.submit(_digest, self._task)
+        hashing.shutdown(wait=False)
+        store, config = self._store, self._config
+        needed_from = self._needed_from()
+        with ExitStack() as stack:
+            source = stack.enter_context(self._open(needed_from))
+            self._watcher.opened(frames_to_come(source, config.decode), store.frames)
+            results = stack.enter_context(
+                in_background(self._results(source, needed_from), ahead=queue_frames(source.info), name="pose")
+            )
+            frames = self._kept(results, source)
+            if config.pose.smooth:
+                frames = self._smoothed(frames)
+            writers = [stack.enter_context(writer) for writer in self._writers(source)]
+            overlay = stack.enter_context(self._overlay(source))
+            self._write(frames, writers, overlay, count, source.info.pixel_width)
+            if not count.frames:
+                raise JmposeError(f"{self._task.path}: no frame lies in the range asked for")
+            with explain_os_errors(self._task.work):
+                replacing_mark(self._task.work).touch()
+            assert store.ending is not None
+        notes = (
+            *store.ending["notes"],
+            *self._smoothing_notes(source),
+            *overlay.notes,
+            *(note for writer in writers for note in writer.notes),
+        )
+        summary = ClipSummary(
+            frames=count.frames,
+            resumed=self._resumed,
+            people=count.people,
+            tracks=len(count.tracks),
+            wall_s=time.perf_counter() - started,
+            stage_s=self._clock.seconds,
+            notes=notes,
+            input_sha256=digest.result(),
+            files={},
+        )
+        _write_run(summary, self._task, config, self._tools, store.ending["video"])
+        _remove_stale(self._task.folder, config)
+        return replace(summary, files={name: file_facts(self._task.folder / name) for name in result_files(config)})
+
+    def _smoothing_notes(self, source: FrameSource) -> Iterator[str]:
+        """Yield a sentence where smoothing was asked for and cannot be."""
+        pose, fps = self._config.pose, source.info.fps
+        if pose.smooth and is_too_slow(fps, pose.smooth_cutoff_hz):
+            yield (
+                f"nothing is smoothed: {fps:.3g} frames a second are too few for pose.smooth_cutoff_hz="
+                f"{pose.smooth_cutoff_hz:g}, which must be below {fps / 2:.3g}"
+            )
+
+    def _needed_from(self) -> int:
+        """Give the ordinal number of the first frame whose pixels are needed."""
+        store = self._store
+        if store.fps is None:
+            return 0
+        first = store.frames
+        if store.ending is None:
+            first -= spacing_for(self._tools, store.fps).reach
+        if self._config.output.overlay and not self._config.pose.smooth:
+            first = min(first, self._encoded)
+        return max(first, 0)
+
+    def _open(self, needed_from: int) -> FrameSource:
+        begin = self._store.index_at(needed_from)
+        return open_clip(self._task.path, self._config.decode, deliver_from=begin, children=self._tools.children)
+
+    def _results(self, source: FrameSource, needed_from: int) -> Iterator[Result]:
+        """Yield every frame with its poses; none is decoded when all are done and drawn."""
+        store = self._store
+        if store.ending is not None and needed_from >= store.frames:
+            yield from (Result(None, poses, None) for poses in store.poses())
+            return
+        yield from pose_frames(source, self._config, self._tools, self._clock, earlier=store, decoded_from=needed_from)
+
+    def _kept(self, results: Iterator[Result], source: FrameSource) -> Iterator[tuple[Bytes | None, FramePoses]]:
+        """Pass frames on and keep the new ones, in chunks; leave when asked to stop."""
+        store, run, fps = self._store, self._config.run, source.info.fps
+        committed_s = time.monotonic()
+        for result in results:
+            if result.front is not None:
+                store.add(result.front, result.poses)
+                is_late = time.monotonic() - committed_s > run.chunk_s
+                if store.waiting >= run.chunk_frames or is_late or self._watcher.stop.is_set():
+                    with self._clock("commit"):
+                        store.commit(fps=fps)
+                    committed_s = time.monotonic()
+                self._watcher.advanced(len(result.poses))
+            yield result.pixels, result.poses
+            if self._watcher.stop.is_set():
+                store.commit(fps=fps)
+                raise StoppedError(store.frames)
+        store.commit(fps=fps)
+        if store.ending is None:
+            store.finish({"notes": list(source.notes), "video": _described(source.info)})
+
+    def _smoothed(self, frames: Iterator[tuple[Bytes | None, FramePoses]]) -> Iterator[tuple[Bytes | None, FramePoses]]:
+        """Yield smoothed poses with the pixels of a second pass over the video, from the first not yet encoded."""
+        store = self._store
+        with PoseSpool(self._task.work / "smooth", joints=len(self._tools.estimator.keypoints)) as spool:
+            for _, poses in frames:
+                spool.write(poses)
+            smooth = spool.smoothed(cutoff_hz=self._config.pose.smooth_cutoff_hz)
+            if self._config.output.overlay and self._encoded < store.frames:
+                for _, poses in zip(range(self._encoded), smooth, strict=False):
+                    yield None, poses
+                with self._open(self._encoded) as again:
+                    for batch in self._clock.waiting_for("decode again", iter(again)):
+                        # The frames come first: when they run out, no pose has been taken for nothing.
+                        yield from zip(batch.frames, smooth, strict=False)
+            for poses in smooth:
+                yield None, poses
+
+    def _write(
+        self,
+        frames: Iterator[tuple[Bytes | None, FramePoses]],
+        writers: list[PoseWriter],
+        overlay: OverlayWriter,
+        count: _Count,
+        pixel_width: float,
+    ) -> None:
+        """Write every frame; the overlay gets those that it has not."""
+        output, keypoints = self._config.output, self._tools.estimator.keypoints
+        shown = output.keypoint_set or keypoints
+        style = DrawStyle(background="black" if output.black_background else "frame", blur_faces=output.blur_faces)
+        for pixels, poses in frames:
+            with self._clock("write"):
+                for writer in writers:
+                    writer.write(poses)
+            if output.overlay and pixels is not None and count.frames >= self._encoded:
+                with self._clock("draw"):
+                    heads = head_ellipses(poses, keypoints, style.min_score, pixel_width=pixel_width)
+                    people = _in_set(poses, keypoints, shown)
+                    drawn = draw_people(pixels, people, shown, style, heads=heads, pixel_width=pixel_width)
+                with self._clock("encode"):
+                    overlay.write(drawn, poses.people.time_s)
+            count.add(poses)
+            self._watcher.stepped()
+            if self._watcher.stop.is_set() and self._store.ending is not None:
+                raise StoppedError(self._store.frames)
+
+    def _writers(self, source: FrameSource) -> Iterator[PoseWriter]:
+        info, path = source.info, self._task.path
+        names = tuple(printable(image.name) for image in list_images(path)) if path.is_dir() else ()
+        name = Path(self._task.name).name
+        meta = VideoMeta(
+            name, info.width, info.height, info.fps, printable(path.name), names, pixel_aspect=info.pixel_aspect
+        )
+        config, tools = self._config, self._tools
+        for form in config.output.formats:
+            yield open_writer(
+                form,
+                self._task.folder,
+                meta,
+                tools.estimator.keypoints,
+                info=tools.info,
+                smoothed=config.pose.smooth,
+                written=config.output.keypoint_set,
+            )
+
+    def _overlay(self, source: FrameSource) -> OverlayWriter:
+        return OverlayWriter(
+            self._task.folder / OVERLAY_FILE if self._config.output.overlay else None,
+            info=source.info,
+            audio_from=self._task.path if source.info.has_audio else None,
+            packets=self._packets,
+        )
+
+
+def _in_set(poses: FramePoses, source: KeypointSet, target: KeypointSet) -> FramePoses:
+    """Give the people in another keypoint set, for drawing."""
+    xy, scores = map_keypoints(poses.xy_image, poses.scores, source, target)
+    return FramePoses(poses.people, xy, scores, poses.person_scores)
+
+
+def _digest(task: ClipTask) -> str:
+    """Hash the input; empty for a copy, and for one that is gone by now."""
+    if task.url:
+        return ""
+    try:
+        return input_hash(task.path)
+    except OSError:
+        return ""
+
+
+def _described(info: VideoInfo) -> dict[str, Any]:
+    """Give the facts about a video that belong into its record."""
+    names = ("width", "height", "pixel_aspect", "fps", "frames_claimed", "rotation", "mirrored", "has_audio")
+    return {name: getattr(info, name) for name in (*names, "decoder", "stream")}
+
+
+def _write_run(summary: ClipSummary, task: ClipTask, config: InferConfig, tools: Tools, video: dict[str, Any]) -> None:
+    """Write `run.json`, the last file of a video: where it stands, all others are complete."""
+    record = {
+        **tools.info,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in RECORDED_PACKAGES},
+        "input": task.url or os.path.abspath(task.path),
+        "video": video,
+        "config": config.of_results(),
+        "frames": summary.frames,
+        "people": summary.people,
+        "tracks": summary.tracks,
+        "notes": summary.notes,
+    }
+    write_whole(task.folder / RUN_FILE, to_json(record, indent=True) + b"\n")
+
+
+def file_facts(path: Path) -> tuple[int, str]:
+    """Give a file's size in bytes and its sha256."""
+    return path.stat().st_size, file_sha256(path)
+
+
+def _remove_stale(folder: Path, config: InferConfig) -> None:
+    """Remove what an earlier run left and this one was not asked for: it would not fit the rest."""
+    for name in {*FILE_NAMES.values(), OVERLAY_FILE} - set(result_files(config)):
+        (folder / name).unlink(missing_ok=True)
+        WholeFile(folder / name).discard()

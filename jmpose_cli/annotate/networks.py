@@ -1,0 +1,203 @@
+"""The networks of a run: chosen, checked and loaded once a process."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jmpose.files import file_sha256
+from jmpose.keypoints import KeypointSet
+from jmpose_cli import __version__
+from jmpose_cli.config import InferConfig
+from jmpose_cli.device import may_take_gpu, usable_cores
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
+from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model
+
+if TYPE_CHECKING:
+    from jmpose_cli.annotate.stages import Tools
+    from jmpose_cli.device import Device
+    from jmpose_cli.people.detect import PersonDetector
+    from jmpose_cli.pose.estimator import PoseEstimator
+
+
+def check_settings(config: InferConfig, *, videos: int, access: Access) -> None:
+    """Find what is wrong with the settings before anything slow happens, and fetch models that are named.
+
+    Args:
+        config: The settings.
+        videos: How many they are for.
+        access: How models may be fetched.
+
+    Raises:
+        JmposeError: An unknown model, or one that cannot be fetched; a missing temporal part; a missing or unreadable
+            boxes file, or one for several videos.
+    """
+    _temporal_file(config)
+    fetch_models(config, access, detecting=config.people.boxes is None)
+    if config.people.boxes is None:
+        return
+    if videos > 1:
+        raise JmposeError(
+            f"--boxes {config.people.boxes} with {videos} videos", hint="a boxes file belongs to one video"
+        )
+    from jmpose_cli.people.boxes_file import read_boxes
+
+    read_boxes(config.people.boxes)
+
+
+def fetch_models(config: InferConfig, access: Access, *, detecting: bool) -> None:
+    """Make sure that the models that are named are at hand.
+
+    Raises:
+        JmposeError: An unknown model, or one that cannot be fetched.
+    """
+    choose_model(config.pose.model, access=access)
+    if detecting:
+        choose_detector(config.people.detector, on_gpu=False, access=access)
+
+
+def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", dict[str, str]]:
+    """Check the device, choose and load the weights.
+
+    Args:
+        config: The settings.
+        workers_here: Processes that share this machine's cores.
+
+    Returns:
+        The tools, and what was taken, for the header: device, model, people.
+
+    Raises:
+        JmposeError: The device is absent, or weights cannot be read.
+    """
+    from jmpose_cli.annotate.stages import Tools
+    from jmpose_cli.device import choose_device
+
+    device = choose_device(config.device, precision=config.precision)
+    threads = config.run.threads or max(1, usable_cores() // workers_here)
+    info: dict[str, Any] = {
+        "tool": "jmpose",
+        "version": __version__,
+        "device": device.kind,
+        "precision": config.precision,
+        "weights": {},
+    }
+    header = {"device": f"{device.description}, {config.precision}"}
+    detector, boxes = None, None
+    if config.people.boxes is not None:
+        from jmpose_cli.people.boxes_file import read_boxes
+
+        boxes = read_boxes(config.people.boxes)
+        digest = hashlib.sha256(config.people.boxes.read_bytes()).hexdigest()
+        info["weights"]["boxes"] = {"name": config.people.boxes.name, "sha256": digest}
+        header["people"] = f"boxes from {config.people.boxes}"
+        estimator, header["model"] = load_estimator(config, device, threads=threads)
+    else:
+        # The two networks run at the same time.
+        estimator, header["model"] = load_estimator(config, device, threads=max(1, threads // 2))
+        detector, header["people"] = load_detector(config, device, threads=max(1, threads // 2))
+        info["weights"]["detector"] = {"name": detector.name, "sha256": detector.sha256}
+    info["weights"]["model"] = {"name": estimator.name, "sha256": estimator.sha256}
+    if estimator.temporal:
+        part = estimator.temporal
+        info["weights"]["temporal"] = {"name": part.stem, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
+    info["keypoints"], header["keypoints"] = _keypoints(estimator.keypoints, config.output.keypoint_set)
+    return Tools(detector, boxes, estimator, info), header
+
+
+def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool:
+    """Whether a run would load the weights that an earlier one has noted, told by the files alone.
+
+    False also where that takes more than the checksum of a file.
+
+    Args:
+        config: The settings, which must be those of the earlier run in all that decides results.
+        weights: Name and sha256 by part, as `load_tools` gives them.
+    """
+    on_gpu, offline = may_take_gpu(config.device), Access(offline=True)
+    try:
+        files = {"model": choose_model(config.pose.model, on_gpu=on_gpu, access=offline).path}
+        if config.people.boxes is not None:
+            files["boxes"] = config.people.boxes
+        else:
+            files["detector"] = choose_detector(config.people.detector, on_gpu=on_gpu, access=offline).path
+        if "temporal" in weights:
+            files["temporal"] = _temporal_file(config) or Path()
+        noted = {part: facts["sha256"] for part, facts in weights.items()}
+        return noted == {part: file_sha256(path) for part, path in files.items()}
+    except (JmposeError, OSError, KeyError, TypeError):
+        return False
+
+
+def _keypoints(given: KeypointSet, written: KeypointSet | None) -> tuple[dict[str, Any], str]:
+    """Describe the model's keypoint set and what becomes of it in the files; for `run.json` and for the header."""
+    record: dict[str, Any] = {"model": given.name}
+    text = f"{given.name}, {len(given)} joints"
+    if written is not None:
+        present = present_joints(given, written)
+        absent = [joint for joint, there in zip(written.joints, present, strict=True) if not there]
+        derived = derived_joints(given, written)
+        record |= {"written": written.name, "derived": derived, "absent": absent}
+        text += f", written as {written.name}"
+        text += "".join(f"; {joint}: {rule}" for joint, rule in derived.items())
+        text += f"; absent: {', '.join(absent)}" if absent else ""
+    return record, text
+
+
+def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tuple["PoseEstimator", str]:
+    """Load the pose network; say what it is."""
+    from jmpose_cli.pose.estimator import PoseEstimator
+
+    on_gpu, access = device.name != "cpu", Access(offline=config.run.offline)
+    choice = choose_model(config.pose.model, on_gpu=on_gpu, access=access)
+    estimator = PoseEstimator.load(
+        choice.path,
+        device=device.name,
+        precision=config.precision,
+        batch=config.pose.batch,
+        flip_test=config.pose.flip_test,
+        threads=threads,
+        channels_last=config.pose.channels_last,
+        shared_crops=config.pose.shared_crops,
+        compiled=config.pose.compile,
+        temporal=_temporal_file(config),
+        replace_temporal=config.pose.temporal != "auto",
+    )
+    part = f", temporal part {estimator.temporal}" if estimator.temporal else ""
+    return estimator, _described(estimator.name, choice) + part
+
+
+def _temporal_file(config: InferConfig) -> Path | None:
+    """The temporal part to be put on the model, None for its own.
+
+    Raises:
+        JmposeError: There is no such file.
+    """
+    named = config.pose.temporal
+    if named in ("auto", "own"):
+        return TEMPORAL_PART if named == "auto" else None
+    if not Path(named).is_file():
+        raise JmposeError(f"--temporal {named}: no such file", hint="auto, own, or a .safetensors with a temporal part")
+    return Path(named)
+
+
+def load_detector(config: InferConfig, device: "Device", *, threads: int) -> tuple["PersonDetector", str]:
+    """Load the detector; say what it is."""
+    from jmpose_cli.people.detect import YoloDetector
+    from jmpose_cli.people.detect_transformers import TransformersDetector
+
+    access = Access(offline=config.run.offline)
+    choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu", access=access)
+    kind = TransformersDetector if choice.path.is_dir() else YoloDetector
+    detector: PersonDetector = kind(
+        choice.path,
+        device=device.name,
+        min_score=config.people.keep_box_score,
+        input_size=config.people.input_size,
+        threads=threads,
+    )
+    return detector, _described(detector.name, choice)
+
+
+def _described(name: str, choice: Choice) -> str:
+    return f"{name} ({choice.reason})" if choice.reason else f"{name} ({choice.path})"

@@ -1,0 +1,269 @@
+"""What is done of one video, on disk: enough to go on behind the last committed frame after a crash."""
+
+import math
+from array import array
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from jmpose_cli.annotate.stages import Front
+from jmpose_cli.files import explain_os_errors
+from jmpose_cli.people.cuts import CutState
+from jmpose_cli.record_file import Arrays, RecordFile
+from jmpose_cli.values import Detections, Float, FramePoses, TrackedFrame
+
+_NOBODY_LOOKED = -1
+_JOINTS = -1  # as many as the model has
+# Of each array in a chunk: the kind of its numbers, the sides behind the first, and what there is a row for.
+_COLUMNS: dict[str, tuple[str, tuple[int, ...], str]] = {
+    "index": ("i", (), "frame"),
+    "time_s": ("f", (), "frame"),
+    "cut": ("b", (), "frame"),
+    "since_detection": ("i", (), "frame"),
+    "found": ("i", (), "frame"),
+    "has_ids": ("b", (), "frame"),
+    "people": ("i", (), "frame"),
+    "segment": ("i", (), "frame"),
+    "found_boxes": ("f", (4,), "found"),
+    "found_scores": ("f", (), "found"),
+    "found_ids": ("i", (), "ids"),
+    "boxes": ("f", (4,), "person"),
+    "scores": ("f", (), "person"),
+    "track_ids": ("i", (), "person"),
+    "observed": ("b", (), "person"),
+    "xy": ("f", (_JOINTS, 2), "person"),
+    "joint_scores": ("f", (_JOINTS,), "person"),
+    "person_scores": ("f", (), "person"),
+    "usual": ("f", (), "one"),
+    "histogram": ("f", (), "bin"),
+    "thumbnail": ("f", (48,), "line"),
+}
+
+
+class ClipStore:
+    """The frames of one video that are done, in chunks that are each written whole or not at all.
+
+    A context manager. What an earlier run left is used when it was made of the same input by the same settings.
+
+    Args:
+        path: The file; its folder must exist.
+        identity: What the results depend on.
+
+    Attributes:
+        frames: Number of frames committed; the first ones of the video.
+        last: What the stages remember behind them; None without frames.
+        fps: Frame rate of the video; None without frames.
+        ending: What was known at the end of the video; None before.
+
+    Raises:
+        JmposeError: Another process writes the file, or it cannot be written (also from `commit` and `finish`).
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        with explain_os_errors(path):
+            self._records = RecordFile(path, is_known=_is_known)
+        self._waiting: list[tuple[Front, FramePoses]] = []
+        self._indices = array("q")
+        self._forget()
+        records = iter(self._records)
+        first = next(records, None)
+        if first is None or first[0] != {"identity": identity}:
+            self.restart(identity)
+            return
+        for values, arrays in records:
+            self._read(values, arrays)
+
+    def _forget(self) -> None:
+        self.frames = 0
+        self.last: Front | None = None
+        self.fps: float | None = None
+        self.ending: dict[str, Any] | None = None
+        self._waiting.clear()
+        del self._indices[:]
+
+    def restart(self, identity: Mapping[str, Any]) -> None:
+        """Drop all that is there."""
+        self._forget()
+        with explain_os_errors(self.path):
+            self._records.clear()
+            self._records.append({"identity": identity})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._records.close()
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames added and not yet committed."""
+        return len(self._waiting)
+
+    def index_at(self, ordinal: int) -> int:
+        """Give the frame number in the file of a committed frame, or one behind the last for those behind."""
+        if ordinal < len(self._indices):
+            return self._indices[ordinal]
+        return self._indices[-1] + 1 if self._indices else 0
+
+    def add(self, front: Front, poses: FramePoses) -> None:
+        """Take the next frame; it is safe after `commit`."""
+        self._waiting.append((front, poses))
+
+    def commit(self, *, fps: float) -> None:
+        """Bring the frames added to the disk, as one chunk."""
+        if not self._waiting:
+            return
+        values = {"fps": fps}
+        arrays = _chunk([front for front, _ in self._waiting], [poses for _, poses in self._waiting])
+        with explain_os_errors(self.path):
+            self._records.append(values, arrays)
+            self._records.commit()
+        self._waiting.clear()
+        self._read(values, arrays)
+
+    def finish(self, ending: dict[str, Any]) -> None:
+        """Say that the video ends behind the frames committed, and keep what is known about it."""
+        with explain_os_errors(self.path):
+            self._records.append({"ending": ending})
+            self._records.commit()
+        self.ending = ending
+
+    def fronts(self) -> Iterator[Front]:
+        """Yield what the first stages found in each frame committed so far."""
+        yield from islice((front for arrays in self._chunks() for front in _fronts(arrays)), self.frames)
+
+    def poses(self) -> Iterator[FramePoses]:
+        """Yield the poses of each frame committed so far."""
+        yield from islice((poses for arrays in self._chunks() for poses in _poses(arrays)), self.frames)
+
+    def _chunks(self) -> Iterator[Arrays]:
+        for values, arrays in self._records:
+            if "fps" in values:
+                yield arrays
+
+    def _read(self, values: dict[str, Any], arrays: Arrays) -> None:
+        """Take in one record."""
+        if "ending" in values:
+            self.ending = values["ending"]
+            return
+        self.fps = values["fps"]
+        self.frames += len(arrays["index"])
+        self._indices.extend(arrays["index"].tolist())
+        *_, self.last = _fronts(arrays)
+
+
+def _chunk(fronts: list[Front], frames: list[FramePoses]) -> Arrays:
+    """Put some frames into one record."""
+    looked = [front.detections for front in fronts if front.detections is not None]
+    with_ids = [front.ids for front in fronts if front.ids is not None]
+    people = [poses.people for poses in frames]
+    state = fronts[-1].cut_state
+    return {
+        "index": np.array([front.index for front in fronts], np.int64),
+        "time_s": np.array([front.time_s for front in fronts], np.float64),
+        "cut": np.array([front.cut for front in fronts], np.bool_),
+        "since_detection": np.array([front.since_detection for front in fronts], np.int64),
+        "found": np.array([_NOBODY_LOOKED if f.detections is None else len(f.detections) for f in fronts], np.int64),
+        "has_ids": np.array([front.ids is not None for front in fronts], np.bool_),
+        "found_boxes": _joined([found.boxes_xyxy_px for found in looked], (0, 4), np.float32),
+        "found_scores": _joined([found.scores for found in looked], (0,), np.float32),
+        "found_ids": _joined(with_ids, (0,), np.int64),
+        "thumbnail": state.thumbnail,
+        "histogram": state.histogram,
+        "people": np.array([len(poses) for poses in frames], np.int64),
+        "segment": np.array([frame.segment for frame in people], np.int64),
+        "boxes": np.concatenate([frame.boxes_xyxy_px for frame in people]),
+        "scores": np.concatenate([frame.scores for frame in people]),
+        "track_ids": np.concatenate([frame.track_ids for frame in people]),
+        "observed": np.concatenate([frame.observed for frame in people]),
+        "xy": np.concatenate([poses.xy_image for poses in frames]),
+        "joint_scores": np.concatenate([poses.scores for poses in frames]),
+        "person_scores": np.concatenate([poses.person_scores for poses in frames]),
+        "usual": np.array([state.usual], np.float64),
+    }
+
+
+def _is_known(values: dict[str, Any], arrays: Arrays) -> bool:
+    """Tell whether a record is one of those that a `ClipStore` writes."""
+    if "identity" in values:
+        return True  # compared as a whole
+    if "ending" in values:
+        ending = values["ending"]
+        return isinstance(ending, dict) and isinstance(ending.get("notes"), list) and "video" in ending
+    fps = values.get("fps")
+    return isinstance(fps, float | int) and 0 < fps < math.inf and _is_chunk(arrays)
+
+
+def _is_chunk(arrays: Arrays) -> bool:
+    """Tell whether the arrays are those of `_chunk`: all there, of its types, with as many rows as they say."""
+    if any(
+        name not in arrays or arrays[name].dtype.kind != kind or arrays[name].ndim != 1 + len(rest)
+        for name, (kind, rest, _) in _COLUMNS.items()
+    ):
+        return False
+    found, has_ids, people = (arrays[name] for name in ("found", "has_ids", "people"))
+    looked = found[found != _NOBODY_LOOKED]
+    if len(found) == 0 or len(has_ids) != len(found) or (looked < 0).any() or (people < 0).any():
+        return False
+    rows = {
+        "frame": len(found),
+        "found": int(looked.sum()),
+        "ids": int(found[has_ids].sum()),
+        "person": int(people.sum()),
+        "one": 1,
+        "line": 27,
+        "bin": 512,
+    }
+    joints = arrays["xy"].shape[1]
+    for name, (_, rest, of) in _COLUMNS.items():
+        wanted = tuple(joints if side == _JOINTS else side for side in rest)
+        if arrays[name].shape[1:] != wanted or len(arrays[name]) != rows[of]:
+            return False
+    return True
+
+
+def _joined(parts: list[Any], empty: tuple[int, ...], dtype: type) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(empty, dtype)
+
+
+def _fronts(arrays: Arrays) -> Iterator[Front]:
+    """Read the fronts of a chunk; all carry the cut detector's state behind the chunk."""
+    state = CutState(arrays["thumbnail"], arrays["histogram"], float(arrays["usual"][0]))
+    at = ids_at = 0
+    columns = (arrays[name].tolist() for name in ("index", "time_s", "cut", "since_detection", "found", "has_ids"))
+    for index, time_s, cut, since, found, has_ids in zip(*columns, strict=True):
+        detections = ids = None
+        if found != _NOBODY_LOOKED:
+            rows = slice(at, at + found)
+            detections = Detections(arrays["found_boxes"][rows], arrays["found_scores"][rows])
+            at += found
+        if has_ids:
+            ids = arrays["found_ids"][ids_at : ids_at + found]
+            ids_at += found
+        yield Front(index, time_s, cut, detections, ids, state, since)
+
+
+def _poses(arrays: Arrays) -> Iterator[FramePoses]:
+    at = 0
+    columns = (arrays[name].tolist() for name in ("index", "time_s", "people", "segment"))
+    for index, time_s, people, segment in zip(*columns, strict=True):
+        rows = slice(at, at + people)
+        tracked = TrackedFrame(
+            index=index,
+            time_s=time_s,
+            boxes_xyxy_px=arrays["boxes"][rows],
+            scores=arrays["scores"][rows],
+            track_ids=arrays["track_ids"][rows],
+            observed=arrays["observed"][rows],
+            segment=segment,
+        )
+        joints: Float = arrays["xy"][rows]
+        yield FramePoses(tracked, joints, arrays["joint_scores"][rows], arrays["person_scores"][rows])
+        at += people

@@ -1,0 +1,1 @@
+"""`jmpose eval`: what is scored, and how it is shown."""

@@ -1,1 +1,0 @@
-"""Videos from start to end."""

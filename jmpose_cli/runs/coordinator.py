@@ -1,0 +1,608 @@
+"""Many videos: planned, claimed, given to workers, journalled; stopped and gone on with."""
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jmpose_cli.config import InferConfig
+from jmpose_cli.errors import JmposeError, OutputError
+from jmpose_cli.files import explain_os_errors, write_whole
+from jmpose_cli.home import temporary_files
+from jmpose_cli.runs.claims import Claims
+from jmpose_cli.runs.workers import Crew
+from jmpose_cli.annotate.layout import FAILURES_FILE, STATE_FOLDER, SUMMARY_FILE
+from jmpose_cli.annotate.video import frames_in_range
+from jmpose_cli.runs.inputs import Clip, clip_source
+from jmpose_cli.runs.journal import Entry, Event, Journal
+from jmpose_cli.runs.messages import (
+    Advanced,
+    Died,
+    Done,
+    Failed,
+    FromWorker,
+    Noted,
+    NotReady,
+    Opened,
+    Process,
+    Ready,
+    Stop,
+    Stopped,
+)
+from jmpose_cli.runs.plan import (
+    History,
+    Planned,
+    Settings,
+    plan_clip,
+    work_folder,
+    work_key,
+)
+from jmpose_cli.runs.probing import probe_videos
+from jmpose_cli.runs.report import Failure, RunReport
+from jmpose_cli.runs.storage import Storage
+from jmpose_cli.annotate.task import ClipTask, StoppedError, remove_work, replacing_mark
+from jmpose_cli.annotate.networks import are_those_of_before
+from jmpose_cli.machine import explain
+from jmpose_cli.signals import StopRequest
+from jmpose_cli.text import to_json
+
+LISTEN_S = 0.25
+_MOST_PROBERS = 4
+_PROBER_EACH = 25  # videos that make another prober worth its start
+_MOST_BAD_STARTS = 3
+_OPEN = ("todo", "unreadable")  # a worker gets it, or it fails in this run
+_STATES = ("done", "edited", "failed")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user wants of this run, beside the settings.
+
+    Attributes:
+        retry_failed: Try again what failed before.
+        verify_hash: Compare inputs by content.
+    """
+
+    retry_failed: bool = False
+    verify_hash: bool = False
+
+
+@dataclass
+class _Seat:
+    """One worker and what it is doing."""
+
+    is_ready: bool = False
+    bad_starts: int = 0
+    clip: Planned | None = None
+    task: ClipTask | None = None
+    heard_s: float = 0.0
+    is_opened: bool = False
+
+
+class Batch:
+    """One run over videos.
+
+    Args:
+        clips: The videos.
+        asked: Names of all videos that the user named, those of other shards included.
+        out: Folder of the results.
+        config: The settings.
+        choices: What else the user wants.
+        crew: The workers, not yet started.
+        report: Shows what happens.
+        stop: Says when the user has had enough.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        *,
+        asked: Collection[str],
+        out: Path,
+        config: InferConfig,
+        choices: Choices,
+        crew: Crew,
+        report: RunReport,
+        stop: StopRequest,
+    ) -> None:
+        self._clips, self._asked = clips, asked
+        self._out, self._config, self._choices = out, config, choices
+        self._crew, self._report, self._stop = crew, report, stop
+        self._state = out / STATE_FOLDER
+        self._seats: dict[int, _Seat] = {}
+        self._todo: deque[Planned] = deque()
+        self._attempts: dict[str, int] = {}
+        self._failures: list[Failure] = []
+        self._elsewhere: list[str] = []
+        self._to_go: set[str] = set()  # names of videos that nothing has come of yet, those in progress included
+        self._fatal: OutputError | None = None
+        self._history = History()
+        self._storage = Storage(silence_s=config.run.fetch_timeout_s, is_stopped=lambda: stop.asked)
+        self._run = secrets.token_hex(4)
+
+    def run(self) -> int:
+        """Process what is to be done.
+
+        Returns:
+            0 when all videos are done, 1 when some failed, 128 + the signal's number when it was stopped.
+
+        Raises:
+            JmposeError: The workers cannot start.
+            OutputError: Nothing can be written from the start.
+        """
+        self._prepare()
+        with ExitStack() as stack:
+            stack.enter_context(temporary_files(self._state / f"tmp-{self._run}"))
+            self._journal = Journal(self._state / "journal.jsonl")
+            stack.callback(self._journal.close)
+            self._claims = stack.enter_context(Claims(self._state / "claims"))
+            stack.callback(self._crew.close)
+            stack.enter_context(self._storage)
+            self._history.take_in(self._journal.news())
+            try:
+                planned = self._plan_by_the_record() or self._plan_with_a_worker()
+            except StoppedError:
+                return self._stop.exit_code
+            settings = self._settings
+            self._report.plan(planned)
+            self._journal.add(
+                "run", run=self._run, config=settings.config, weights=settings.weights, videos=len(self._todo)
+            )
+            with self._report:
+                self._work()
+            self._conclude(planned)
+        if self._fatal is not None:
+            self._report.error(self._fatal.message, self._fatal.hint)
+            self._report.note("nothing more can be written; the same command goes on where this run was")
+            return 1
+        if self._stop.asked:
+            return self._stop.exit_code
+        return 1 if self._failures or any(one.state in ("failed", "refused") for one in planned) else 0
+
+    def _prepare(self) -> None:
+        """Make the folders, which shows whether they can be written to."""
+        for folder in (self._out, self._state, self._state / "work", self._state / "claims"):
+            with explain_os_errors(folder, ends_run=True):
+                folder.mkdir(parents=True, exist_ok=True)
+
+    def _plan_by_the_record(self) -> list[Planned] | None:
+        """Plan without a worker, whose start takes seconds; None when there is work, or when that is not certain.
+
+        Raises:
+            StoppedError: The user has had enough.
+        """
+        before = self._history.newest_settings()
+        known = all(clip.name in self._history.last for clip in self._clips)
+        if before is None or not known or self._config.output.overwrite or not self._crew.is_here:
+            return None
+        if not are_those_of_before(self._config, before.weights):
+            return None
+        settings = Settings(self._config.of_results(), before.weights)
+        planned = self._decide(settings, {})
+        return self._plan(settings, planned) if not any(one.state in _OPEN for one in planned) else None
+
+    def _plan_with_a_worker(self) -> list[Planned]:
+        """Plan by the weights that the first worker has loaded.
+
+        Raises:
+            JmposeError: It cannot start.
+            StoppedError: The user has had enough.
+        """
+        people = "" if self._config.people.boxes else f" and the detector ({self._config.people.detector})"
+        compiled = ", to be compiled, which takes a minute or more" if self._config.pose.compile else ""
+        self._report.starting(f"loading the pose model ({self._config.pose.model}){people}{compiled}")
+        self._start(0)
+        probed = self._probe()
+        settings = self._first_ready()
+        if settings is None:
+            raise StoppedError(0)
+        return self._plan(settings, self._decide(settings, probed))
+
+    def _probe(self) -> dict[str, Planned]:
+        """Read the headers of videos that are not known to be done; give those that cannot be read, and frames."""
+        wanted = [c for c in self._clips if not c.problem and not c.url and self._history.is_open(c.name)]
+        files = [clip for clip in wanted if not clip.path.is_dir()]
+        processes = min(_MOST_PROBERS, 1 + len(files) // _PROBER_EACH)
+        probed: dict[str, Planned] = {}
+        answers = probe_videos(
+            [c.path for c in files],
+            processes=processes,
+            stream=self._config.decode.stream,
+            is_stopped=lambda: self._stop.asked,
+        )
+        for clip, found in zip(files, answers, strict=True):
+            if found.error:
+                probed[clip.name] = Planned(clip, "todo", found.error, found.hint)
+            else:
+                frames = frames_in_range(found.frames, found.fps, self._config.decode)
+                probed[clip.name] = Planned(clip, "todo", frames=frames)
+        return probed
+
+    def _start(self, number: int) -> None:
+        seat = self._seats.setdefault(number, _Seat())
+        seat.is_ready, seat.heard_s = False, time.monotonic()
+        self._crew.start(number)
+
+    def _first_ready(self) -> Settings | None:
+        """Wait for the first worker; None when the user has had enough before."""
+        while True:
+            heard = self._crew.listen(LISTEN_S)
+            if self._stop.asked:
+                return None
+            if heard is None:
+                continue
+            _, message = heard
+            if isinstance(message, NotReady):
+                raise JmposeError(message.message, hint=message.hint)
+            if isinstance(message, Died):
+                raise explain(message.reason) or JmposeError(
+                    f"the worker could not start: {message.reason}", hint="--workers 0 shows more"
+                )
+            if isinstance(message, Ready):
+                self._seats[0].is_ready = True
+                self._report.header(message.header)
+                return Settings(self._config.of_results(), message.weights)
+
+    def _decide(self, settings: Settings, probed: dict[str, Planned]) -> list[Planned]:
+        """Decide what happens to each video.
+
+        Raises:
+            StoppedError: The user has had enough.
+        """
+        planned: list[Planned] = []
+        for clip in self._clips:
+            if self._stop.asked:
+                raise StoppedError(0)
+            one = plan_clip(
+                clip,
+                self._history,
+                out=self._out,
+                settings=settings,
+                overwrite=self._config.output.overwrite,
+                retry_failed=self._choices.retry_failed,
+                verify_hash=self._choices.verify_hash,
+                storage=self._storage,
+            )
+            header = probed.get(clip.name)
+            if one.state == "todo" and header is not None:
+                one = replace(one, frames=header.frames)
+                if header.reason:  # cannot be read
+                    one = replace(one, state="unreadable", reason=header.reason, hint=header.hint)
+            planned.append(one)
+        return planned
+
+    def _plan(self, settings: Settings, planned: list[Planned]) -> list[Planned]:
+        """Keep what is decided, and put the longest first."""
+        for one in planned:
+            if one.is_news:
+                self._settle(one)
+        self._settings = settings
+        todo = [one for one in planned if one.state in _OPEN]
+        self._todo.extend(sorted(todo, key=lambda one: -(one.frames or 0)))
+        self._to_go = {one.clip.name for one in todo}
+        return planned
+
+    def _settle(self, one: Planned) -> None:
+        """Say in the journal that a video's results stand as they are, so that the next runs need not find out."""
+        if one.state == "edited":
+            self._journal.add("edited", name=one.clip.name, run=self._run, reason=one.reason, hint=one.hint)
+            return
+        with suppress(OSError):
+            replacing_mark(work_folder(self._out, one.clip.name)).unlink(missing_ok=True)
+        self._journal.add("kept", name=one.clip.name, run=self._run, stamp=one.stamp, **_source(one.clip))
+
+    def _work(self) -> None:
+        """Keep all workers busy until nothing is left or the user has had enough."""
+        asked_to_stop = False
+        for number in range(1, min(self._crew.size, len(self._todo))):
+            self._start(number)
+        while True:
+            is_ending = self._stop.asked or self._fatal is not None
+            if is_ending and not asked_to_stop:
+                asked_to_stop = True
+                self._report.note("stopping behind the frames in work; once more to stop at once")
+                for number in self._busy():
+                    self._crew.send(number, Stop())
+            if self._stop.is_urgent:
+                return
+            if not is_ending:
+                for number, seat in self._seats.items():
+                    if seat.is_ready and seat.clip is None:
+                        self._give_next(number)
+            if not self._busy() and (is_ending or not self._todo):
+                return
+            heard = self._crew.listen(LISTEN_S)
+            if heard is not None:
+                self._hear(*heard)
+            self._end_hanging()
+
+    def _busy(self) -> list[int]:
+        return [number for number, seat in self._seats.items() if seat.clip is not None]
+
+    def _give_next(self, number: int) -> None:
+        """Give a worker the next video that nobody else has."""
+        seat = self._seats[number]
+        while self._todo:
+            one = self._todo.popleft()
+            name = one.clip.name
+            try:
+                holder = self._claims.take(work_key(name))
+                if holder is not None:
+                    self._elsewhere.append(f"{name} ({holder})")
+                    self._to_go.discard(name)
+                    continue
+                one = self._planned_again(one)
+                if one.state in ("done", "failed", "edited"):
+                    self._claims.give_back(work_key(name))
+                    self._to_go.discard(name)
+                    continue
+                if one.state in ("unreadable", "refused"):
+                    self._fail(number, one, Failed(one.reason, one.hint))
+                    continue
+                task = self._task(one)
+                self._journal.add("begin", name=name, run=self._run, stamp=one.stamp, **_source(one.clip))
+            except StoppedError:  # while a server was asked
+                self._claims.give_back(work_key(name))
+                self._todo.appendleft(one)
+                return
+            except OutputError as error:
+                self._fatal = error
+                return
+            seat.clip, seat.task, seat.is_opened, seat.heard_s = one, task, False, time.monotonic()
+            self._crew.send(number, Process(task))
+            return
+
+    def _task(self, one: Planned) -> ClipTask:
+        return ClipTask(
+            name=one.clip.name,
+            path=one.clip.path,
+            url=one.clip.url,
+            folder=self._out / one.clip.name,
+            work=work_folder(self._out, one.clip.name),
+            stamp=one.stamp,
+        )
+
+    def _planned_again(self, one: Planned) -> Planned:
+        """Plan a video anew when another process has done something with it since the plan was made."""
+        self._history.take_in(self._journal.news(), without=self._run)
+        if self._history.last.get(one.clip.name) is one.entry:
+            return one
+        again = plan_clip(one.clip, self._history, out=self._out, settings=self._settings, storage=self._storage)
+        is_wanted = again.state == "todo" or (again.state != "done" and self._config.output.overwrite)
+        return one if is_wanted else again
+
+    def _record(self, event: Event, **facts: Any) -> None:
+        """Add to the journal; without it, the run cannot go on."""
+        try:
+            self._journal.add(event, **facts)
+        except OutputError as error:
+            self._fatal = error
+
+    def _hear(self, number: int, message: FromWorker) -> None:
+        """Act on what a worker says."""
+        seat = self._seats[number]
+        seat.heard_s = time.monotonic()
+        if isinstance(message, Ready):
+            seat.is_ready, seat.bad_starts = True, 0
+            if message.weights != self._settings.weights:
+                raise JmposeError(
+                    f"worker {number} loaded other weights than the first", hint="give all machines the same files"
+                )
+            return
+        if isinstance(message, NotReady):
+            raise JmposeError(message.message, hint=message.hint)
+        if isinstance(message, Died):
+            self._replace(number, message)
+            return
+        one = seat.clip
+        if one is None:
+            return
+        if isinstance(message, Opened):
+            seat.is_opened = True
+            self._report.begin(number, one.clip.name, message.total, message.done)
+        elif isinstance(message, Advanced):
+            self._report.advance(number, message.frames, message.people)
+        elif isinstance(message, Noted):
+            self._report.note(f"{one.clip.name}: {message.text}")
+        elif isinstance(message, Done):
+            self._complete(number, one, message)
+        elif isinstance(message, Failed):
+            self._fail(number, one, message)
+        elif isinstance(message, Stopped):
+            self._leave(number, one, message.frames)
+
+    def _complete(self, number: int, one: Planned, message: Done) -> None:
+        seat, summary = self._seats[number], message.summary
+        self._record(
+            "done",
+            name=one.clip.name,
+            run=self._run,
+            input=_given(one.clip),
+            **_source(one.clip),
+            stamp=one.stamp,
+            sha256=summary.input_sha256,
+            frames=summary.frames,
+            resumed=summary.resumed,
+            people=summary.people,
+            tracks=summary.tracks,
+            wall_s=round(summary.wall_s, 3),
+            stage_s={stage: round(seconds, 3) for stage, seconds in summary.stage_s.items()},
+            notes=summary.notes,
+            files=summary.files,
+        )
+        if self._fatal is None:
+            if seat.task is not None:
+                remove_work(seat.task)
+            self._to_go.discard(one.clip.name)
+        self._report.done(number, one.clip.name, summary)
+        self._free(number, one)
+
+    def _fail(self, number: int, one: Planned, message: Failed) -> None:
+        """Note that a video cannot be done, or that the run cannot go on."""
+        seat = self._seats[number]
+        if message.stops_run:
+            self._fatal = OutputError(message.message, hint=message.hint)
+            self._free(number, one)
+            return
+        failure = _failure(one.clip, message.message, message.hint)
+        self._failures.append(failure)
+        self._to_go.discard(failure.name)
+        self._report.failed(number, failure, message.trace)
+        if not one.clip.problem and one.state != "refused":  # an input that is none is not to be remembered
+            self._record(
+                "failed",
+                name=failure.name,
+                run=self._run,
+                input=failure.input,
+                **_source(one.clip),
+                stamp=one.stamp,
+                message=failure.message,
+                hint=failure.hint,
+            )
+        if seat.task is not None and not message.keeps_work and not replacing_mark(seat.task.work).exists():
+            remove_work(seat.task)
+        remove_empty(self._out / one.clip.name, upto=self._out)
+        self._free(number, one)
+        if message.needs_new_worker:
+            self._crew.kill(number)
+            self._start(number)
+
+    def _leave(self, number: int, one: Planned, frames: int) -> None:
+        self._record("stopped", name=one.clip.name, run=self._run, frames=frames)
+        self._report.stopped(number, one.clip.name, frames)
+        remove_empty(self._out / one.clip.name, upto=self._out)
+        self._free(number, one)
+
+    def _free(self, number: int, one: Planned) -> None:
+        self._claims.give_back(work_key(one.clip.name))
+        seat = self._seats[number]
+        seat.clip = seat.task = None
+
+    def _replace(self, number: int, died: Died) -> None:
+        """Start a new worker in place of one that is gone, whose video failed or goes to another one."""
+        seat = self._seats[number]
+        one, was_ready = seat.clip, seat.is_ready
+        seat.is_ready = False
+        if one is not None:
+            name = one.clip.name
+            self._attempts[name] = self._attempts.get(name, 0) + 1
+            if self._attempts[name] <= self._crew.retries:
+                self._report.note(f"{name}: its worker is gone ({died.reason}); another one goes on with it")
+                self._todo.appendleft(one)
+                self._free(number, one)
+            else:
+                hint = "the video may crash the decoder or need too much memory; --retry-failed tries it again"
+                self._fail(number, one, Failed(f"the worker process died: {died.reason}", hint, keeps_work=True))
+        elif not was_ready:
+            seat.bad_starts += 1
+            if seat.bad_starts >= _MOST_BAD_STARTS:
+                raise explain(died.reason) or JmposeError(
+                    f"a worker cannot start: {died.reason}", hint="give fewer --workers"
+                )
+        if self._todo and not self._stop.asked:
+            self._start(number)
+        else:
+            seat.heard_s = float("inf")
+
+    def _end_hanging(self) -> None:
+        """End workers that have been silent for too long; `Died` follows."""
+        limit = self._config.run.hang_timeout_s
+        for number in self._busy():
+            seat = self._seats[number]
+            if seat.is_opened and time.monotonic() - seat.heard_s > limit:
+                seat.heard_s = time.monotonic()
+                self._report.note(f"worker {number} made no progress for {limit:g} s and is stopped")
+                self._crew.kill(number)
+
+    def _conclude(self, planned: list[Planned]) -> None:
+        """Write the summary and print the end."""
+        left = [_failure(one.clip, one.reason, one.hint) for one in planned if one.state in ("failed", "refused")]
+        edited = [one.clip.name for one in planned if one.state == "edited"]
+        done = [one.clip.name for one in planned if one.state == "done"]
+        self._report.table(self._failures, left, edited=edited, done=done, out=self._out)
+        if self._elsewhere:
+            names = ", ".join(self._elsewhere[:3]) + " ..." * (len(self._elsewhere) > 3)
+            self._report.note(f"{len(self._elsewhere)} videos are in work elsewhere: {names}")
+        if self._stop.asked:
+            rest = f"{len(self._to_go)} video{'s' * (len(self._to_go) != 1)}"
+            self._report.note(f"stopped with {rest} to go; the same command goes on where this run was")
+        if self._fatal is None:
+            try:
+                write_summary(self._out, self._journal.path, asked=self._asked, failures=[*self._failures, *left])
+            except JmposeError as error:
+                self._fatal = OutputError(error.message, hint=error.hint)
+
+
+def remove_empty(folder: Path, *, upto: Path) -> None:
+    """Remove a folder that is empty, and those above it that then are."""
+    while folder != upto and upto in folder.parents:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
+
+
+def write_summary(out: Path, journal: Path, *, asked: Collection[str], failures: Sequence[Failure]) -> None:
+    """Write `summary.json`, the state of all videos that the journal knows, and `failures.json`.
+
+    Args:
+        out: Folder of the results.
+        journal: The journal's file.
+        asked: Names of the videos that the user named: `failures.json` is on these alone, as nobody wants to read for
+            ever what was wrong with a list that is mended.
+        failures: Those of this run, with those that the journal does not hold.
+    """
+    reader, history = Journal(journal), History()
+    try:
+        with reader.locked():  # another run may end at the same time
+            history.take_in(reader.news())
+            videos = {name: _row(entry, history.done.get(name)) for name, entry in history.last.items()}
+            videos |= {one.name: _failed_row(one.input, one.message, one.hint) for one in failures}
+            failed = [{"name": n, **row} for n, row in videos.items() if row["state"] == "failed" and n in asked]
+            totals = {
+                **{state: sum(row["state"] == state for row in videos.values()) for state in _STATES},
+                **{key: sum(row.get(key, 0) for row in videos.values()) for key in ("frames", "people")},
+            }
+            write_whole(out / SUMMARY_FILE, to_json({**totals, "videos": videos}, indent=True) + b"\n")
+            write_whole(out / FAILURES_FILE, to_json(failed, indent=True) + b"\n")
+    finally:
+        reader.close()
+
+
+def _row(entry: Entry, done: Entry | None) -> dict[str, Any]:
+    """Give a video's row of the summary.
+
+    Args:
+        entry: The last one on it.
+        done: The one on the results that it has.
+    """
+    if entry["event"] == "failed":
+        return _failed_row(entry["input"], entry["message"], entry["hint"])
+    keys = ("input", "frames", "people", "tracks", "wall_s", "stage_s", "notes")
+    facts = {key: done[key] for key in keys} if done else {}
+    if entry["event"] == "edited":
+        return {"state": "edited", **facts, "reason": entry["reason"], "hint": entry["hint"]}
+    return {"state": "done", **facts}
+
+
+def _failed_row(given: str, message: str, hint: str) -> dict[str, Any]:
+    return {"state": "failed", "input": given, "reason": message, "hint": hint}
+
+
+def _failure(clip: Clip, message: str, hint: str) -> Failure:
+    return Failure(clip.name, _given(clip), message, hint)
+
+
+def _given(clip: Clip) -> str:
+    """Give an input as it was named or found."""
+    return clip.url or str(clip.path)
+
+
+def _source(clip: Clip) -> dict[str, str]:
+    """Give where a video comes from, for the journal."""
+    return asdict(clip_source(clip))

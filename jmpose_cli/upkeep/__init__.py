@@ -1,0 +1,1 @@
+"""The tool itself: what works on a machine, which models there are."""
