@@ -465,7 +465,7 @@ def test_what_was_found_out_is_said_once(desk):
     assert desk.plan().is_news
     desk.kept()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "input_hash", lambda clip: pytest.fail("it is known"))
+        patch.setattr(plan, "input_hash", lambda path: pytest.fail("it is known"))
         assert desk.plan().state == "done" and not desk.plan().is_news
     desk.set("people", max_people=3)
     desk.failed("r2")
@@ -535,8 +535,8 @@ def test_an_address_that_cannot_be_reached_fails_alone(desk, monkeypatch):
 
 
 def test_an_input_that_cannot_be_hashed_fails_alone(desk, monkeypatch):
-    def fail(clip: Clip) -> str:
-        raise PermissionError(13, "Permission denied", str(clip.path))
+    def fail(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
 
     desk.done()
     monkeypatch.setattr(plan, "input_hash", fail)
@@ -550,7 +550,7 @@ def test_an_address_is_compared_by_its_marks_even_when_hashes_are_asked_for(desk
     desk.done()
     desk.clip = replace(desk.clip, url="s3://bucket/a.mp4")
     desk.entries[-1] |= {"stamp": dict(marks), **asdict(clip_source(desk.clip))}
-    monkeypatch.setattr(plan, "input_hash", lambda clip: pytest.fail("nothing is to be fetched"))
+    monkeypatch.setattr(plan, "input_hash", lambda path: pytest.fail("nothing is to be fetched"))
     assert desk.plan(verify_hash=True).state == "done"
     marks["ETag"] = "y"
     planned = desk.plan(verify_hash=True)
