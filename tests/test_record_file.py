@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jmpose_cli import record_file
+from jmpose_cli import files
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.record_file import RecordFile
+from jmpose_cli.files import RecordFile
 from tests.conftest import ROOT
 
 quick = settings(max_examples=40, deadline=None)
@@ -174,8 +174,8 @@ def test_with_any_byte_changed_only_the_last_record_is_lost(tmp_path, mask):
         b"\0",
         b"\0" * 5000,
         b"JMR1",
-        record_file._HEAD.pack(b"JMR1", 0, 1 << 62),
-        record_file._HEAD.pack(b"JMR1", 1, 0),
+        files._RECORD_HEAD.pack(b"JMR1", 0, 1 << 62),
+        files._RECORD_HEAD.pack(b"JMR1", 1, 0),
         b"garbage " * 100,
     ],
 )
@@ -257,7 +257,7 @@ def start_holder(path: Path) -> "subprocess.Popen[bytes]":
     code = """
 import sys
 from pathlib import Path
-from jmpose_cli.record_file import RecordFile
+from jmpose_cli.files import RecordFile
 records = RecordFile(Path(sys.argv[1]))
 records.append({"by": "holder"})
 print("open", flush=True)
@@ -274,7 +274,7 @@ def test_a_file_belongs_to_one_process_until_that_is_killed(tmp_path, monkeypatc
     path = tmp_path / "r"
     with start_holder(path) as holder:
         try:
-            monkeypatch.setattr(record_file, "_LONGEST_WAIT_S", 0.1)
+            monkeypatch.setattr(files, "_LONGEST_WAIT_S", 0.1)
             before = path.read_bytes()
             with pytest.raises(JmposeError, match="r: another process is writing it") as caught:
                 RecordFile(path)
@@ -300,7 +300,7 @@ def test_one_that_is_about_to_close_is_waited_for(tmp_path):
 
 
 def test_a_file_that_was_refused_is_not_left_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(record_file, "_LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr(files, "_LONGEST_WAIT_S", 0.0)
     opened = len(os.listdir("/proc/self/fd"))
     with RecordFile(tmp_path / "r"):
         kept = []  # an error holds what was alive where it was raised
@@ -373,7 +373,7 @@ def test_a_disk_that_fails_on_commit_is_an_error(tmp_path, monkeypatch):
 
 
 def whole(payload: bytes) -> bytes:
-    return record_file._HEAD.pack(b"JMR1", zlib.crc32(payload), len(payload)) + payload
+    return files._RECORD_HEAD.pack(b"JMR1", zlib.crc32(payload), len(payload)) + payload
 
 
 def head(text: bytes, data: bytes = b"") -> bytes:

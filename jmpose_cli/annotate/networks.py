@@ -1,6 +1,5 @@
 """The networks of a run: chosen, checked and loaded once a process."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +87,7 @@ def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", 
         from jmpose_cli.people.boxes_file import read_boxes
 
         boxes = read_boxes(config.people.boxes)
-        digest = hashlib.sha256(config.people.boxes.read_bytes()).hexdigest()
+        digest = file_sha256(config.people.boxes)
         info["weights"]["boxes"] = {"name": config.people.boxes.name, "sha256": digest}
         header["people"] = f"boxes from {config.people.boxes}"
         estimator, header["model"] = load_estimator(config, device, threads=threads)
@@ -100,7 +99,7 @@ def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", 
     info["weights"]["model"] = {"name": estimator.name, "sha256": estimator.sha256}
     if estimator.temporal:
         part = estimator.temporal
-        info["weights"]["temporal"] = {"name": part.stem, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
+        info["weights"]["temporal"] = {"name": part.stem, "sha256": file_sha256(part)}
     info["keypoints"], header["keypoints"] = _keypoints(estimator.keypoints, config.output.keypoint_set)
     return Tools(detector, boxes, estimator, info), header
 

@@ -11,9 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from jmpose_cli.annotate.stages import Front
-from jmpose_cli.files import explain_os_errors
+from jmpose_cli.files import Arrays, RecordFile, explain_os_errors
 from jmpose_cli.people.cuts import CutState
-from jmpose_cli.record_file import Arrays, RecordFile
 from jmpose_cli.values import Detections, Float, FramePoses, TrackedFrame
 
 _NOBODY_LOOKED = -1

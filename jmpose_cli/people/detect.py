@@ -4,7 +4,6 @@ The network is run directly, not through ultralytics' predictor: pictures are le
 CPU, so that the boxes of a picture depend on nothing but the picture.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
-from jmpose.files import WholeFile
+from jmpose.files import WholeFile, file_sha256
 from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
@@ -96,7 +95,7 @@ class YoloDetector:
             raise JmposeError(
                 f"{weights}: a detector without the class 'person' (it has {names})", hint="use one trained on people"
             )
-        self.name, self.sha256 = weights.stem, hashlib.sha256(weights.read_bytes()).hexdigest()
+        self.name, self.sha256 = weights.stem, file_sha256(weights)
         self.input_size = input_size or made_for
         self._person, self._min_score = people[0], min_score
         self._device = torch.device(device)

@@ -4,7 +4,6 @@ These networks are Apache-2.0, as are the checkpoints that their authors publish
 The folder is read as it lies on the disk: nothing is fetched, and of the weights only safetensors is opened.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jmpose.files import file_sha256
 from jmpose.plain_files import read_json
 from jmpose_cli.device import CallThreads
 from jmpose_cli.errors import JmposeError
@@ -175,8 +175,7 @@ class TransformersDetector:
         model = _load_network(file, config)
         settings = model.config
         _check_size(weights, self.preprocessing, strides=settings.feat_strides, queries=settings.num_queries)
-        with file.open("rb") as stream:
-            self.name, self.sha256 = weights.resolve().name, hashlib.file_digest(stream, "sha256").hexdigest()
+        self.name, self.sha256 = weights.resolve().name, file_sha256(file)
         self._device = torch.device(device)
         self._calls = CallThreads(threads) if self._device.type == "cpu" else None
         self._model = model.to(self._device)

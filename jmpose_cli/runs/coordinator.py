@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jmpose_cli.annotate.layout import FAILURES_FILE, STATE_FOLDER, SUMMARY_FILE
+from jmpose_cli.annotate.networks import are_those_of_before
+from jmpose_cli.annotate.task import ClipTask, StoppedError, remove_work, replacing_mark
+from jmpose_cli.annotate.video import frames_in_range
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.home import temporary_files
+from jmpose_cli.machine import explain
 from jmpose_cli.runs.claims import Claims
-from jmpose_cli.runs.workers import Crew
-from jmpose_cli.annotate.layout import FAILURES_FILE, STATE_FOLDER, SUMMARY_FILE
-from jmpose_cli.annotate.video import frames_in_range
 from jmpose_cli.runs.inputs import Clip, clip_source
 from jmpose_cli.runs.journal import Entry, Event, Journal
 from jmpose_cli.runs.messages import (
@@ -44,9 +46,7 @@ from jmpose_cli.runs.plan import (
 from jmpose_cli.runs.probing import probe_videos
 from jmpose_cli.runs.report import Failure, RunReport
 from jmpose_cli.runs.storage import Storage
-from jmpose_cli.annotate.task import ClipTask, StoppedError, remove_work, replacing_mark
-from jmpose_cli.annotate.networks import are_those_of_before
-from jmpose_cli.machine import explain
+from jmpose_cli.runs.workers import Crew
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.text import to_json
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from jmpose_cli.annotate.task import ClipTask, Watcher
 from jmpose_cli.config import RunConfig
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.runs.folder_names import safe_name
 from jmpose_cli.runs.storage import Storage
-from jmpose_cli.annotate.task import ClipTask, Watcher
 
 
 @contextmanager

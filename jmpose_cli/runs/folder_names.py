@@ -5,7 +5,6 @@ import unicodedata
 
 from jmpose_cli.annotate.layout import FAILURES_FILE, RESULT_FILES, SUMMARY_FILE
 
-
 _LONGEST_BYTES = 240  # file systems take 255; a number may be appended
 _DIGITS = 6
 _TURNING = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # lines and their direction

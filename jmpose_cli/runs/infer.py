@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jmpose_cli import __version__
+from jmpose_cli.annotate.networks import check_settings
 from jmpose_cli.config import InferConfig
-from jmpose_cli.errors import JmposeError
-from jmpose_cli.runs.coordinator import Batch, Choices
-from jmpose_cli.runs.workers import Crew, LocalCrew
 from jmpose_cli.console import download_bar
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.known_weights import Access
+from jmpose_cli.runs.coordinator import Batch, Choices
 from jmpose_cli.runs.inputs import find_clips
 from jmpose_cli.runs.plan import of_shard, parse_shard
 from jmpose_cli.runs.report import RunReport
 from jmpose_cli.runs.storage import Storage
-from jmpose_cli.annotate.networks import check_settings
-from jmpose_cli.known_weights import Access
+from jmpose_cli.runs.workers import Crew, LocalCrew
 from jmpose_cli.signals import StopRequest
 
 

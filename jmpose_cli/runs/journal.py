@@ -4,6 +4,7 @@ Several processes may append to one journal. A line is a CRC-32 in eight hexadec
 a line that is torn or damaged is passed over.
 """
 
+import errno
 import fcntl
 import os
 import zlib
@@ -65,7 +66,7 @@ class Journal:
                 line = b"\n" + line  # after one that was torn
             try:
                 if self._file.write(line) != len(line):
-                    raise OSError(28, "No space left on device")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
                 os.ftruncate(self._file.fileno(), end)
                 raise

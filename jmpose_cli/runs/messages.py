@@ -4,8 +4,8 @@ import queue
 from dataclasses import dataclass
 from typing import Any
 
-from jmpose_cli.config import InferConfig
 from jmpose_cli.annotate.task import ClipSummary, ClipTask
+from jmpose_cli.config import InferConfig
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,13 @@ from typing import Any, Literal
 import orjson
 
 from jmpose.files import file_sha256
-from jmpose_cli.config import DecodeConfig
-from jmpose_cli.errors import JmposeError
 from jmpose_cli.annotate.layout import RESULT_FILES, STATE_FOLDER
+from jmpose_cli.annotate.task import replacing_mark
 from jmpose_cli.annotate.video import input_hash
+from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs.inputs import Clip, Source, clip_source, input_stamp
 from jmpose_cli.runs.journal import Entry
 from jmpose_cli.runs.storage import Storage
-from jmpose_cli.annotate.task import replacing_mark
-from jmpose_cli.video.info import DEFAULT_FPS
 
 State = Literal["todo", "done", "edited", "failed", "refused", "unreadable"]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
+from jmpose_cli.annotate.task import StoppedError
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs.workers import environment
-from jmpose_cli.annotate.task import StoppedError
 
 STORAGE_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.runs.storage_child")
 SILENCE_S = 60.0

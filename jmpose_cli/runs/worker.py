@@ -15,8 +15,10 @@ from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from jmpose_cli.annotate.task import StoppedError, Watcher
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.home import settle
+from jmpose_cli.machine import explain
 from jmpose_cli.runs.messages import (
     Advanced,
     Alive,
@@ -32,13 +34,11 @@ from jmpose_cli.runs.messages import (
     SetUp,
     Stopped,
 )
-from jmpose_cli.annotate.task import StoppedError, Watcher
-from jmpose_cli.machine import explain
 
 if TYPE_CHECKING:
-    from jmpose_cli.config import InferConfig
     from jmpose_cli.annotate.stages import Tools
     from jmpose_cli.annotate.task import ClipTask
+    from jmpose_cli.config import InferConfig
 
 REPORT_EVERY_S = 0.25
 ALIVE_EVERY_S = 5.0

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import jmpose_cli
 from jmpose_cli.config import InferConfig
-from jmpose_cli.runs.messages import Died, FromWorker, Inbox, SetUp, ToWorker
 from jmpose_cli.machine import explain
+from jmpose_cli.runs.messages import Died, FromWorker, Inbox, SetUp, ToWorker
 
 # -P: the user's working folder must not provide modules.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.runs.worker")

@@ -18,7 +18,7 @@ import numpy as np
 
 from jmpose.files import WholeFile
 from jmpose_cli.errors import JmposeError, OutputError, is_of_the_disk
-from jmpose_cli.record_file import Arrays, RecordFile
+from jmpose_cli.files import Arrays, RecordFile
 from jmpose_cli.values import Bytes
 from jmpose_cli.video.audio_track import AudioTrack
 from jmpose_cli.video.av_library import file_url, pyav

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from jmpose.files import file_sha256
+from jmpose.files import WholeFile, file_sha256
 from jmpose_cli.errors import JmposeError
 
 Progress = Callable[[int, int | None], None]
@@ -25,7 +25,7 @@ _FRUITLESS_TRIES = 3  # a connection that gives nothing so often in a row has fa
 def download(
     url: str, target: Path, *, sha256: str, progress: Progress | None = None, token: str | None = None
 ) -> None:
-    """Fetch a file to `target`, by way of `target.partial`, which an interrupted download goes on with.
+    """Fetch a file to `target`, by way of `target.partial`, which resumes an interrupted download.
 
     Two processes that want the same file do not disturb each other: the second one waits and finds it there.
 
@@ -39,7 +39,8 @@ def download(
     Raises:
         JmposeError: No connection, no such file, another checksum, no space; the message names the file.
     """
-    partial = target.with_name(f"{target.name}.partial")
+    whole = WholeFile(target)
+    partial = whole.partial
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("a+b") as file:
@@ -50,16 +51,15 @@ def download(
                 return
             _fetch(_request(url, token), file, progress)
             file.flush()
-            os.fsync(file.fileno())
             check_sha256(partial, sha256, url=url, remove=True)
-            os.replace(partial, target)
+            whole.commit()
     except urllib.error.HTTPError as error:
         raise _refused(url, target, error) from error
     except _BROKEN as error:
         reason = getattr(error, "reason", None) or error
         raise JmposeError(
             f"{target.name} cannot be downloaded from {url}: {reason}",
-            hint=f"the same command goes on where this one stopped; or put the file to {target} by hand",
+            hint=f"the same command resumes where this one stopped; or put the file to {target} by hand",
         ) from error
     except OSError as error:
         raise not_written(target, error) from error

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jmpose_cli.annotate.stages import Front
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.errors import JmposeError, OutputError
+from jmpose_cli.files import RecordFile
 from jmpose_cli.people.cuts import CutState
-from jmpose_cli.record_file import RecordFile
 from jmpose_cli.values import Detections, FramePoses, TrackedFrame
 
 IDENTITY = {"version": "1", "stamp": {"size": 3, "mtime_ns": 2**60}, "settings": {"formats": ["coco"], "s": 0.1}}

@@ -17,12 +17,12 @@ import numpy as np
 from click.testing import Result
 from typer.testing import CliRunner
 
-from jmpose_cli.errors import JmposeError
 from jmpose_cli.annotate.layout import STATE_FOLDER
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import RecordFile
+from jmpose_cli.main import app
 from jmpose_cli.runs.journal import Journal
 from jmpose_cli.runs.plan import work_key
-from jmpose_cli.main import app
-from jmpose_cli.record_file import RecordFile
 from tests.conftest import ROOT
 from tests.video_assets import make_video
 

@@ -16,8 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from jmpose_cli.annotate.layout import STATE_FOLDER
-from jmpose_cli.runs.plan import work_key
 from jmpose_cli.main import app
+from jmpose_cli.runs.plan import work_key
 from tests.runs import batch_assets as assets
 from tests.runs.batch_assets import SMALL, entries, kill, results, run, run_here, start
 

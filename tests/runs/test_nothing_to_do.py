@@ -10,8 +10,8 @@ import pytest
 
 from jmpose_cli import device
 from jmpose_cli.annotate import networks as tools
-from jmpose_cli.runs.workers import LocalCrew
 from jmpose_cli.known_weights import Choice
+from jmpose_cli.runs.workers import LocalCrew
 from tests.conftest import ROOT
 from tests.runs import batch_assets
 from tests.runs.batch_assets import command, entries, run_here, street_video

@@ -9,24 +9,23 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from jmpose_cli.annotate.task import replacing_mark
+from jmpose_cli.annotate.video import frames_in_range, input_hash
 from jmpose_cli.config import DecodeConfig, build_config
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs import plan
-from jmpose_cli.annotate.video import frames_in_range, input_hash
 from jmpose_cli.runs.inputs import Clip, clip_source, input_stamp
 from jmpose_cli.runs.journal import Journal
 from jmpose_cli.runs.plan import (
     History,
     Planned,
     Settings,
-
     of_shard,
     parse_shard,
     plan_clip,
     work_folder,
     work_key,
 )
-from jmpose_cli.annotate.task import replacing_mark
 
 quick = settings(max_examples=40, deadline=None)
 

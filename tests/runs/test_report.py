@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from jmpose_cli.annotate.task import ClipSummary
 from jmpose_cli.runs import report as run_report
 from jmpose_cli.runs.inputs import Clip
 from jmpose_cli.runs.plan import Planned, State
 from jmpose_cli.runs.report import Failure, RunReport
-from jmpose_cli.annotate.task import ClipSummary
 
 
 class Clock:

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jmpose_cli.annotate.task import ClipTask, StoppedError, Watcher
 from jmpose_cli.config import RunConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs.fetch import local_copy
 from jmpose_cli.runs.inputs import find_clips
 from jmpose_cli.runs.storage import Storage
-from jmpose_cli.annotate.task import ClipTask, StoppedError, Watcher
 from tests.runs.batch_assets import SMALL, start
 
 pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")

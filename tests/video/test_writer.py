@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jmpose_cli.errors import JmposeError, OutputError
-from jmpose_cli.record_file import RecordFile
+from jmpose_cli.files import RecordFile
 from jmpose_cli.video.audio_track import AudioTrack
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import open_video

@@ -72,7 +72,7 @@ def test_a_connection_that_gives_nothing_more_is_an_error_and_keeps_what_is_ther
         partial_of(target).write_bytes(CONTENT[:500])
         with pytest.raises(JmposeError, match=r"model\.pt cannot .* ended after 500 of 10240 bytes") as caught:
             download(f"{served.url}/model.pt", target, sha256=SHA256)
-    assert "goes on where this one stopped" in caught.value.hint and str(target) in caught.value.hint
+    assert "resumes where this one stopped" in caught.value.hint and str(target) in caught.value.hint
     assert partial_of(target).read_bytes() == CONTENT[:500] and not target.exists()
 
 

@@ -1,0 +1,1 @@
+"""Many videos: found, planned, given to workers, recorded; stopped and resumed."""
