@@ -38,10 +38,8 @@ def parse_yaml(text: str) -> Any:
     """
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"it has {len(text)} characters, at most {_MAX_CHARACTERS}")
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)  # refuses control characters
         return loader.get_single_data()
     except (yaml.YAMLError, ArithmeticError, TypeError, AttributeError, LookupError) as error:
         raise ValueError(" ".join(str(error).split())) from error
-    finally:
-        loader.dispose()

@@ -68,6 +68,8 @@ def test_time_ranges(tmp_path):
         ({"yaml": "#" * 300_000}, "run.yaml: cannot be read .*300000 characters, at most", "YAML"),
         ({"yaml": "a: !!python/object/apply:os.getcwd []"}, "run.yaml: cannot be read", "YAML"),
         ({"yaml": "a: !!timestamp 2000-99-99"}, "run.yaml: cannot be read", "YAML"),
+        ({"yaml": "a: \0"}, "run.yaml: cannot be read .*#x0000", "YAML"),
+        ({"assignments": ["a=\x1b"]}, "cannot be read", ""),
         ({"yaml": "[1, 2]: 3"}, "run.yaml: cannot be read|unknown setting", ""),
         ({"yaml": "1: 3"}, "setting 1 = 1: keys should be strings", ""),
         ({"assignments": ["pose.batch=" + "[" * 20_000]}, "cannot be read", ""),
