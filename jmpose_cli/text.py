@@ -7,6 +7,7 @@ that colour, erase, rename the window or write to the clipboard.
 
 import json
 import os
+import re
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ _VISIBLE = {
     # They reorder or hide what is around them.
     **dict.fromkeys((0x061C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF), "\ufffd"),
 }
+_HIGH_CONTROLS = re.compile(rb"\x7f|\xc2[\x80-\x9f]")  # in UTF-8
 _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -57,11 +59,19 @@ def csv_cell(text: str) -> str:
 def to_json(document: Any, *, indent: bool = False) -> bytes:
     """Write a document as JSON in UTF-8 without a newline at the end; lone surrogates become question marks.
 
+    All control characters are written as JSON's escapes, also those that it allows as they are: people look at logs in
+    a terminal.
+
     Args:
         document: What orjson takes.
         indent: Two spaces a level instead of one line.
     """
     try:
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2 if indent else None)
+        text = orjson.dumps(document, option=orjson.OPT_INDENT_2 if indent else None)
     except orjson.JSONEncodeError:
-        return json.dumps(document, ensure_ascii=False, indent=2 if indent else None).encode("utf-8", "replace")
+        text = json.dumps(document, ensure_ascii=False, indent=2 if indent else None).encode("utf-8", "replace")
+    return text if text.isascii() and b"\x7f" not in text else _HIGH_CONTROLS.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())

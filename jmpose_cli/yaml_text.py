@@ -22,6 +22,8 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError(f"*{str(event.anchor)[:40]}: aliases are not read; write the value out")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_VALUE:
             raise yaml.YAMLError(f"a value has {len(event.value)} characters, at most {_MAX_VALUE}")
+        if isinstance(event, yaml.ScalarEvent) and any("\ud800" <= letter <= "\udfff" for letter in event.value):
+            raise yaml.YAMLError(f"{event.value[:40]!a} holds half a character")
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise yaml.YAMLError(f"it is nested more than {_MAX_DEPTH} deep")

@@ -68,6 +68,7 @@ def test_time_ranges(tmp_path):
         ({"yaml": "#" * 300_000}, "run.yaml: cannot be read .*300000 characters, at most", "YAML"),
         ({"yaml": "a: !!python/object/apply:os.getcwd []"}, "run.yaml: cannot be read", "YAML"),
         ({"yaml": "a: !!timestamp 2000-99-99"}, "run.yaml: cannot be read", "YAML"),
+        ({"yaml": r'people: {detector: "\ud800"}'}, r"run.yaml: cannot be read .*ud800.* half a character", "YAML"),
         ({"yaml": "a: \0"}, "run.yaml: cannot be read .*#x0000", "YAML"),
         ({"assignments": ["a=\x1b"]}, "cannot be read", ""),
         ({"yaml": "[1, 2]: 3"}, "run.yaml: cannot be read|unknown setting", ""),

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from jmpose_cli.console import Reporter, make_console
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import print_error
 from jmpose_cli.runs.report import Failure, RunReport
-from jmpose_cli.text import csv_cell, one_line, printable, visible
+from jmpose_cli.text import csv_cell, one_line, printable, to_json, visible
 
 COMMANDS = "\x1b]0;title\x07 \x1b[2J \x9b31m \r\b\x7f \u202egpj.exe \x00"
 OBEYED = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), "\u202e"} - {"\n"}
@@ -35,6 +36,15 @@ def test_plain_text_stays_as_it_is():
     assert visible("a\n\tb") == "a\n\tb" and one_line("a\n\tb") == "a␊␉b"
     assert visible("\x1b[31m") == "␛[31m" and visible("\x7f\x9b") == "␡�"
     assert printable("\ud800") and "\ud800" not in printable("\ud800")
+
+
+@pytest.mark.parametrize("indent", [False, True])
+@pytest.mark.parametrize("name", [COMMANDS, "\x7f", "\x80\x9f", "é\x85", "plain", "\udcff\x9b"])
+def test_json_has_escapes_for_control_characters(name, indent):
+    text = to_json({name: [name]}, indent=indent).decode()
+    assert not (OBEYED - {"\u202e"}) & set(text)
+    kept = name.replace("\udcff", "?")
+    assert json.loads(text) == {kept: [kept]}
 
 
 @pytest.mark.parametrize("stderr", [False, True])
