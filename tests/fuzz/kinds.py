@@ -1,8 +1,6 @@
 """The kinds of inputs: each is a function from a random generator to a case."""
 
 import json
-import os
-import pickle
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -497,34 +495,10 @@ def _spoilt_safetensors(data: bytes, random: Random) -> bytes:
     return size.to_bytes(8, "little") + head + data[8 + length :]
 
 
-class _Evil:
-    """Runs code where it is unpickled."""
-
-    def __init__(self, kind: int) -> None:
-        self._kind = kind
-
-    def __reduce__(self) -> Any:
-        if self._kind == 0:
-            return eval, (RUNS_CODE,)
-        if self._kind == 1:
-            return os.system, ("touch $HOME/EXECUTED",)
-        return __import__, ("this",)
-
-
 def pickles(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     """Checkpoints of other projects: damaged, or with code in them."""
-    import io
-
-    import torch
-
+    data = random.choice(seeds.evil_checkpoints())
     if random.random() < 0.5:
-        buffer = io.BytesIO()
-        tree = {"model": _Evil(random.randrange(3)), "state_dict": {}, "epoch": 1}
-        torch.save(tree, buffer, _use_new_zipfile_serialization=random.random() < 0.7)
-        data = buffer.getvalue()
-        if random.random() < 0.3:
-            data = pickle.dumps(tree)
-    else:
         data = spoil_bytes(seeds.checkpoint(), random)
     name = random.choice(["x.pt", "x.pth", "yolo26n.pt", "x.safetensors", "x.bin"])
     files: Files = {name: data, "v.mp4": b"nothing"}

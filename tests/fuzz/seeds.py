@@ -2,8 +2,11 @@
 
 import io
 import json
+import multiprocessing
+import os
+import pickle
 import tempfile
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tests.conftest import ROOT
+from tests.fuzz.mutate import RUNS_CODE
 from tests.video_assets import draw_number, make_video
 
 SIZE_WH = (64, 48)
@@ -193,74 +197,93 @@ def training() -> dict[str, Any]:
     }
 
 
-@cache
 def folder_of_vitpose() -> dict[str, bytes]:
     """A tiny ViTPose as transformers saves it."""
-    from tests.jmpose.tiny_vitpose import save_vitpose
-
-    return _files(save_vitpose)
+    return _weights()["vitpose"]
 
 
-@cache
 def model() -> dict[str, bytes]:
     """A tiny pose model as jmpose saves it: `tiny.safetensors` and its JSON."""
-    from jmpose.vitpose import load_vitpose
-    from jmpose.weights import save_model
-    from tests.jmpose.tiny_vitpose import save_vitpose
+    return _weights()["model"]
 
-    def save(folder: Path) -> None:
-        save_vitpose(folder / "saved")
-        save_model(load_vitpose(folder / "saved"), folder / "tiny.safetensors")
-        for file in (folder / "saved").iterdir():
-            file.unlink()
 
-    return _files(save)
+def detector() -> dict[str, bytes]:
+    """A tiny YOLO as jmpose saves it: `tiny.safetensors` and its JSON."""
+    return _weights()["detector"]
+
+
+def folder_of_detector() -> dict[str, bytes]:
+    """A tiny RT-DETR as transformers saves it."""
+    return _weights()["rt_detr"]
+
+
+def checkpoint() -> bytes:
+    """What `torch.save` makes of a few tensors, as projects publish weights."""
+    return _weights()["checkpoints"]["plain"]
+
+
+def evil_checkpoints() -> list[bytes]:
+    """Checkpoints that run code where they are unpickled."""
+    return [data for name, data in _weights()["checkpoints"].items() if name != "plain"]
 
 
 @cache
-def detector() -> dict[str, bytes]:
-    """A tiny YOLO as jmpose saves it: `tiny.safetensors` and its JSON."""
+def _weights() -> dict[str, dict[str, bytes]]:
+    """All files that torch is needed for, made in a process apart: it takes a gigabyte."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
+        return apart.submit(_make_weights).result()
+
+
+def _make_weights() -> dict[str, dict[str, bytes]]:
     import torch
     import yaml
     from ultralytics.nn.tasks import DetectionModel
 
+    from jmpose.vitpose import load_vitpose
+    from jmpose.weights import save_model
     from jmpose_cli.people.detect import save_detector
-
-    network = yaml.safe_load((ROOT / "models/recipes/person-nano.yaml").read_text())
-    network["scales"] = {"n": [0.33, 0.0625, 256]}
-
-    def save(folder: Path) -> None:
-        torch.manual_seed(0)
-        found = DetectionModel(network, verbose=False)
-        found.names = {0: "person"}
-        save_detector(found, folder / "tiny.safetensors", imgsz=64)
-
-    return _files(save)
-
-
-@cache
-def folder_of_detector() -> dict[str, bytes]:
-    """A tiny RT-DETR as transformers saves it."""
+    from tests.jmpose.tiny_vitpose import save_vitpose
     from tests.people.test_detect_transformers import network, save
 
-    return _files(lambda folder: save(network("rt_detr"), folder))
+    network_of_yolo = yaml.safe_load((ROOT / "models/recipes/person-nano.yaml").read_text())
+    network_of_yolo["scales"] = {"n": [0.33, 0.0625, 256]}
+    torch.manual_seed(0)
+    found = DetectionModel(network_of_yolo, verbose=False)
+    found.names = {0: "person"}
+    with tempfile.TemporaryDirectory() as name:
+        folders = {kind: Path(name) / kind for kind in ("vitpose", "model", "detector", "rt_detr")}
+        for folder in folders.values():
+            folder.mkdir()
+        save_vitpose(folders["vitpose"])
+        save_model(load_vitpose(folders["vitpose"]), folders["model"] / "tiny.safetensors")
+        save_detector(found, folders["detector"] / "tiny.safetensors", imgsz=64)
+        save(network("rt_detr"), folders["rt_detr"])
+        made = {kind: {file.name: file.read_bytes() for file in folder.iterdir()} for kind, folder in folders.items()}
+    names = ("backbone.conv1.weight", "backbone.bn1.running_mean", "keypoint_head.final_layer.bias")
+    tensors = {name: torch.zeros(4, 3, 3, 3) if "conv" in name else torch.zeros(4) for name in names}
+    checkpoints = {"plain": _saved({"state_dict": tensors, "meta": {"epoch": 3}})}
+    for number, call in enumerate(
+        ((eval, (RUNS_CODE,)), (os.system, ("touch $HOME/EXECUTED",)), (__import__, ("this",)))
+    ):
+        tree = {"model": _Evil(call), "state_dict": {}, "epoch": 1}
+        checkpoints |= {f"zip {number}": _saved(tree), f"old {number}": _saved(tree, in_zip=False)}
+        checkpoints[f"pickle {number}"] = pickle.dumps(tree)
+    return made | {"checkpoints": checkpoints}
 
 
-@cache
-def checkpoint() -> bytes:
-    """What `torch.save` makes of a few tensors, as projects publish weights."""
+def _saved(tree: object, *, in_zip: bool = True) -> bytes:
     import torch
 
     buffer = io.BytesIO()
-    names = ("backbone.conv1.weight", "backbone.bn1.running_mean", "keypoint_head.final_layer.bias")
-    tensors = {name: torch.zeros(4, 3, 3, 3) if "conv" in name else torch.zeros(4) for name in names}
-    torch.save({"state_dict": tensors, "meta": {"epoch": 3}}, buffer)
+    torch.save(tree, buffer, _use_new_zipfile_serialization=in_zip)
     return buffer.getvalue()
 
 
-def _files(save: Callable[[Path], object]) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "saved"
-        folder.mkdir()
-        save(folder)
-        return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+class _Evil:
+    """Calls a function where it is unpickled."""
+
+    def __init__(self, call: tuple[Any, ...]) -> None:
+        self._call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._call
