@@ -64,8 +64,8 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="fuzz-") as folder,
         Harness(Path(folder), patience=asked.patience) as harness,
     ):
-        if "results" in kinds:
-            finished.prepare(harness)
+        for kind in kinds:
+            finished.prepare(harness, kind)
         for done, (kind, number) in enumerate(todo, 1):
             outcome = harness.run(make(kind, asked.seed, number))
             rows[kind].add(outcome)

@@ -1,7 +1,9 @@
-"""Folders of results: finished, failed, and of a run that was killed half-way."""
+"""Folders of results, finished, failed and of a run that was killed half-way; and one of a training run."""
 
 import tempfile
 from pathlib import Path
+
+import yaml
 
 from tests.fuzz import seeds
 from tests.fuzz.case import Case
@@ -9,34 +11,59 @@ from tests.fuzz.harness import Harness
 from tests.video_assets import make_video
 
 WORDS = ("infer", "v.mp4", "--workers", "0", "--set", "people.input_size=64", "--frames", "0:40", "--no-overlay")
-_ENOUGH_BYTES = 4000  # some frames of the record
+_ENOUGH_BYTES = 4000  # some frames of a record
 
-_made: list[dict[str | bytes, bytes | None]] = []
+Files = dict[str | bytes, bytes | None]
+_made: list[Files] = []
+_trained: list[Files] = []
 
 
-def folders() -> list[dict[str | bytes, bytes | None]]:
+def run_folder() -> Files:
+    """What lies in the folder of a training run that was killed, below `run`."""
+    assert _trained, "prepare comes first"
+    return _trained[0]
+
+
+def folders() -> list[Files]:
     """What lies in the folder of each run, its video included."""
     assert _made, "prepare comes first"
     return _made
 
 
-def prepare(harness: Harness) -> None:
-    """Make the folders by running commands in the harness that will run the cases: their paths are in the journals."""
-    if _made:
-        return
+def prepare(harness: Harness, kind: str) -> None:
+    """Make the folders that a kind needs, in the harness that will run the cases: their paths are in the journals."""
+    if kind == "results" and not _made:
+        _prepare_results(harness)
+    if kind == "resumed" and not _trained:
+        _prepare_run(harness)
+
+
+def _prepare_run(harness: Harness) -> None:
+    files: Files = {"t.yaml": yaml.safe_dump(seeds.training()).encode(), **seeds.data_set()}
+    case = Case("made", "trained", ("train", "t.yaml", "--out", "run"), files)
+    made = _folder(harness, case, enough="run/checkpoints/*.pt")
+    _trained.append(
+        {name: data for name, data in made.items() if str(name).startswith("run/") and "/tensor" not in str(name)}
+    )
+    assert any(str(name).endswith(".pt") for name in _trained[0]) and "run/config.yaml" in _trained[0]
+
+
+def _prepare_results(harness: Harness) -> None:
     _made.append(_folder(harness, Case("made", "finished", WORDS, {"v.mp4": seeds.videos()["v.mp4"]})))
     _made.append(_folder(harness, Case("made", "failed", WORDS, {"v.mp4": b"nothing"})))
     slow = (*WORDS, "--set", "run.chunk_frames=1", "--set", "run.chunk_s=0.001")
-    killed = _folder(harness, Case("made", "killed", slow, {"v.mp4": _long_video()}), enough=_ENOUGH_BYTES)
+    killed = _folder(
+        harness, Case("made", "killed", slow, {"v.mp4": _long_video()}), enough="out/.jmpose/work/*/poses.records"
+    )
     assert any(str(name).endswith("poses.records") for name in killed)
     _made.append(killed)
 
 
-def _folder(harness: Harness, case: Case, *, enough: int | None = None) -> dict[str | bytes, bytes | None]:
+def _folder(harness: Harness, case: Case, *, enough: str | None = None) -> Files:
     work = harness.folder / "case" / "work"
 
     def is_enough() -> bool:
-        return any(file.stat().st_size > (enough or 0) for file in work.glob("out/.jmpose/work/*/poses.records"))
+        return any(file.stat().st_size > _ENOUGH_BYTES for file in work.glob(enough or ""))
 
     harness.run(case, stop_when=is_enough if enough else None)
     files = [file for file in work.rglob("*") if file.is_file() and file.name != "canary"]

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tests.fuzz import seeds
 from tests.fuzz.case import Case
-from tests.fuzz.finished import WORDS, folders
+from tests.fuzz.finished import WORDS, Files, folders, run_folder
 from tests.fuzz.mutate import RUNS_CODE, Trees, hypothesis_examples, spoil_bytes, spoil_text, to_json
 
-Files = dict[str | bytes, bytes | None]
-_CHEAP = ("--workers", "0", "--set", "people.input_size=64", "--frames", "0:3", "--quiet")
-_PLAIN = ("--no-overlay", "--format", "coco")
+CHEAP = ("--workers", "0", "--set", "people.input_size=64", "--frames", "0:3", "--quiet")
+TWO_BOXES = b"1,1,5,5,30,30,1\n2,1,6,5,30,30,1\n"
+PLAIN = ("--no-overlay", "--format", "coco")
 
 
 @cache
@@ -37,7 +37,7 @@ def _spoilt_json(tree: Any, random: Random) -> bytes:
 
 def _infer(*words: str | bytes, random: Random, looks: float = 0.0) -> tuple[str | bytes, ...]:
     """A command line of `infer` that costs little; with an overlay in a share `looks` of all."""
-    return ("infer", *words, *_CHEAP, *(() if random.random() < looks else _PLAIN))
+    return ("infer", *words, *CHEAP, *(() if random.random() < looks else PLAIN))
 
 
 def video(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
@@ -150,7 +150,7 @@ def names(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     else:
         words = ["in"]
     more: tuple[str, ...] = random.choice([(), (), ("--log-json",), ("--format", "csv,posetrack18,coco")])
-    return ("infer", *words, *_CHEAP, *_PLAIN, *more), files
+    return ("infer", *words, *CHEAP, *PLAIN, *more), files
 
 
 def lists(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
@@ -207,7 +207,7 @@ def lists(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
         files["v.mp4"] = seeds.videos()["v.mp4"]
     word = "list.txt" if random.random() < 0.7 else chosen[0].replace("\0", "")
     more = ("--set", "run.fetch_timeout_s=2", "--set", "run.max_listed=20000")
-    return ("infer", word, *_CHEAP, *_PLAIN, *more), files
+    return ("infer", word, *CHEAP, *PLAIN, *more), files
 
 
 _YAML = (
@@ -363,7 +363,7 @@ _TARGETS = ("posetrack17", "posetrack18", "posetrack21", "coco", "coco-results",
 def convert(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     """A pose file of any format into any other."""
     name, data = _spoilt_poses(random)
-    to = random.choice(_TARGETS)
+    to = "mot" if name.endswith(".txt") and random.random() < 0.7 else random.choice(_TARGETS)
     if random.random() < 0.2:
         return ("convert", "in", "out", "--to", to), {f"in/{name}": data, "in/other.json": b"[]"}
     return ("convert", name, "out", "--to", to), {name: data, "out": None}
@@ -415,23 +415,18 @@ def evaluate(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
 
 def training(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     """Settings of a training run, checked."""
-    files: Files = {"t.yaml": _spoilt_yaml(seeds.training(), random), **_data_set()}
+    files: Files = {"t.yaml": _spoilt_yaml(seeds.training(), random), **seeds.data_set()}
     return ("train", "t.yaml", "--check", "--out", "out"), files
 
 
 def training_data(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     """The data of a training run, checked."""
-    files: Files = {"t.yaml": yaml.safe_dump(seeds.training()).encode(), **_data_set()}
+    files: Files = {"t.yaml": yaml.safe_dump(seeds.training()).encode(), **seeds.data_set()}
     name = random.choice([name for name in files if name != "t.yaml"])
     data = files[name] or b""
     annotations = str(name).endswith(".json")
     files[name] = _spoilt_json(json.loads(data), random) if annotations else spoil_bytes(data, random)
     return ("train", "t.yaml", "--check", "--out", "out", "-q"), files
-
-
-def _data_set() -> Files:
-    files: Files = {f"data/{name}": data for name, data in seeds.frames_of_poses().items()}
-    return files | {"data/annotations/val/000001_clip.json": json.dumps(seeds.poses()["posetrack18"]).encode()}
 
 
 def model(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
@@ -442,14 +437,12 @@ def model(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
         given, place = seeds.folder_of_vitpose(), "m"
     files = _spoilt_weights({f"m/{name}": data for name, data in given.items()}, random)
     how = random.randrange(5)
-    if how < 2:
-        boxes_too = {"v.mp4": seeds.videos()["v.mp4"], "b.txt": b"1,1,5,5,30,30,1\n2,1,6,5,30,30,1\n"}
-        return _infer("v.mp4", "--model", place, "--boxes", "b.txt", random=random), files | boxes_too
-    if how == 2:
-        return ("models", "show", place), files
-    if how == 3:
-        return ("models", "convert", place, "out", "--keypoints", "coco17", "--input", "64x32"), files
-    return ("models", "check", place), files
+    if how == 0:
+        settings_too = yaml.safe_dump(seeds.training()).encode()
+        return ("train", "t.yaml", "--check", "--init", place), files | {"t.yaml": settings_too, **seeds.data_set()}
+    option = "--temporal" if how == 1 else "--model"
+    files |= {"v.mp4": seeds.videos()["v.mp4"], "b.txt": TWO_BOXES}
+    return _infer("v.mp4", option, place, "--boxes", "b.txt", random=random), files
 
 
 def detector(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
@@ -459,8 +452,6 @@ def detector(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     else:
         given, place = seeds.folder_of_detector(), "d"
     files = _spoilt_weights({f"d/{name}": data for name, data in given.items()}, random)
-    if random.random() < 0.2:
-        return ("models", "show", place), files
     return _infer("v.mp4", "--detector", place, random=random), files | {"v.mp4": seeds.videos()["v.mp4"]}
 
 
@@ -510,22 +501,21 @@ def pickles(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     if how == 2:
         return _infer("v.mp4", *random.choice([("--detector", name), ("--temporal", name), ()]), random=random), files
     settings_too = yaml.safe_dump(seeds.training()).encode()
-    return ("train", "t.yaml", "--check", "--init", name), files | {"t.yaml": settings_too, **_data_set()}
+    return ("train", "t.yaml", "--check", "--init", name), files | {"t.yaml": settings_too, **seeds.data_set()}
 
 
 def resumed(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     """A run folder of training that is damaged, resumed."""
-    tree = seeds.training()
-    config = _spoilt_yaml(tree, random) if random.random() < 0.6 else yaml.safe_dump(tree).encode()
-    about = {"configuration": {"name": "t.yaml", "settings": {"seed": 0}}, "seed": 0}
-    files: Files = {
-        "run/config.yaml": config,
-        "run/run.json": _spoilt_json(about, random) if random.random() < 0.6 else json.dumps(about).encode(),
-        "run/checkpoints/step-000001.ckpt": spoil_bytes(seeds.checkpoint(), random),
-        "run/last.safetensors": b"",
-        **_data_set(),
-    }
-    return ("train", "--resume", "--out", "run", "--set", "optim.epochs=1"), files
+    files: Files = {**run_folder(), **seeds.data_set()}
+    name = random.choice([name for name in files if str(name).startswith("run/")])
+    data = files[name] or b""
+    if str(name).endswith(".yaml"):
+        files[name] = _spoilt_yaml(seeds.training(), random)
+    elif str(name).endswith(".json") and random.random() < 0.8:
+        files[name] = _spoilt_json(json.loads(data), random)
+    else:
+        files[name] = spoil_bytes(data, random)
+    return ("train", "--resume", "--out", "run", "--set", "data.workers=0"), files
 
 
 def words(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
@@ -606,7 +596,7 @@ def words(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     first = random.choice([["infer", "v.mp4"], ["eval"], ["models"], ["convert"], ["train"], []])
     chosen = [*first, *random.choices(parts, k=random.randint(1, 5))]
     if chosen[0] == "infer":
-        chosen += [*_CHEAP[:4], "--no-overlay"]
+        chosen += [*CHEAP[:4], "--no-overlay"]
     return tuple(chosen), {"v.mp4": b"nothing"}
 
 

@@ -28,7 +28,7 @@ _CONTAINERS = {
     "v.mov": ("mpeg4", "yuv420p", None),
     "v.mkv": ("libx264", "yuv420p", None),
     "v.avi": ("mpeg4", "yuv420p", None),
-    "v.ts": ("mpeg2video", "yuv420p", None),
+    "v.ts": ("libx264", "yuv420p", None),
     "v.webm": ("libvpx", "yuv420p", None),
     "v.flv": ("flv", "yuv420p", None),
     "v.h264": ("libx264", "yuv420p", None),
@@ -44,8 +44,9 @@ def videos() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         for name, (codec, pix_fmt, audio) in _CONTAINERS.items():
             path = Path(folder) / name
+            frames = 30 if name == "v.ts" else FRAMES  # its packets are recognised by their repetition
             make_video(
-                path, frames=FRAMES, size=SIZE_WH, codec=codec, pix_fmt=pix_fmt, audio=audio, time_base=Fraction(1, 25)
+                path, frames=frames, size=SIZE_WH, codec=codec, pix_fmt=pix_fmt, audio=audio, time_base=Fraction(1, 25)
             )
             made[name] = path.read_bytes()
         for name, more in {"turned.mp4": {"rotation": 90}, "late.mp4": {"timestamps": (3600, 3601, 3605)}}.items():
@@ -151,6 +152,12 @@ def frames_of_poses() -> dict[str, bytes]:
     }
 
 
+def data_set() -> dict[str | bytes, bytes | None]:
+    """A data set of one video for training, below `data`."""
+    files: dict[str | bytes, bytes | None] = {f"data/{name}": data for name, data in frames_of_poses().items()}
+    return files | {"data/annotations/val/000001_clip.json": json.dumps(poses()["posetrack18"]).encode()}
+
+
 def settings() -> dict[str, Any]:
     """All settings of `infer`, as its YAML has them."""
     from jmpose_cli.config import InferConfig
@@ -168,11 +175,11 @@ def training() -> dict[str, Any]:
     return {
         "model": {
             "name": "tiny",
-            "backbone": {"kind": "vitpose", "timm_name": "", "channels": 32, "vit": vit},
+            "backbone": {"kind": "vitpose", "timm_name": "", "channels": 256, "vit": vit},
             "preprocess": {
                 "input_height": 32,
                 "input_width": 32,
-                "keypoint_set": "coco17",
+                "keypoint_set": "posetrack18",
                 "heatmap_sigma": 1.0,
                 "window_offsets": offsets,
             },
@@ -192,7 +199,7 @@ def training() -> dict[str, Any]:
             "cache": "out/cache",
         },
         "augment": {"rotation_deg": 10.0, "flip": 0.5, "half_body_joints": 8},
-        "optim": {"lr": 1e-3, "backbone_lr": 1e-3, "batch": 2, "epochs": 1, "warmup_steps": 0, "sizes": [[1.0, 0]]},
+        "optim": {"lr": 1e-3, "backbone_lr": 1e-3, "batch": 2, "epochs": 2, "warmup_steps": 0, "sizes": [[1.0, 0]]},
         "save": {"keep": 1},
     }
 

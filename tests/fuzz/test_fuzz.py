@@ -1,13 +1,16 @@
 """Two hundred damaged inputs of fixed seeds; `python -m tests.fuzz` runs thousands."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
-from tests.fuzz import finished
+from tests.fuzz import finished, seeds
 from tests.fuzz.case import Case
+from tests.fuzz.finished import Files
 from tests.fuzz.harness import Harness
-from tests.fuzz.kinds import KINDS, make, shares
+from tests.fuzz.kinds import CHEAP, KINDS, PLAIN, TWO_BOXES, make, shares
 from tests.fuzz.mutate import RUNS_CODE
 
 INPUTS, SEED = 200, 0
@@ -28,11 +31,37 @@ def harness(tmp_path_factory) -> Iterator[Harness]:
 
 @pytest.mark.parametrize(("kind", "first"), shards())
 def test_no_input_does_what_none_must_do(harness, kind, first):
-    if kind == "results":
-        finished.prepare(harness)
+    finished.prepare(harness, kind)
     cases = [make(kind, SEED, number) for number in range(first, min(first + SHARD, shares(INPUTS)[kind]))]
     failed = [outcome for outcome in map(harness.run, cases) if outcome.faults]
     assert not failed, "\n\n".join(map(str, failed))
+
+
+def unspoilt() -> dict[str, tuple[tuple[str, ...], Files]]:
+    """Commands on the files that the kinds spoil."""
+    video: Files = {"v.mp4": seeds.videos()["v.mp4"], "b.txt": TWO_BOXES}
+    pose = {f"m/{name}": data for name, data in seeds.model().items()}
+    people = {f"d/{name}": data for name, data in seeds.folder_of_detector().items()}
+    truth = json.dumps(seeds.poses()["posetrack18"]).encode()
+    both: Files = {"gt/000001_clip.json": truth, "pred/000001_clip.json": truth}
+    settings: Files = {"s.yaml": yaml.safe_dump(seeds.settings()).encode()}
+    training: Files = {"t.yaml": yaml.safe_dump(seeds.training()).encode()}
+    infer = ("infer", "v.mp4", *CHEAP, *PLAIN)
+    return {
+        "settings": ((*infer, "--config", "s.yaml"), video | settings),
+        "model": ((*infer, "--model", "m/tiny.safetensors", "--boxes", "b.txt"), video | pose),
+        "detector": ((*infer, "--detector", "d"), video | people),
+        "convert": (("convert", "gt", "out", "--to", "coco"), both),
+        "evaluate": (("eval", "--gt", "gt", "--pred", "pred", "--out", "out"), both),
+        "training": (("train", "t.yaml", "--check", "--out", "out"), training | seeds.data_set()),
+    }
+
+
+@pytest.mark.parametrize("kind", ["settings", "model", "detector", "convert", "evaluate", "training"])
+def test_what_is_not_spoilt_works(harness, kind):
+    words, files = unspoilt()[kind]
+    outcome = harness.run(Case("unspoilt", kind, words, files))
+    assert (outcome.code, outcome.faults) == (0, []), outcome
 
 
 def test_kinds_make_up_the_inputs_and_the_same_seed_gives_the_same():
