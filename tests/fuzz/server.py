@@ -10,8 +10,10 @@ import base64
 import ctypes
 import fcntl
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -20,27 +22,18 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
+import jmpose
+import jmpose_cli
+
 _HEAVY = (
-    *("av", "cv2", "decord", "lightning.fabric", "lightning_fabric", "numpy", "orjson", "plotly.graph_objects", "rich"),
-    *("safetensors.torch", "scipy.optimize", "tensorboard.compat.proto.event_pb2", "timm", "torch", "torchvision"),
-    *("transformers", "typer.main", "ultralytics.nn.tasks", "yaml", "faster_coco_eval", "jinja2"),
-    *("jmpose_cli.main", "jmpose_cli.runs.infer", "jmpose_cli.evaluation.files", "jmpose_cli.formats.convert"),
-    *(
-        "jmpose_cli.upkeep.models",
-        "jmpose_cli.upkeep.model_check",
-        "jmpose_cli.annotate.networks",
-        "jmpose_cli.training.train",
-    ),
-    *(
-        "jmpose_cli.video.file_source",
-        "jmpose_cli.annotate.clip",
-        "jmpose_cli.evaluation.command",
-        "jmpose_cli.people.track",
-    ),
+    *("av", "cv2", "decord", "faster_coco_eval", "jinja2", "lightning.fabric", "lightning_fabric", "numpy", "orjson"),
+    *("plotly.graph_objects", "rich", "safetensors.torch", "scipy.optimize", "tensorboard.compat.proto.event_pb2"),
+    *("timm", "torch", "torchvision", "transformers", "typer.main", "ultralytics.nn.tasks", "yaml"),
 )
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _FAR = 700  # descriptors from here on are nobody's
@@ -52,11 +45,10 @@ def main(jobs: int, answers: int) -> None:
     from jmpose_cli.people.detect import _ultralytics
 
     _ultralytics()  # its settings then lie in this process's cache, not where a command must not write
-    for name in _HEAVY:
-        try:
-            __import__(name)
-        except ImportError:
-            continue  # not in this version; the command will import what it needs
+    own = [module.name for package in (jmpose, jmpose_cli) for module in _modules_of(package)]
+    for name in (*_HEAVY, *own):
+        with suppress(ImportError):  # not in this version; the command will import what it needs
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that children copy less
     os.write(answers, b'{"ready": true}\n')
@@ -78,6 +70,10 @@ def main(jobs: int, answers: int) -> None:
                 "peak_kb": used.ru_maxrss,
             }
             os.write(answers, json.dumps(answer).encode() + b"\n")
+
+
+def _modules_of(package: ModuleType) -> Iterator[pkgutil.ModuleInfo]:
+    return pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
 
 
 def _run(job: dict[str, Any]) -> None:
