@@ -1,3 +1,3 @@
 """jmpose: videos of people in, tracked multi-person keypoints out."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
