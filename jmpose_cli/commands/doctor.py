@@ -6,11 +6,11 @@ import typer
 
 
 def doctor(
-    device: Annotated[str, typer.Option(metavar="NAME", help="The device that a run shall take.")] = "auto",
-    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="The pose model that it shall take.")] = "auto",
-    detector: Annotated[str, typer.Option(metavar="NAME|PATH", help="The detector that it shall take.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="NAME", help="Device to check, as for infer.")] = "auto",
+    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="Pose model to check, as for infer.")] = "auto",
+    detector: Annotated[str, typer.Option(metavar="NAME|PATH", help="Detector to check, as for infer.")] = "auto",
     self_test: Annotated[
-        bool, typer.Option("--self-test/--no-self-test", help="Run the tool on some frames of the example.")
+        bool, typer.Option("--self-test/--no-self-test", help="Run the tool on a few frames of the example.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of lines.")] = False,
 ) -> None:

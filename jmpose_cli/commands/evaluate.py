@@ -32,12 +32,13 @@ def evaluate(
         typer.Option(help="Rule set: official AP and MOTA (17, 18), AP and HOTA (21), OKS (coco), boxes (mot)."),
     ] = ProtocolName.posetrack18,
     gt: Annotated[
-        Path | None, typer.Option(help="Ground truth: a file, or a folder with one a video.", rich_help_panel=_FILES)
+        Path | None, typer.Option(help="Ground truth: a file, or a folder with one per video.", rich_help_panel=_FILES)
     ] = None,
     pred: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Predictions: a file, or a folder with files of the same names. Given twice: a comparison.",
+            metavar="PATH",
+            help="Predictions: a file, or a folder with files of the same names. Twice: a comparison.",
             rich_help_panel=_FILES,
         ),
     ] = None,
@@ -56,7 +57,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="LIST",
-            help="Any of gt,detect,FILE: whose boxes the model gets; each is scored.",
+            help="Boxes that the model gets, any of gt,detect,FILE; each is scored.",
             rich_help_panel=_RUN,
         ),
     ] = "gt,detect",
@@ -70,13 +71,13 @@ def evaluate(
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
     ] = "auto",
     offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch no models, even when they are named.", rich_help_panel=_RUN)
+        bool, typer.Option("--offline", help="Fetch no models, not even those that are named.", rich_help_panel=_RUN)
     ] = False,
     track_threshold: Annotated[
         str | None,
         typer.Option(
             metavar="auto|X",
-            help="MOTA and HOTA without joints of lower score; auto: the best for MOTA.",
+            help="Leave joints with a lower score out of MOTA and HOTA; auto: the best for MOTA.",
             rich_help_panel=_SCORE,
         ),
     ] = None,
@@ -87,7 +88,7 @@ def evaluate(
         bool, typer.Option("--box-tracking", help="Score tracked boxes too.", rich_help_panel=_SCORE)
     ] = False,
     replicates: Annotated[
-        int, typer.Option(min=0, help="Bootstrap draws of a comparison, 0 or at least 100.", rich_help_panel=_SCORE)
+        int, typer.Option(min=0, help="Bootstrap draws of a comparison: 0, or at least 100.", rich_help_panel=_SCORE)
     ] = 1000,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for eval.json and the page.", rich_help_panel=_OUT)

@@ -30,32 +30,27 @@ def infer(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Videos, folders (searched through; one of images is a video), 'patterns/**/*.mp4', "
-            "lists (.txt), or URLs that fsspec reads."
+            metavar="INPUT",
+            help="Videos, folders (searched; a folder of images is one video), 'patterns/**/*.mp4', lists (.txt), "
+            "or addresses that fsspec reads.",
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", help="Results go to OUT/<video name>/, in the inputs' folders.", rich_help_panel=_OUT
-        ),
-    ] = Path("out"),
     decoder: Annotated[
         Decoder | None,
-        typer.Option(help="auto: decord, and PyAV where decord gives up.", rich_help_panel=_IN),
+        typer.Option(help="auto: decord, or PyAV where decord fails.", rich_help_panel=_IN),
     ] = None,
     frames: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Only frames A to B-1, from 0.", rich_help_panel=_IN)
+        str | None, typer.Option(metavar="A:B", help="Only frames A to B-1, counted from 0.", rich_help_panel=_IN)
     ] = None,
     time: Annotated[
         str | None,
-        typer.Option(metavar="A:B", help="Only seconds A to B, from the first frame.", rich_help_panel=_IN),
+        typer.Option(metavar="A:B", help="Only seconds A to B, counted from the first frame.", rich_help_panel=_IN),
     ] = None,
     fps: Annotated[
         float | None,
         typer.Option(
             metavar="N",
-            help="Frames per second of image folders and files without timestamps, such as .h264 (25, and a note).",
+            help="Frames per second of image folders and of files without timestamps, such as .h264 (25, with a note).",
             rich_help_panel=_IN,
         ),
     ] = None,
@@ -64,22 +59,28 @@ def infer(
         str | None,
         typer.Option(
             metavar="NAME|ID|PATH",
-            help="Person detector: person-nano (shipped), one that `jmpose models list` names, an RT-DETR or D-FINE "
-            "of the Hub or in a folder, a YOLO .pt file, or auto: the best found here.",
+            help="Person detector: person-nano (shipped), a name from `jmpose models list`, an RT-DETR or D-FINE of "
+            "the Hub or in a folder, a YOLO .pt file, or auto: the best one found here.",
             rich_help_panel=_PEOPLE,
         ),
     ] = None,
     boxes: Annotated[
         Path | None,
-        typer.Option(help="Own boxes instead of a detector: COCO, PoseTrack18 or MOT text.", rich_help_panel=_PEOPLE),
+        typer.Option(
+            help="Your own boxes instead of a detector: COCO, PoseTrack18 or MOT text.", rich_help_panel=_PEOPLE
+        ),
     ] = None,
     detect_every: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Detect in every Nth frame (1), interpolate between.", rich_help_panel=_PEOPLE),
+        typer.Option(
+            metavar="N", help="Detect in every Nth frame (1) and interpolate between.", rich_help_panel=_PEOPLE
+        ),
     ] = None,
     min_box_score: Annotated[
         float | None,
-        typer.Option(help="Score that starts a person (0.25); raise it against false people.", rich_help_panel=_PEOPLE),
+        typer.Option(
+            help="Box score that starts a track (0.25); raise it if there are false people.", rich_help_panel=_PEOPLE
+        ),
     ] = None,
     max_people: Annotated[
         int | None,
@@ -89,24 +90,26 @@ def infer(
         str | None,
         typer.Option(
             metavar="NAME|ID|PATH",
-            help="Pose model: nano or small (shipped), one that `jmpose models list` names, a ViTPose of the Hub or "
-            "in a folder, a .safetensors file, or auto: nano, on a GPU small.",
+            help="Pose model: nano or small (shipped), a name from `jmpose models list`, a ViTPose of the Hub or in "
+            "a folder, a .safetensors file, or auto: nano, on a GPU small.",
             rich_help_panel=_POSE,
         ),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(help="Person windows gathered for the network (16); no effect on results.", rich_help_panel=_POSE),
+        typer.Option(help="Person windows in a batch (16); no effect on results.", rich_help_panel=_POSE),
     ] = None,
     compile: Annotated[
         bool | None,
-        typer.Option("--compile/--no-compile", help="torch.compile: a slow start, then faster.", rich_help_panel=_POSE),
+        typer.Option(
+            "--compile/--no-compile", help="Use torch.compile: slow to start, then faster.", rich_help_panel=_POSE
+        ),
     ] = None,
     channels_last: Annotated[
         bool | None,
         typer.Option(
             "--channels-last/--no-channels-last",
-            help="Memory order of the backbone (channels last).",
+            help="Memory layout of the backbone (channels last).",
             rich_help_panel=_POSE,
         ),
     ] = None,
@@ -114,7 +117,7 @@ def infer(
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="Temporal part: auto (the shipped one, for models without), own, or a file.",
+            help="Temporal part: auto (the shipped one, for models that have none), own, or a file.",
             rich_help_panel=_POSE,
         ),
     ] = None,
@@ -126,10 +129,19 @@ def infer(
         bool | None,
         typer.Option(
             "--smooth/--no-smooth",
-            help="Zero-phase low-pass along each track; raw kept too.",
+            help="Zero-phase low-pass filter along each track; raw values are kept too.",
             rich_help_panel=_POSE,
         ),
     ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder of the results: OUT/<video name>/, in the tree of the inputs.",
+            rich_help_panel=_OUT,
+        ),
+    ] = Path("out"),
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="LIST", help="Any of coco,posetrack18,csv.", rich_help_panel=_OUT),
@@ -138,8 +150,9 @@ def infer(
         str | None,
         typer.Option(
             metavar="SET",
-            help="Joints of files and overlay: coco17, coco17_head, posetrack15, posetrack18, wholebody23, halpe26, "
-            "lsp14, mpii16. Not given: COCO files have coco17 where the model knows its joints, all else the model's.",
+            help="Joints of the files and the overlay: coco17, coco17_head, posetrack15, posetrack18, wholebody23, "
+            "halpe26, lsp14, mpii16. Without it, COCO files have coco17 if the model knows its joints, and all else "
+            "has the model's own set.",
             rich_help_panel=_OUT,
         ),
     ] = None,
@@ -148,35 +161,41 @@ def infer(
     ] = None,
     black_background: Annotated[
         bool | None,
-        typer.Option("--black-background", help="Skeletons on black: no picture is shown.", rich_help_panel=_OUT),
+        typer.Option("--black-background", help="Draw skeletons on black, without the picture.", rich_help_panel=_OUT),
     ] = None,
     blur_faces: Annotated[
         bool | None, typer.Option("--blur-faces", help="Blur faces in the overlay.", rich_help_panel=_OUT)
     ] = None,
     overwrite: Annotated[
         bool | None,
-        typer.Option("--overwrite", help="Do all again, and replace edited or foreign results.", rich_help_panel=_OUT),
+        typer.Option(
+            "--overwrite",
+            help="Do everything again; replaces results that were edited or are of another video.",
+            rich_help_panel=_OUT,
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Processes (one a device); 0: none but this one.", rich_help_panel=_MANY),
+        typer.Option(
+            metavar="N", help="Worker processes (one per device); 0: work in this process.", rich_help_panel=_MANY
+        ),
     ] = None,
     devices: Annotated[
         str | None,
-        typer.Option(metavar="LIST", help="One worker each, such as cuda:0,cuda:1.", rich_help_panel=_MANY),
+        typer.Option(metavar="LIST", help="Devices with a worker each, such as cuda:0,cuda:1.", rich_help_panel=_MANY),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed before.", rich_help_panel=_MANY)
+        bool, typer.Option("--retry-failed", help="Try videos again that failed before.", rich_help_panel=_MANY)
     ] = False,
     verify_hash: Annotated[
         bool,
         typer.Option(
-            "--verify-hash", help="Tell changed inputs by content, not by size and time.", rich_help_panel=_MANY
+            "--verify-hash", help="Recognise changed inputs by content, not by size and time.", rich_help_panel=_MANY
         ),
     ] = False,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Every Nth video only, from the Ith: for job arrays.", rich_help_panel=_MANY),
+        typer.Option(metavar="I/N", help="Only every Nth video, from the Ith: for job arrays.", rich_help_panel=_MANY),
     ] = None,
     ray: Annotated[
         str | None,
@@ -185,29 +204,29 @@ def infer(
         ),
     ] = None,
     log_json: Annotated[
-        bool, typer.Option("--log-json", help="One JSON object an event, on stdout.", rich_help_panel=_MANY)
+        bool, typer.Option("--log-json", help="One JSON object per event on standard output.", rich_help_panel=_MANY)
     ] = False,
     device: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="auto, cpu, cuda, cuda:N or mps; absent ones are errors.",
+            help="auto, cpu, cuda, cuda:N or mps; a missing one is an error.",
             rich_help_panel=_RUN,
         ),
     ] = None,
     offline: Annotated[
         bool | None,
-        typer.Option("--offline", help="Fetch no models, even when they are named.", rich_help_panel=_RUN),
+        typer.Option("--offline", help="Fetch no models, not even those that are named.", rich_help_panel=_RUN),
     ] = None,
     precision: Annotated[
         Precision | None,
         typer.Option(
-            help="Arithmetic of the pose network (fp32); tf32: CUDA, the detector too; fp16: GPUs.",
+            help="Arithmetic of the pose network (fp32). tf32: CUDA only, the detector too; fp16: GPUs only.",
             rich_help_panel=_RUN,
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file of settings; options win over it.", rich_help_panel=_RUN)
+        Path | None, typer.Option(help="YAML file of settings; options override it.", rich_help_panel=_RUN)
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -222,7 +241,7 @@ def infer(
 ) -> None:
     """Track the people of each video and write their keypoints and an overlay video.
 
-    A run that was stopped or killed goes on by the same command; what is done is not done again.
+    The same command resumes a run that was stopped or killed; what is done is not done again.
 
     Example: jmpose infer match.mp4 --out results
     """

@@ -8,7 +8,7 @@ import typer
 
 models = typer.Typer(
     name="models",
-    help="The models that can be named: list, show, fetch, convert and check them.",
+    help="List, show, fetch, convert and check models.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -28,11 +28,11 @@ class KindName(StrEnum):
 
 @models.command("list")
 def list_models(
-    kind: Annotated[KindName | None, typer.Option(help="Only these.")] = None, as_json: _Json = False
+    kind: Annotated[KindName | None, typer.Option(help="Only models of this kind.")] = None, as_json: _Json = False
 ) -> None:
     """List all models that --model and --detector take by name.
 
-    Shipped ones lie in the package, cached ones in the cache folder, available ones are fetched when they are named.
+    Shipped ones are in the package, cached ones in the cache folder; available ones are fetched when they are named.
     """
     from jmpose_cli.upkeep.models import list_models as job
 
@@ -60,7 +60,8 @@ def pull(
 ) -> None:
     """Fetch models into the cache, verify them, and convert those of other projects.
 
-    The cache is the folder JMPOSE_CACHE, else ~/.cache/jmpose. An interrupted download goes on by the same command.
+    The cache is the folder JMPOSE_CACHE, else ~/.cache/jmpose. The same command resumes an interrupted
+    download.
 
     Example: jmpose models pull vitpose-b yolo26s
     """
@@ -84,7 +85,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     verbose: _Verbose = False,
 ) -> None:
-    """Turn another project's weights into .safetensors and .json, and say what became of each of them.
+    """Convert another project's weights to .safetensors and .json, and report what became of each of them.
 
     Example: jmpose models convert pose_hrnet_w48_384x288.pth weights
     """
@@ -95,10 +96,12 @@ def convert(
 
 @models.command("check")
 def check(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Models; none: all shipped.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Models to check; without any, all shipped ones.")
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
     record: Annotated[
-        bool, typer.Option("--record", help="Keep the outputs of shipped models as those to compare with.")
+        bool, typer.Option("--record", help="Record the outputs of shipped models as those to compare with.")
     ] = False,
     quiet: _Quiet = False,
     verbose: _Verbose = False,

@@ -13,9 +13,12 @@ def train(
         str, typer.Argument(metavar="CONFIG", help="Name of a shipped configuration, or a YAML file; see --list.")
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Run folder: weights, scores, checkpoints, TensorBoard.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Root of the data; paths in the configuration start there.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Root of the data; paths in the configuration are relative to it.")
+    ] = None,
     init: Annotated[
-        str | None, typer.Option(help="Weights to start from: a model that infer takes, by name, Hub id or path.")
+        str | None,
+        typer.Option(help="Weights to start from: any pose model that infer takes, by name, Hub id or path."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run in --out, with its own settings; CONFIG may be left out.")
@@ -24,15 +27,16 @@ def train(
         bool, typer.Option("--check", help="Read all data, take two steps and a validation step, then stop.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    devices: Annotated[int | None, typer.Option(help="Devices on this machine.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Number of devices on this machine.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting, such as optim.batch=16; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Change a setting, such as optim.batch=16; may be repeated."),
     ] = None,
     list_configs: Annotated[bool, typer.Option("--list", help="List the shipped configurations.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")] = False,
 ) -> None:
-    """Train or adapt a model on PoseTrack, COCO keypoints, or one's own corrected videos.
+    """Train or adapt a model on PoseTrack, COCO keypoints, or your own corrected videos.
 
     A run can be stopped at any moment; --resume --out FOLDER resumes it as if nothing had happened.
     The temporal output is scored beside the initial (single-frame) heatmaps.
