@@ -10,7 +10,9 @@ from tests.fuzz.case import Case
 from tests.fuzz.harness import Harness
 from tests.video_assets import make_video
 
-WORDS = ("infer", "v.mp4", "--workers", "0", "--set", "people.input_size=64", "--frames", "0:40", "--no-overlay")
+_COMMAND = ("infer", "v.mp4", "--workers", "0", "--set", "people.input_size=64", "--frames", "0:40")
+WORDS = (*_COMMAND, "--no-overlay", "--boxes", "b.txt")
+TWO_BOXES = b"1,1,5,5,30,30,1\n2,1,6,5,30,30,1\n"
 _ENOUGH_BYTES = 4000  # some frames of a record
 
 Files = dict[str | bytes, bytes | None]
@@ -49,11 +51,15 @@ def _prepare_run(harness: Harness) -> None:
 
 
 def _prepare_results(harness: Harness) -> None:
-    _made.append(_folder(harness, Case("made", "finished", WORDS, {"v.mp4": seeds.videos()["v.mp4"]})))
-    _made.append(_folder(harness, Case("made", "failed", WORDS, {"v.mp4": b"nothing"})))
+    _made.append(
+        _folder(harness, Case("made", "finished", WORDS, {"v.mp4": seeds.videos()["v.mp4"], "b.txt": TWO_BOXES}))
+    )
+    _made.append(_folder(harness, Case("made", "failed", WORDS, {"v.mp4": b"nothing", "b.txt": TWO_BOXES})))
     slow = (*WORDS, "--set", "run.chunk_frames=1", "--set", "run.chunk_s=0.001")
     killed = _folder(
-        harness, Case("made", "killed", slow, {"v.mp4": _long_video()}), enough="out/.jmpose/work/*/poses.records"
+        harness,
+        Case("made", "killed", slow, {"v.mp4": _long_video(), "b.txt": TWO_BOXES}),
+        enough="out/.jmpose/work/*/poses.records",
     )
     assert any(str(name).endswith("poses.records") for name in killed)
     _made.append(killed)
