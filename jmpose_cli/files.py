@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 
 from jmpose.files import WholeFile
+from jmpose.regular_file import open_own, open_regular
 from jmpose_cli.errors import JmposeError, OutputError, is_of_the_disk
 
 BUFFER_BYTES = 1 << 20
@@ -89,7 +90,8 @@ class PartialFile:
         self.path = path
         self._whole = WholeFile(path)
         with explain_os_errors(path):
-            self._file = open(self._whole.partial, "wb", buffering=BUFFER_BYTES)  # noqa: SIM115
+            self._whole.begin()
+            self._file = open(self._whole.partial, "xb", buffering=BUFFER_BYTES)  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +155,7 @@ class RecordFile:
 
     def __init__(self, path: Path, *, is_known: Callable[[dict[str, Any], Arrays], bool] | None = None) -> None:
         self.path = path
-        self._file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115
+        self._file = open_own(path, "a+b")
         try:
             _lock(self._file, path)
             self._end = _valid_length(self._file, is_known or (lambda values, arrays: True))
@@ -172,7 +174,7 @@ class RecordFile:
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], Arrays]]:
         """Yield the records in order; those appended meanwhile come too."""
-        with open(self.path, "rb") as reader:
+        with open_regular(self.path) as reader:
             for payload in _payloads(reader):
                 record = _unpack(payload)
                 if record is None:

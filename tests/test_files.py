@@ -96,3 +96,20 @@ def test_nothing_writes_partial_files_by_hand():
     by_hand = re.compile(r"os\.replace\(|os\.rename\(|\.rename\(|\{path\.name\}\.partial")
     assert len(sources) > 100
     assert [path.name for path in sources if by_hand.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize("is_pipe", [False, True])
+def test_what_lies_under_the_name_of_a_partial_file_is_not_written_to(tmp_path, is_pipe):
+    (tmp_path / "precious").write_text("kept")
+    for name in ("a", "b"):
+        partial = tmp_path / f"{name}.partial"
+        if is_pipe:
+            os.mkfifo(partial)
+        else:
+            partial.symlink_to("precious")
+    write_whole(tmp_path / "a", b"new")
+    with WholeFile(tmp_path / "b") as path:
+        path.write_bytes(b"new")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b"new"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "precious"}
+    assert (tmp_path / "precious").read_text() == "kept" and not (tmp_path / "a").is_symlink()

@@ -15,6 +15,7 @@ import orjson
 
 from jmpose.files import WholeFile, file_sha256
 from jmpose.keypoints import KeypointSet
+from jmpose.regular_file import open_own
 from jmpose_cli import __version__
 from jmpose_cli.annotate.background import StageClock, in_background
 from jmpose_cli.annotate.layout import OVERLAY_FILE, RUN_FILE, result_files
@@ -127,7 +128,7 @@ class _Clip:
             if not count.frames:
                 raise JmposeError(f"{self._task.path}: no frame lies in the range asked for")
             with explain_os_errors(self._task.work):
-                replacing_mark(self._task.work).touch()
+                open_own(replacing_mark(self._task.work), "ab").close()
             assert store.ending is not None
         notes = (
             *store.ending["notes"],

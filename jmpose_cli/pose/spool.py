@@ -3,12 +3,14 @@
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BufferedWriter
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import numpy as np
 
+from jmpose.regular_file import open_own
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.values import Float, FramePoses, TrackedFrame
@@ -43,7 +45,7 @@ class PoseSpool:
 
     def __enter__(self) -> Self:
         with explain_os_errors(self._path):
-            self._file = self._path.open("wb")
+            self._file = BufferedWriter(open_own(self._path, "wb"))
         return self
 
     def __exit__(

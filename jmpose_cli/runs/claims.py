@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 
 import orjson
 
-from jmpose.regular_file import open_regular, read_regular
+from jmpose.regular_file import open_own, open_regular, read_regular
 from jmpose_cli.files import explain_os_errors
 
 BEAT_S = 5.0
@@ -80,7 +80,7 @@ class Claims:
     def take(self, key: str) -> Holder | None:
         """Claim a video; return who has it when another living process does."""
         path = self._folder / f"{key}.claim"
-        with explain_os_errors(path, ends_run=True), (self._folder / "lock").open("ab") as gate:
+        with explain_os_errors(path, ends_run=True), open_own(self._folder / "lock", "ab") as gate:
             with suppress(OSError):
                 fcntl.flock(gate, fcntl.LOCK_EX)
             token = self._owner(path)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import orjson
 
+from jmpose.regular_file import open_own, open_regular
 from jmpose_cli.files import check_is_there, explain_os_errors
 from jmpose_cli.text import to_json
 
@@ -53,7 +54,7 @@ class Journal:
         self.path = path
         self._read_to = 0
         with explain_os_errors(path, ends_run=True):
-            self._file = path.open("ab", buffering=0)
+            self._file = open_own(path, "ab")
 
     def add(self, event: Event, **facts: Any) -> None:
         """Append an entry, and bring it to the disk."""
@@ -84,13 +85,13 @@ class Journal:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _ends_with_newline(self, end: int) -> bool:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(end - 1)
             return file.read(1) == b"\n"
 
     def news(self) -> Iterator[Entry]:
         """Yield the entries that were not yielded before, in order; own ones too."""
-        with explain_os_errors(self.path, ends_run=True), self.path.open("rb") as file:
+        with explain_os_errors(self.path, ends_run=True), open_regular(self.path) as file:
             file.seek(self._read_to)
             for line in file:
                 if not line.endswith(b"\n"):

@@ -241,6 +241,7 @@ class OverlayWriter:
         av = pyav()
         time_base = TIME_BASE if self._at.longest <= _MOST_TICKS else _COARSE_TIME_BASE
         options = {"movflags": "+faststart", "video_track_timescale": str(time_base.denominator)}
+        self._whole.begin()
         with av.open(file_url(self._whole.partial), "w", format="mp4", container_options=options) as output:
             stream = output.add_stream("libx264", rate=self._rate, options=_quality())
             self._set_up(stream.codec_context, time_base)

@@ -21,7 +21,7 @@ class WholeFile:
         shared: Several processes may write the file at once; each then writes a partial file of its own.
 
     Raises:
-        OSError: The file cannot be completed (from `commit` and the clean exit).
+        OSError: The file cannot be begun (on entering) or completed (from `commit` and the clean exit).
     """
 
     def __init__(self, path: Path, *, shared: bool = False) -> None:
@@ -29,7 +29,16 @@ class WholeFile:
         self.partial = path.with_name(f"{path.name}{f'.{uuid.uuid4().hex}' * shared}.partial")
 
     def __enter__(self) -> Path:
+        self.begin()
         return self.partial
+
+    def begin(self) -> None:
+        """Make way for the partial file: what stands under its name may be a link that leads elsewhere, or a pipe.
+
+        Raises:
+            OSError: It cannot be removed.
+        """
+        self.partial.unlink(missing_ok=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

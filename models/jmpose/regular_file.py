@@ -7,14 +7,19 @@ somebody named it, or because it lies in a folder that somebody named, is opened
 import errno
 import os
 import stat
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import Literal
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
+}
+_REFUSED = {
+    errno.ELOOP: "a link; it must be a regular file",
+    errno.ENXIO: f"{_KINDS[stat.S_IFIFO]}; it must be a regular file",  # nobody reads it
 }
 
 
@@ -48,6 +53,33 @@ def read_regular(path: Path, *, most_bytes: int | None = None) -> bytes:
     if most_bytes is not None and len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MB", str(path))
     return data
+
+
+def open_own(path: Path, mode: Literal["ab", "a+b", "wb"]) -> FileIO:
+    """Open a file that this program keeps, for unbuffered writing; it is made where it is not there. Never waits.
+
+    Folders of results may be shared: a link that lies there under the name would let others choose what is written to.
+
+    Raises:
+        OSError: As from `open`; also, with `strerror` a clause for the user, when it is a link or no regular file.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        try:
+            descriptor = os.open(name, flags & ~os.O_TRUNC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY, 0o666)
+        except OSError as error:
+            reason = _REFUSED.get(error.errno or 0)
+            raise error if reason is None else OSError(errno.EINVAL, reason, name) from error
+        try:
+            _check(os.fstat(descriptor).st_mode, path)
+            if flags & os.O_TRUNC:
+                os.ftruncate(descriptor, 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    return open(path, mode, buffering=0, opener=opener)
 
 
 def _check(mode: int, path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.fuzz import finished, seeds
 from tests.fuzz.case import Case
 from tests.fuzz.finished import Files
 from tests.fuzz.harness import Harness
-from tests.fuzz.kinds import CHEAP, KINDS, PLAIN, TWO_BOXES, make, shares
+from tests.fuzz.kinds import CHEAP, KINDS, PLAIN, SEEN, TWO_BOXES, make, shares
 from tests.fuzz.mutate import RUNS_CODE
 
 INPUTS, SEED = 200, 0
@@ -62,6 +62,34 @@ def test_what_is_not_spoilt_works(harness, kind):
     words, files = unspoilt()[kind]
     outcome = harness.run(Case("unspoilt", kind, words, files))
     assert (outcome.code, outcome.faults) == (0, []), outcome
+
+
+PARTIAL = (
+    "v/run.json",
+    "v/keypoints.coco.json",
+    "v/overlay.mp4",
+    "v/posetrack18.json",
+    "summary.json",
+    "failures.json",
+)
+
+
+@pytest.mark.parametrize(
+    ("links", "code"), [([f"{name}.partial" for name in PARTIAL], 0), ([".jmpose/journal.jsonl"], 1)]
+)
+def test_links_left_in_out_lead_nowhere(harness, links, code):
+    files: Files = {"v.mp4": seeds.videos()["v.mp4"], "b.txt": TWO_BOXES, "precious": b"kept", "out/.jmpose": None}
+    words = ("infer", "v.mp4", *CHEAP, *SEEN)
+    outcome = harness.run(
+        Case(
+            "links",
+            links[0],
+            words,
+            files | {"out/v": None},
+            {f"out/{name}": "/proc/self/cwd/precious" for name in links},
+        )
+    )
+    assert (outcome.code, outcome.faults) == (code, []), outcome
 
 
 def test_kinds_make_up_the_inputs_and_the_same_seed_gives_the_same():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from jmpose.regular_file import open_regular, read_regular
+from jmpose.regular_file import open_own, open_regular, read_regular
 from jmpose_cli.config import build_config
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.read import read_poses
@@ -33,6 +33,24 @@ def test_a_file_is_read(tmp_path):
     assert read_regular(path) == read_regular(tmp_path / "link") == read_regular(path, most_bytes=7) == b"content"
     with open_regular(path) as file:
         assert (file.read(3), file.read()) == (b"con", b"tent")
+
+
+def test_an_own_file_is_made_appended_to_and_emptied(tmp_path):
+    for mode, content in (("ab", b"x"), ("ab", b"xx"), ("a+b", b"xxx"), ("wb", b"x")):
+        with open_own(tmp_path / "a", mode) as file:
+            file.write(b"x")
+        assert (tmp_path / "a").read_bytes() == content
+
+
+@pytest.mark.parametrize("mode", ["ab", "a+b", "wb"])
+def test_own_files_are_no_links_and_no_pipes(tmp_path, pipe, mode):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "link").symlink_to("precious")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name, message in (("link", "a link"), ("dangling", "a link"), (pipe.name, "a named pipe")):
+        with pytest.raises(OSError, match=f"{message}; it must be a regular file"):
+            open_own(tmp_path / name, mode)
+    assert (tmp_path / "precious").read_text() == "kept" and not (tmp_path / "nowhere").exists()
 
 
 def test_what_is_too_large_is_refused(tmp_path):
