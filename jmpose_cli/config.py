@@ -164,7 +164,7 @@ class InferConfig(_Section):
     run: RunConfig = RunConfig()
 
     def of_results(self) -> dict[str, Any]:
-        """Give the settings that decide the results, ready for JSON; the others may differ between equal runs."""
+        """Return the settings that decide the results, ready for JSON; the others may differ between equal runs."""
         return self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
 
 

@@ -144,7 +144,7 @@ class CallThreads:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="call") if threads > 1 else None
 
     def map(self, call: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Give the results in the order of the items."""
+        """Return the results in the order of the items."""
         if self._pool is None:
             return [call(item) for item in items]
         return list(self._pool.map(call, items))

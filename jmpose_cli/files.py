@@ -259,7 +259,7 @@ def _pack(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _unpack(payload: bytes) -> tuple[dict[str, Any], Arrays] | None:
-    """Give what a record holds; None when it is not what `_pack` makes."""
+    """Return what a record holds; None when it is not what `_pack` makes."""
     try:
         (length,) = struct.unpack_from("<I", payload)
         at = 4 + length

@@ -69,7 +69,7 @@ class StandardStreams:
 
 
 def _text(raw: _Tolerant, before: TextIO | None) -> io.TextIOWrapper:
-    """Give the text stream over a descriptor that works as the one before did; None was closed from the start."""
+    """Return the text stream over a descriptor that works as the one before did; None was closed from the start."""
     with suppress(ValueError, AttributeError):
         before.flush()  # type: ignore[union-attr]
     return io.TextIOWrapper(

@@ -25,7 +25,7 @@ _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\u
 
 
 def printable(text: str) -> str:
-    """Give a name as proper Unicode: bytes that are no UTF-8 become U+FFFD."""
+    """Return a name as proper Unicode: bytes that are no UTF-8 become U+FFFD."""
     if text.isascii():
         return text
     try:

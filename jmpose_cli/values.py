@@ -140,7 +140,7 @@ class FramePoses(_ShapeRepr):
         return len(self.people)
 
     def in_square_pixels(self, pixel_width: float) -> "FramePoses":
-        """Give the poses on a picture stretched in width, so that its pixels are square.
+        """Return the poses on a picture stretched in width, so that its pixels are square.
 
         Args:
             pixel_width: Width of a pixel in heights of a pixel.

@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str) -> Any:
-    """Give the value of a YAML text.
+    """Return the value of a YAML text.
 
     Raises:
         ValueError: It is none, larger or deeper than settings are, or repeats itself by aliases.

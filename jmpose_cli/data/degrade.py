@@ -98,7 +98,7 @@ class Occluder:
         return cls(np.ascontiguousarray(texture), mask)
 
     def paste(self, crop: Bytes, centre: Doubles) -> Bytes:
-        """Give a copy of `crop` with the shape centred at `centre` (x, y), clipped to the picture."""
+        """Return a copy of `crop` with the shape centred at `centre` (x, y), clipped to the picture."""
         h, w = self.mask.shape
         left, top = round(float(centre[0]) - w / 2), round(float(centre[1]) - h / 2)
         x0, y0 = max(left, 0), max(top, 0)

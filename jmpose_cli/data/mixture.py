@@ -185,7 +185,7 @@ class Order:
         return sum(round(size * weight) for size, weight in zip(self.sizes, self.weights, strict=True))
 
     def epoch(self, number: int) -> Ids:
-        """Give the samples of one epoch, shuffled."""
+        """Return the samples of one epoch, shuffled."""
         rng = np.random.default_rng((self.seed, 1 << 20, number))
         start, parts = 0, []
         for size, weight in zip(self.sizes, self.weights, strict=True):

@@ -24,7 +24,7 @@ class ImageBoxes:
         self._boxes = boxes
 
     def at(self, index: int) -> tuple[Detections | None, Ids | None]:
-        """Give the boxes of one image, without ids."""
+        """Return the boxes of one image, without ids."""
         if index not in self._boxes:
             return None, None
         return Detections(*self._boxes[index]), None

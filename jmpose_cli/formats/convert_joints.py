@@ -53,7 +53,7 @@ def lost(records: PoseRecords, to: TargetFormat) -> list[str]:
 
 
 def in_joints(records: PoseRecords, joints: tuple[str, ...], notes: list[str]) -> PoseRecords:
-    """Give the records in another order of joints; those that are not there are absent.
+    """Return the records in another order of joints; those that are not there are absent.
 
     Head joints that no record has are synthesised from nose and shoulders, see `keypoint_mapping`. The joints of a set
     that jmpose knows go by what they mean: LSP's `neck` is `head_bottom`.

@@ -112,7 +112,7 @@ class PoseRecords:
         return len(self.image_row)
 
     def in_square_pixels(self, pixel_width: float) -> "PoseRecords":
-        """Give the annotations of the same pictures, resized in width so that their pixels are square.
+        """Return the annotations of the same pictures, resized in width so that their pixels are square.
 
         Args:
             pixel_width: Width of a pixel in heights of a pixel.

@@ -31,7 +31,7 @@ def read_utf8(path: Path) -> bytes:
 
 
 def utf8_of(path: Path, data: bytes) -> bytes:
-    """Give the content of a text file without a byte-order mark of UTF-8.
+    """Return the content of a text file without a byte-order mark of UTF-8.
 
     Raises:
         JmposeError: It is in UTF-16 or 32.

@@ -54,7 +54,7 @@ class Difference:
         return self.low > 0 or self.high < 0
 
     def as_json(self) -> dict[str, float | None]:
-        """Give the three numbers, None where undefined."""
+        """Return the three numbers, None where undefined."""
         return {name: None if np.isnan(value) else value for name, value in vars(self).items()}
 
 

@@ -48,15 +48,15 @@ class JointTable:
         return cls(values, float(defined.mean()) if defined.size else float("nan"))
 
     def group(self, name: str) -> float:
-        """Give the mean of a group's joints, NaN when one of them is undefined (poseval's rule)."""
+        """Return the mean of a group's joints, NaN when one of them is undefined (poseval's rule)."""
         return float(self.values[[JOINTS.index(joint) for joint in GROUPS[name]]].mean())
 
     def columns(self) -> dict[str, float]:
-        """Give the official columns: the groups, then `Total`."""
+        """Return the official columns: the groups, then `Total`."""
         return {name: self.group(name) for name in GROUPS} | {"Total": self.total}
 
     def as_json(self) -> dict[str, float | None]:
-        """Give all joints, `total`, and the groups; undefined values become None."""
+        """Return all joints, `total`, and the groups; undefined values become None."""
         named = dict(zip(JOINTS, self.values.tolist(), strict=True))
         every = named | {"total": self.total} | {name: self.group(name) for name in GROUPS}
         return {name: None if np.isnan(value) else value for name, value in every.items()}

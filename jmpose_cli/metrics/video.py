@@ -48,7 +48,7 @@ class People:
         return np.diff(self.starts)
 
     def keep(self, rows: Bools) -> "People":
-        """Give the people of the rows that are True."""
+        """Return the people of the rows that are True."""
         frame = self.frame[rows]
         frames = len(self.starts) - 1
         return People(

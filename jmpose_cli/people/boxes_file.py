@@ -38,7 +38,7 @@ class BoxesFile:
     ids: dict[int, Ids] | None
 
     def at(self, index: int) -> tuple[Detections, Ids | None]:
-        """Give the boxes of frame `index` and their ids, when the file has ids."""
+        """Return the boxes of frame `index` and their ids, when the file has ids."""
         if index not in self.boxes:
             return Detections.empty(), None if self.ids is None else np.zeros(0, np.int64)
         return Detections(self.boxes[index], self.scores[index]), None if self.ids is None else self.ids[index]

@@ -40,7 +40,7 @@ class CutDetector:
         surprise: How many times the change must exceed the ordinary one.
 
     Attributes:
-        state: What it remembers; give it to another detector to go on there. None before the first frame.
+        state: What it remembers; give it to another detector to continue there. None before the first frame.
     """
 
     def __init__(self, *, colours: float = 0.3, places: float = 0.6, surprise: float = 2.5) -> None:
@@ -64,7 +64,7 @@ class CutDetector:
 
 
 def _summary(frame_rgb: Bytes) -> tuple[Float, Float]:
-    """Give the standardised grey thumbnail `[27, 48]` and the colour histogram `[512]` that sums to 1."""
+    """Return the standardised grey thumbnail `[27, 48]` and the colour histogram `[512]` that sums to 1."""
     # Every nth pixel first: area averaging of a full frame would cost 20 times as much.
     step = max(1, min(frame_rgb.shape[0] // (4 * _HEIGHT), frame_rgb.shape[1] // (4 * _WIDTH)))
     small = cv2.resize(np.ascontiguousarray(frame_rgb[::step, ::step]), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)

@@ -286,7 +286,7 @@ def _build(weights: Path, network: dict[str, Any], state: "dict[str, torch.Tenso
 
 
 def planned_weights(network: dict[str, Any], side: int) -> "dict[str, torch.Tensor]":
-    """Give names and shapes of a network's weights after a pass over a picture that needs no memory.
+    """Return names and shapes of a network's weights after a pass over a picture that needs no memory.
 
     Raises:
         ValueError: A picture of this side would need too much memory.

@@ -55,7 +55,7 @@ class _Likeness:
         self.reach_heights = 0.0
 
     def compute(self, one: Any, other: Any) -> Any:
-        """Give `[N, M]` likenesses of boxes `[N, 4]` and `[M, 4]`."""
+        """Return `[N, M]` likenesses of boxes `[N, 4]` and `[M, 4]`."""
         overlap = self._overlap.compute(one, other)
         if not self.reach_heights or not overlap.size:
             return overlap
@@ -189,7 +189,7 @@ class PeopleTracker:
         return settled + self._release()
 
     def finish(self) -> list[TrackedFrame]:
-        """Give the last frames."""
+        """Return the last frames."""
         return self._end_segment()
 
     def _associate(self, frame: _Held, detections: Detections, rows: list[_Row]) -> None:
@@ -270,7 +270,7 @@ class PeopleTracker:
             held.rows[track] = _Row(box, old.score + share * (row.score - old.score), False)
 
     def _release(self) -> list[TrackedFrame]:
-        """Give the held frames in which no later frame can change anything."""
+        """Return the held frames in which no later frame can change anything."""
         settled = []
         while self._held:
             first, step = self._held[0], self._last_step
@@ -292,7 +292,7 @@ class PeopleTracker:
         return settled
 
     def _sure_score(self) -> float:
-        """Give the score from which on somebody seen in one frame only is kept."""
+        """Return the score from which on somebody seen in one frame only is kept."""
         return SURE_SCORE if self._step_s < FAR_APART_S else 0.0
 
     def _keep_singles(self, frame: _Held, *, least: float) -> None:
@@ -320,11 +320,11 @@ class PeopleTracker:
         )
 
     def _forget_s(self) -> float:
-        """Give the seconds by which the library has let go of a lost track."""
+        """Return the seconds by which the library has let go of a lost track."""
         return max(self._lost_after_s, (REMEMBERED_STEPS + 1) * self._step_s) + self._max_gap_s + 1.0
 
     def _chosen(self, frame: _Held) -> list[int]:
-        """Give the ids of a frame to show, ascending."""
+        """Return the ids of a frame to show, ascending."""
         if self._max_people is None:
             return sorted(frame.rows)
 

@@ -97,7 +97,7 @@ def check_network(given: object) -> dict[str, Any]:
 
 
 def check_names(given: object) -> dict[int, str]:
-    """Give the classes by number; ValueError where they are not readable."""
+    """Return the classes by number; ValueError where they are not readable."""
     pairs = enumerate(given) if isinstance(given, list | tuple) else given.items() if isinstance(given, Mapping) else ()
     names: dict[int, str] = {}
     for number, name in pairs:
@@ -110,7 +110,7 @@ def check_names(given: object) -> dict[int, str]:
 
 
 def check_input_side(given: object) -> int:
-    """Give the longer side of the input in pixels; of two sides, the longer one."""
+    """Return the longer side of the input in pixels; of two sides, the longer one."""
     sides = given if isinstance(given, list | tuple) and given else [given]
     return max(_whole(side, 32, MAX_INPUT_SIDE, "imgsz") for side in sides)
 

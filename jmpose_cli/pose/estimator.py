@@ -250,7 +250,7 @@ class PoseEstimator:
     def _locate(
         self, views: Sequence[Sequence[Sequence[PersonMaps]]], exists: Tensor, *, kinds: int
     ) -> list[tuple[Tensor, Tensor]]:
-        """Give joints `[B, K, 2]` in image pixels and scores `[B, K]` of one batch of windows."""
+        """Return joints `[B, K, 2]` in image pixels and scores `[B, K]` of one batch of windows."""
         preprocess = self.preprocess
         seen = [self._fuse_windows(view, exists) for view in views]
         heatmaps: Sequence[Tensor] = seen[0]

@@ -64,7 +64,7 @@ class MapKeeper:
         self._kept: WeakKeyDictionary[SeenFrame, dict[int, PersonMaps]] = WeakKeyDictionary()
 
     def look_up(self, frames: Sequence[Windows]) -> list[list[PersonMaps]]:
-        """Give the maps of all people of some key frames, in order, each in the T frames of its window."""
+        """Return the maps of all people of some key frames, in order, each in the T frames of its window."""
         people = [(windows, person) for windows in frames for person in range(len(windows.key.people))]
         if self._shared_crops:
             boxes = [windows.key.people.boxes_xyxy_px[person] for windows, person in people]

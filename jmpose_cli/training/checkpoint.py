@@ -1,4 +1,4 @@
-"""Checkpoints: everything that decides how a run goes on, written so that a kill or a full disk spoils none."""
+"""Checkpoints: everything that decides how a run continues, written so that neither a kill nor a full disk damages one."""
 
 import io
 from collections.abc import Mapping
@@ -128,7 +128,7 @@ class Checkpoints:
         if self._arithmetic.may_differ and _PRECISION in differing:
             differing.remove(_PRECISION)
             because = f": {self._arithmetic.reason}" if self._arithmetic.reason else ""
-            self.notes.append(f"was trained in {stored.get(_PRECISION)}, goes on in {self._arithmetic.name}{because}")
+            self.notes.append(f"was trained in {stored.get(_PRECISION)}, continues in {self._arithmetic.name}{because}")
         if differing:
             listed = ", ".join(
                 f"{key} was {stored.get(key)!r}, is {self._settings.get(key)!r}" for key in differing[:3]

@@ -149,7 +149,7 @@ class TrainConfig(_Section):
         return self
 
     def build_model_config(self) -> ModelConfig:
-        """Give the model's configuration with the changes.
+        """Return the model's configuration with the changes.
 
         Raises:
             JmposeError: An unknown configuration or an impossible change.
@@ -222,7 +222,7 @@ def is_upkeep(key: str) -> bool:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Give nested settings as `section.key` and value."""
+    """Return nested settings as `section.key` and value."""
     rows: list[tuple[str, Any]] = []
     for key, value in values.items():
         rows += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]

@@ -202,7 +202,7 @@ def _note_scores(run: Run, scores: Sequence[Score]) -> None:
 
 
 def _save(run: Run, display: Display) -> None:
-    """Write a checkpoint; a full disk is said, and the run goes on with the one before."""
+    """Write a checkpoint; where the disk is full, a note says so and the one before is kept."""
     if not run.fabric.is_global_zero:
         return
     try:

@@ -33,7 +33,7 @@ class Origin:
     said: str
 
     def as_json(self) -> dict[str, Any]:
-        """Give what a resumed run compares with, by its key in `run.json`."""
+        """Return what a resumed run compares with, by its key in `run.json`."""
         return {_KEY: {"name": self.name, "settings": self.given}}
 
 

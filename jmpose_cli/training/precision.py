@@ -36,7 +36,7 @@ def choose_arithmetic(asked: Asked, device: str, *, resume: bool) -> Arithmetic:
     Args:
         asked: The setting `precision`; `auto` takes bf16-mixed where it is fast.
         device: Kind of device: `cpu`, `cuda` or `mps`.
-        resume: The run was begun, perhaps on another machine: it is to go on here too.
+        resume: The run was begun, perhaps on another machine: it is to continue here too.
 
     Raises:
         JmposeError: A new run asks for what the device lacks.

@@ -31,7 +31,7 @@ from jmpose_cli.training.trainee import Trainee
 
 @dataclass
 class Run:
-    """A training run, ready to go on from `position`.
+    """A training run, ready to continue from `position`.
 
     Attributes:
         config: Its settings.

@@ -133,7 +133,7 @@ def _run_pose(entry: Entry, device: "Device") -> tuple[list[Any], list[str]]:
 
 
 def _company(estimator: "PoseEstimator", windows: "Windows", together: FramePoses) -> float:
-    """Give the largest distance in pixels between joints of people estimated alone and together."""
+    """Return the largest distance in pixels between joints of people estimated alone and together."""
     alone = [estimator.estimate([_only(windows, person)])[0] for person in range(len(together))]
     return float(np.abs(np.concatenate([poses.xy_image for poses in alone]) - together.xy_image).max())
 

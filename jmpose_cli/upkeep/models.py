@@ -110,7 +110,7 @@ def pull_models(names: list[str], *, kind: Kind | None, offline: bool, reporter:
 
 
 def facts(entry: Entry) -> dict[str, Any]:
-    """Give what is known about a model, ready for JSON."""
+    """Return what is known about a model, ready for JSON."""
     place = entry.place
     found: dict[str, Any] = {
         "name": entry.name,

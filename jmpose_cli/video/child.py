@@ -176,7 +176,7 @@ def _next_job(link: Connection) -> Job:
 def main(link_descriptor: int, ring_descriptor: int) -> None:
     """Run jobs for the parent at the other end of the link, one after the other, until it closes the link."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the link
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # Ctrl-Z too: the alarm would go on while this process is stopped
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # Ctrl-Z too: the alarm would run on while this process is stopped
     link = Connection(link_descriptor)
     try:
         while True:

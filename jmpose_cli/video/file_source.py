@@ -42,7 +42,7 @@ class VideoFileSource:
 
     Args:
         path: The file.
-        decoders: What decodes; each takes over where the one before it cannot go on.
+        decoders: What decodes; each takes over where the one before it cannot continue.
         stream: Which of the video streams, from 1; None chooses.
         selection: The frames wanted.
         batch: Most frames in a batch.
@@ -145,7 +145,7 @@ class VideoFileSource:
                 raise failure
 
     def _start_child(self) -> ChildProcess:
-        """Start the next decoder behind the last frame received."""
+        """Start the next decoder after the last frame received."""
         self._decoder, *others = self._decoders
         self._decoders = tuple(others)
         self._received = 0

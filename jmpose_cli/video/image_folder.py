@@ -59,7 +59,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def _is_whole_jpeg(data: bytes) -> bool:
-    """Whether a JPEG has its end marker behind its first scan; decoders paint what is missing grey and say nothing."""
+    """Whether a JPEG has its end marker after its first scan; decoders paint what is missing grey and say nothing."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         if data[at + 1] == 0xFF:  # fill byte
@@ -214,7 +214,7 @@ class ImageFolderSource:
         return self._batches()
 
     def _pictures_in(self, path: Path, fps: float | None) -> tuple[list[_Frame], float]:
-        """Give all pictures of a file, and how many there are a second."""
+        """Return all pictures of a file, and how many there are a second."""
         try:
             pages = pages_of(path)
         except OSError as error:
@@ -287,6 +287,6 @@ class ImageFolderSource:
 
 
 def _few(names: Sequence[str]) -> str:
-    """Give the number of names, and the first ones."""
+    """Return the number of names, and the first ones."""
     rest = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return f"{len(names)}: {', '.join(names[:_MOST_NAMED])}{rest}"

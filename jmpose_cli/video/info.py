@@ -131,7 +131,7 @@ class Selection:
         return self.first_frame > 0 or self.begin_s is not None
 
     def on_clock(self, start_s: float) -> "Selection":
-        """Give the same selection with its times on a clock that shows `start_s` at the first frame."""
+        """Return the same selection with its times on a clock that shows `start_s` at the first frame."""
         begin_s, end_s = (None if bound is None else bound + start_s for bound in (self.begin_s, self.end_s))
         return replace(self, begin_s=begin_s, end_s=end_s)
 

@@ -63,7 +63,7 @@ class _GroupBuilder:
         if not self._groups:
             raise NoKeyGroupsError("the file does not begin with a key frame")
         target = self._groups[-1]
-        if target and pts < target[0]:  # stored behind the key frame, shown before it
+        if target and pts < target[0]:  # stored after the key frame, shown before it
             self._closed[-1] = False
             if len(self._groups) == 1:
                 raise NoKeyGroupsError("the file begins with pictures before its first key frame")
@@ -98,7 +98,7 @@ def key_groups(path: Path, *, stream: int, most_frames: int | None = None) -> It
         most_frames: Stop with an error at a group longer than this; None allows any length.
 
     Yields:
-        The groups; None now and then between them, a sign that reading goes on.
+        The groups; None now and then between them, a sign that reading continues.
 
     Raises:
         NoKeyGroupsError: If packets and frames of this file cannot be told to correspond, or a group is too long.

@@ -10,7 +10,7 @@ DecoderName = Literal["decord", "pyav"]
 
 
 class DecoderGaveUpError(Exception):
-    """This decoder cannot go on with the file, another one may; the message is a clause for the user."""
+    """This decoder cannot continue with the file, another one may; the message is a clause for the user."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Job:
         decoder: Which library decodes.
         stream: Which of the video streams, from 1; None chooses.
         selection: The frames to send.
-        after: Continue behind this frame; None starts with the file's first.
+        after: Continue after this frame; None starts with the file's first.
         whole_groups: Give up, instead of reading the same frames again and again, when key frames are too far
             apart for decord to be both fast and bounded in memory.
         deliver_from: Frames with smaller numbers are read and not sent.
@@ -104,7 +104,7 @@ class Failed:
     """Child to parent, last: no more frames will come.
 
     Attributes:
-        cause: "file": the file is at fault, no decoder will read it. "decoder": this decoder cannot go on, all frames
+        cause: "file": the file is at fault, no decoder will read it. "decoder": this decoder cannot continue, all frames
             before are right. "fault": it hangs, crashed, or failed in an unexpected way.
         message: What is wrong.
         hint: What to do about it.

@@ -143,12 +143,12 @@ def tiff_pages(data: Any) -> Iterator[TiffPage]:
         yield TiffPage(found.get(_TIFF_WIDTH, 0), found.get(_TIFF_HEIGHT, 0), is_reduced)
         try:
             (at,) = struct.unpack_from(f"{order}{'Q' if is_big else 'I'}", data, at + entries * entry_bytes)
-        except struct.error:  # cut off behind a page that is there
+        except struct.error:  # cut off after a page that is there
             break
 
 
 def _of_tiff(data: bytes) -> tuple[int, int] | None:
-    """Give the largest width and height that any page has."""
+    """Return the largest width and height that any page has."""
     sizes = [(page.width, page.height) for page in tiff_pages(data)]
     largest = max(sizes, key=lambda one: one[0] * one[1], default=(0, 0))
     return largest if all(largest) else None

@@ -1,4 +1,4 @@
-"""Decodes a video with PyAV, which reads what decord refuses and goes on behind damage."""
+"""Decodes a video with PyAV, which reads what decord refuses and continues after damage."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass

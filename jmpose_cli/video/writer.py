@@ -353,7 +353,7 @@ def encoded_frames(packets: Path) -> int:
 
 
 def _size_written(width: int, height: int) -> tuple[int, int]:
-    """Give width and height in pixels, both even, of the video that frames of an even size become."""
+    """Return width and height in pixels, both even, of the video that frames of an even size become."""
     scale = min(1.0, _LARGEST_SIDE_PX / max(width, height), math.sqrt(_MOST_PIXELS / (width * height)))
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 

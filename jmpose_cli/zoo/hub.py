@@ -49,7 +49,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def fetch(place: HubRepo, folder: Path, *, kind: Kind, progress: Progress | None = None) -> None:
-    """Bring a repository's configuration and weights into `folder`, verified; an interrupted download goes on.
+    """Bring a repository's configuration and weights into `folder`, verified; an interrupted download is resumed.
 
     Args:
         place: The repository.
@@ -94,7 +94,7 @@ def by_hand(place: HubRepo, folder: Path) -> str:
 
 
 def recorded_sha256(file: Path) -> str:
-    """Give the checksum that the Hub named when it gave a file; empty when the file was put there by hand."""
+    """Return the checksum that the Hub named when it gave a file; empty when the file was put there by hand."""
     try:
         lines = read_regular(file.parent / SUMS).decode().splitlines()
     except (OSError, UnicodeDecodeError):

@@ -151,7 +151,7 @@ def read_record(name: str) -> dict[str, Any]:
 
 
 def card_section(entry: Entry, title: str) -> str:
-    """Give a section of a shipped model's card; empty when there is none."""
+    """Return a section of a shipped model's card; empty when there is none."""
     try:
         card = location(entry).with_suffix(".md").read_text()
     except OSError:
@@ -179,7 +179,7 @@ def _fetch_repo(entry: Entry, place: HubRepo, access: Access) -> None:
 
 
 def _expected_of(place: HubRepo, file: Path) -> tuple[str, str]:
-    """Give the checksum that a file of a repository must have, and who says so."""
+    """Return the checksum that a file of a repository must have, and who says so."""
     if place.sha256 and file.name == hub.WEIGHTS:
         return place.sha256, "the catalogue's"
     recorded = hub.recorded_sha256(file)
