@@ -1,4 +1,4 @@
-"""Checkpoints: everything that decides how a run continues, written so that neither a kill nor a full disk damages one."""
+"""Checkpoints: all that decides how a run continues, written so that neither a kill nor a full disk damages one."""
 
 import io
 from collections.abc import Mapping

@@ -104,8 +104,8 @@ class Failed:
     """Child to parent, last: no more frames will come.
 
     Attributes:
-        cause: "file": the file is at fault, no decoder will read it. "decoder": this decoder cannot continue, all frames
-            before are right. "fault": it hangs, crashed, or failed in an unexpected way.
+        cause: "file": the file is at fault, no decoder will read it. "decoder": this decoder cannot continue; all
+            frames before are right. "fault": it hangs, crashed, or failed in an unexpected way.
         message: What is wrong.
         hint: What to do about it.
     """

@@ -65,7 +65,7 @@ def test_a_run_goes_on_where_there_is_no_bf16_and_says_so(settings, tmp_path, mo
     assert "1 x cpu, bf16-mixed" in train(True)
     said = train(False, "--resume")
     assert "1 x cpu, fp32 (this processor has no bf16 arithmetic" in said
-    assert "was trained in bf16-mixed, goes on in fp32: this processor has no bf16 arithmetic" in said
+    assert "was trained in bf16-mixed, continues in fp32: this processor has no bf16 arithmetic" in said
 
 
 @pytest.mark.parametrize(("asked", "is_refused"), [("auto", False), ("bf16-mixed", True)])
@@ -86,4 +86,4 @@ def test_another_precision_is_another_configuration_unless_the_machine_decides(
             later.restore({})
     else:
         assert later.restore({}).step == 3
-        assert later.notes == ["was trained in fp32, goes on in bf16-mixed"]
+        assert later.notes == ["was trained in fp32, continues in bf16-mixed"]
