@@ -28,7 +28,8 @@ _MOST_BYTES_A_PIXEL = 16  # four channels of 32 bits, not compressed
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = 0xDA
-_PNG_START = b"\x89PNG"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_BLOCK_BYTES = 12  # beside its content
 _PNG_END = b"IEND"
 _MOST_NAMED = 20  # files in a note
 
@@ -71,6 +72,16 @@ def _is_whole_jpeg(data: bytes) -> bool:
     return False
 
 
+def _is_whole_png(data: bytes) -> bool:
+    """Whether all blocks up to the end mark are there; a decoder takes memory for as much as a block says it has."""
+    at = len(_PNG_START)
+    while at + _PNG_BLOCK_BYTES <= len(data):
+        if data[at + 4 : at + 8] == _PNG_END:
+            return True
+        at += _PNG_BLOCK_BYTES + int.from_bytes(data[at : at + 4], "big")
+    return False
+
+
 def is_picture(path: Path) -> bool:
     """Whether a file is read as pictures: by its name and beginning, but for APNG, which FFmpeg reads as a video."""
     if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -103,7 +114,7 @@ def _decoded(path: Path, data: bytes, max_megapixels: float) -> Bytes:
     import cv2
 
     cut_off = (data.startswith(_JPEG_START) and not _is_whole_jpeg(data)) or (
-        data.startswith(_PNG_START) and _PNG_END not in data[-64:]
+        data.startswith(_PNG_START) and not _is_whole_png(data)
     )
     if cut_off:
         raise JmposeError(f"{path}: the image is cut off", hint="copy the file again")

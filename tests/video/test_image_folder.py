@@ -100,12 +100,23 @@ def overwrite(name, data):
     return lambda folder: (folder / name).write_bytes(data)
 
 
+def claim_a_long_block(name):
+    def spoil(folder):
+        data = (folder / name).read_bytes()
+        at = data.index(b"IDAT") - 4
+        (folder / name).write_bytes(data[:at] + b"\xff\xff\x7f\0" + data[at + 4 :])
+
+    return spoil
+
+
 # fault: how to make it, in which image format, the error.
 FAULTS = {
     "no images": (spoil_nothing, "png", r"seq: the folder holds no images"),
     "mixed sizes": (spoil_size, "png", r"2\.png is 64x48 pixels, the first image is 96x64"),
     "cut JPEG": (cut("2.jpg"), "jpg", r"2\.jpg: the image is cut off"),
     "cut PNG": (cut("2.png"), "png", r"2\.png: the image is cut off"),
+    # OpenCV takes 4 GB for it before it reads
+    "PNG block without end": (claim_a_long_block("2.png"), "png", r"2\.png: the image is cut off"),
     "first is cut": (cut("0.jpg"), "jpg", r"0\.jpg: the image is cut off"),
     "empty file": (overwrite("2.jpg", b""), "jpg", r"2\.jpg is not a readable image"),
     "text": (overwrite("2.png", b"no image"), "png", r"2\.png is not a readable image"),
