@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from jmpose.backbones import Backbone
+from jmpose.build import with_temporal_part
 from jmpose.config import Preprocess
 from jmpose.keypoints import COCO17
-from jmpose.network import JMPose, with_temporal_part
+from jmpose.network import JMPose
 from jmpose.weights import load_model
 
 TEACHER = "teachers/pp_tinypose_256_192_fp16_ov"

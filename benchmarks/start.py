@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from jmpose.config import CONFIGS
+from jmpose.presets import CONFIGS
 
 STEPS = ("imports", "loaded", "first window", "second window")
 

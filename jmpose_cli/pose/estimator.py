@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jmpose.build import with_temporal_part
 from jmpose.config import Preprocess
 from jmpose.decoding import decode_dark, flip_average
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.folding import fold_batch_norms
 from jmpose.keypoints import KeypointSet
-from jmpose.network import FrameFeatures, JMPose, with_temporal_part
+from jmpose.network import FrameFeatures, JMPose
 from jmpose.sampling import normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose.weights import load_model, weights_sha256

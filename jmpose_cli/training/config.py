@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jmpose.config import CONFIGS, ModelConfig
+from jmpose.config import ModelConfig
 from jmpose.errors import ConfigError
+from jmpose.presets import CONFIGS
 from jmpose_cli.config import load_settings
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.training.precision import Asked

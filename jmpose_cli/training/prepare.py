@@ -12,8 +12,9 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from jmpose.build import build_model
 from jmpose.errors import ConfigError, WeightsError
-from jmpose.network import JMPose, build_model
+from jmpose.network import JMPose
 from jmpose.weights import load_model
 from jmpose_cli.data.mixture import Draw, EpochSampler
 from jmpose_cli.errors import JmposeError

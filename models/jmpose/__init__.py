@@ -10,17 +10,18 @@ if TYPE_CHECKING:
     from jmpose.backbones import Backbone as Backbone
     from jmpose.backbones import HRNetBackbone as HRNetBackbone
     from jmpose.backbones import PyramidBackbone as PyramidBackbone
-    from jmpose.config import CONFIGS as CONFIGS
+    from jmpose.build import assemble as assemble
+    from jmpose.build import build_model as build_model
+    from jmpose.build import temporal_part as temporal_part
+    from jmpose.build import with_temporal_part as with_temporal_part
     from jmpose.config import STRIDE as STRIDE
     from jmpose.config import BackboneSpec as BackboneSpec
     from jmpose.config import HeatmapAlignment as HeatmapAlignment
     from jmpose.config import ModelConfig as ModelConfig
     from jmpose.config import Preprocess as Preprocess
     from jmpose.config import ViTSpec as ViTSpec
-    from jmpose.decoding import decode_argmax as decode_argmax
     from jmpose.decoding import decode_dark as decode_dark
     from jmpose.decoding import flip_average as flip_average
-    from jmpose.decoding import predict_heatmaps as predict_heatmaps
     from jmpose.decoding import predict_with_initial as predict_with_initial
     from jmpose.errors import ConfigError as ConfigError
     from jmpose.errors import HintedError as HintedError
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
     from jmpose.network import FrameFeatures as FrameFeatures
     from jmpose.network import JMPose as JMPose
     from jmpose.network import JMPoseOutput as JMPoseOutput
-    from jmpose.network import assemble as assemble
-    from jmpose.network import build_model as build_model
-    from jmpose.network import temporal_part as temporal_part
-    from jmpose.network import with_temporal_part as with_temporal_part
+    from jmpose.presets import CONFIGS as CONFIGS
+    from jmpose.pretrained import load_vitpose as load_vitpose
     from jmpose.sampling import crop_affine as crop_affine
     from jmpose.sampling import normalise as normalise
     from jmpose.sampling import sample_crops as sample_crops
@@ -49,32 +48,26 @@ if TYPE_CHECKING:
     from jmpose.targets import gaussian_targets as gaussian_targets
     from jmpose.targets import heatmap_to_crop as heatmap_to_crop
     from jmpose.vitpose import VitPoseBackbone as VitPoseBackbone
-    from jmpose.vitpose import load_vitpose as load_vitpose
     from jmpose.weights import load_model as load_model
     from jmpose.weights import save_model as save_model
     from jmpose.weights import weights_sha256 as weights_sha256
 
 _EXPORTS = {
     "backbones": ("Backbone", "HRNetBackbone", "PyramidBackbone"),
-    "config": ("CONFIGS", "STRIDE", "BackboneSpec", "HeatmapAlignment", "ModelConfig", "Preprocess", "ViTSpec"),
-    "decoding": ("decode_argmax", "decode_dark", "flip_average", "predict_heatmaps", "predict_with_initial"),
+    "build": ("assemble", "build_model", "temporal_part", "with_temporal_part"),
+    "config": ("STRIDE", "BackboneSpec", "HeatmapAlignment", "ModelConfig", "Preprocess", "ViTSpec"),
+    "decoding": ("decode_dark", "flip_average", "predict_with_initial"),
     "errors": ("ConfigError", "HintedError", "WeightsError"),
     "files": ("WholeFile", "file_sha256"),
     "foreign": ("ConversionReport", "read_foreign"),
     "keypoints": ("KEYPOINT_SETS", "KeypointSet"),
     "losses": ("JMPoseLoss", "LossTerms", "heatmap_loss"),
-    "network": (
-        "FrameFeatures",
-        "JMPose",
-        "JMPoseOutput",
-        "assemble",
-        "build_model",
-        "temporal_part",
-        "with_temporal_part",
-    ),
+    "network": ("FrameFeatures", "JMPose", "JMPoseOutput"),
+    "presets": ("CONFIGS",),
+    "pretrained": ("load_vitpose",),
     "sampling": ("crop_affine", "normalise", "sample_crops"),
     "targets": ("crop_to_heatmap", "crop_to_image", "gaussian_targets", "heatmap_to_crop"),
-    "vitpose": ("VitPoseBackbone", "load_vitpose"),
+    "vitpose": ("VitPoseBackbone",),
     "weights": ("load_model", "save_model", "weights_sha256"),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}

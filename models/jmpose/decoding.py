@@ -85,12 +85,6 @@ def decode_dark(heatmaps: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
     return pixel + offset, maps.flatten(-2).amax(-1).clamp(max=1)
 
 
-def decode_argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Locate joints at the highest pixel, without sub-pixel refinement; shapes as in `decode_dark`."""
-    maps = heatmaps.detach().float()
-    return _highest_pixel(maps).float(), maps.flatten(-2).amax(-1).clamp(0, 1)
-
-
 def flip_average(
     heatmaps: Tensor, mirrored: Tensor, flip_index: Sequence[int], *, alignment: HeatmapAlignment = "edges"
 ) -> Tensor:
@@ -112,9 +106,9 @@ def flip_average(
     return (heatmaps + back) / 2
 
 
-def predict_heatmaps(
+def predict_with_initial(
     model: JMPose, windows: Tensor, exists: Tensor | None = None, *, flip_test: bool = False
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Run a model on windows, with `flip_test` also on their mirror images.
 
     Args:
@@ -124,18 +118,8 @@ def predict_heatmaps(
         flip_test: Average both; twice the work.
 
     Returns:
-        `[B, K, h, w]` of the key frames.
-    """
-    return predict_with_initial(model, windows, exists, flip_test=flip_test)[0]
-
-
-def predict_with_initial(
-    model: JMPose, windows: Tensor, exists: Tensor | None = None, *, flip_test: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Like `predict_heatmaps`, with what the backbone alone saw in the key frames: the single-frame baseline.
-
-    Returns:
-        Final and initial heatmaps, `[B, K, h, w]` each.
+        Of the key frames `[B, K, h, w]` each: the final heatmaps, and the initial ones, what the backbone alone saw:
+        the single-frame baseline.
     """
     with torch.inference_mode():
         straight = model(windows, exists)

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from jmpose.backbones import HRNetBackbone
-from jmpose.config import CONFIGS, HeatmapAlignment, ModelConfig
+from jmpose.build import assemble
+from jmpose.config import HeatmapAlignment, ModelConfig
 from jmpose.errors import WeightsError
 from jmpose.keypoints import KEYPOINT_SETS
-from jmpose.network import JMPose, assemble
+from jmpose.network import JMPose
+from jmpose.presets import CONFIGS
 from jmpose.state import fill
 from jmpose.torch_files import load_plain
 

@@ -13,13 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from jmpose.build import build_model
 from jmpose.config import ModelConfig
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.files import WholeFile, file_sha256
-from jmpose.network import JMPose, build_model
+from jmpose.network import JMPose
 from jmpose.plain_files import parse_json, read_json
+from jmpose.pretrained import is_transformers_folder, load_vitpose, vitpose_files
 from jmpose.state import check_fit, fill, read_tensors
-from jmpose.vitpose import is_transformers_folder, load_vitpose, vitpose_files
 
 _METADATA_KEY = "jmpose_config"
 _HALF_MAX = torch.finfo(torch.float16).max

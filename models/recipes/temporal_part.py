@@ -6,7 +6,7 @@
 import argparse
 from pathlib import Path
 
-from jmpose.network import temporal_part
+from jmpose.build import temporal_part
 from jmpose.weights import load_model, save_model
 from jmpose_cli.known_weights import TEMPORAL_PART
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from jmpose.config import CONFIGS, BackboneSpec
+from jmpose.config import BackboneSpec
 from jmpose.keypoints import COCO17
+from jmpose.presets import CONFIGS
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import app
 from jmpose_cli.upkeep import model_check

@@ -246,7 +246,7 @@ def _make_weights() -> dict[str, dict[str, bytes]]:
     import yaml
     from ultralytics.nn.tasks import DetectionModel
 
-    from jmpose.vitpose import load_vitpose
+    from jmpose.pretrained import load_vitpose
     from jmpose.weights import save_model
     from jmpose_cli.people.detect import save_detector
     from tests.jmpose.tiny_vitpose import save_vitpose

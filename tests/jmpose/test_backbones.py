@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from jmpose.backbones import Backbone, HRNetBackbone, PyramidBackbone
-from jmpose.config import CONFIGS, BackboneSpec
+from jmpose.build import build_model
+from jmpose.config import BackboneSpec
 from jmpose.errors import ConfigError
-from jmpose.network import build_model
+from jmpose.presets import CONFIGS
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_windows
 
 

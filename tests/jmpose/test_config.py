@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 import jmpose
-from jmpose.config import CONFIGS, ModelConfig, Preprocess
+from jmpose.config import ModelConfig, Preprocess
 from jmpose.errors import ConfigError
+from jmpose.presets import CONFIGS
 from tests.jmpose.tiny_model import TINY, tiny_config
 
 
@@ -23,7 +24,7 @@ def test_named_configs_are_what_their_names_say() -> None:
     assert (hrnet.input_height, hrnet.input_width, hrnet.frames, hrnet.heatmap_size) == (384, 288, 5, (96, 72))
     assert (nano.key_index, hrnet.key_index) == (2, 2)
     assert len(nano.keypoints) == 19 and len(hrnet.keypoints) == 17
-    assert nano.window_times_s == pytest.approx((-2 / 30, -1 / 30, 0, 1 / 30, 2 / 30))
+    assert nano.window_offsets == (-2, -1, 0, 1, 2) and nano.reference_fps == 30
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -148,5 +149,5 @@ def test_package_exports_exist_and_configs_need_no_torch() -> None:
 
 
 def test_package_has_no_other_names() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'build'"):
-        _ = jmpose.build
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = jmpose.nothing

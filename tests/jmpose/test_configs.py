@@ -6,8 +6,8 @@ import psutil
 import pytest
 import torch
 
-from jmpose.config import CONFIGS
-from jmpose.network import build_model
+from jmpose.build import build_model
+from jmpose.presets import CONFIGS
 from jmpose.weights import load_model, save_model
 
 NEEDED_GB = {"vitpose-l": 8, "vitpose-h": 12}

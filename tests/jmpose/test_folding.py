@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from jmpose.backbones import PyramidBackbone
-from jmpose.config import CONFIGS
+from jmpose.build import build_model
 from jmpose.folding import fold_batch_norms
-from jmpose.network import build_model
+from jmpose.presets import CONFIGS
 from tests.jmpose.tiny_model import stir, tiny_model, tiny_windows
 
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from jmpose import foreign
-from jmpose.config import CONFIGS, BackboneSpec
+from jmpose.config import BackboneSpec
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.foreign import read_foreign
+from jmpose.presets import CONFIGS
 from jmpose.weights import load_model, save_model
 from tests.jmpose.official_hrnet import Weights, official_heatmaps, random_weights
 from tests.jmpose.tiny_model import tiny_windows

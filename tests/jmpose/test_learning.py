@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from jmpose.backbones import Backbone
+from jmpose.build import assemble
 from jmpose.losses import JMPoseLoss, heatmap_loss
-from jmpose.network import JMPose, assemble
+from jmpose.network import JMPose
 from jmpose.targets import gaussian_targets, heatmap_to_crop
 from tests.jmpose.tiny_model import TINY, tiny_config
 

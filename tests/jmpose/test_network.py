@@ -3,10 +3,12 @@ from typing import Any
 import pytest
 import torch
 
-from jmpose.config import CONFIGS, BackboneSpec, ModelConfig
+from jmpose.build import assemble, build_model
+from jmpose.config import BackboneSpec, ModelConfig
 from jmpose.errors import ConfigError
 from jmpose.losses import JMPoseLoss
-from jmpose.network import JMPose, assemble, build_model
+from jmpose.network import JMPose
+from jmpose.presets import CONFIGS
 from tests.jmpose.tiny_model import TINY, TinyBackbone, stir, tiny_config, tiny_model, tiny_windows
 
 SWITCHES: list[dict[str, Any]] = [

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from jmpose.build import assemble, temporal_part, with_temporal_part
 from jmpose.errors import ConfigError
 from jmpose.motion import PixelFeatures
-from jmpose.network import assemble, temporal_part, with_temporal_part
 from jmpose.weights import load_model, save_model
 from tests.jmpose.tiny_model import TinyBackbone, stir, tiny_config, tiny_windows
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jmpose import sampling
-from jmpose.config import CONFIGS
 from jmpose.decoding import decode_dark
+from jmpose.presets import CONFIGS
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, gaussian_targets, heatmap_to_crop
 

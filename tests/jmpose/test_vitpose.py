@@ -6,13 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jmpose.config import CONFIGS, ModelConfig
+from jmpose.build import build_model
+from jmpose.config import ModelConfig
 from jmpose.decoding import decode_dark
 from jmpose.errors import WeightsError
 from jmpose.files import file_sha256
-from jmpose.network import build_model
+from jmpose.presets import CONFIGS
+from jmpose.pretrained import load_vitpose
 from jmpose.targets import gaussian_targets
-from jmpose.vitpose import VitPoseBackbone, load_vitpose
+from jmpose.vitpose import VitPoseBackbone
 from jmpose.weights import load_model, save_model, weights_sha256
 from tests.jmpose.tiny_vitpose import SIZE, WIDTH, save_vitpose
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from jmpose.build import build_model
 from jmpose.config import BackboneSpec, ModelConfig
 from jmpose.errors import WeightsError
-from jmpose.network import JMPose, build_model
+from jmpose.network import JMPose
 from jmpose.weights import file_sha256, load_model, save_model
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_windows
 

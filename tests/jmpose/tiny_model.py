@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from jmpose.backbones import Backbone
+from jmpose.build import assemble
 from jmpose.config import BackboneSpec, ModelConfig, Preprocess
-from jmpose.network import JMPose, assemble
+from jmpose.network import JMPose
 
 TINY = ModelConfig(
     name="tiny",

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from jmpose.build import assemble, temporal_part
 from jmpose.config import Preprocess
 from jmpose.decoding import decode_dark
 from jmpose.files import file_sha256
-from jmpose.network import assemble, temporal_part
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose.weights import save_model

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jmpose.config import CONFIGS
-from jmpose.network import build_model
+from jmpose.build import build_model
+from jmpose.presets import CONFIGS
 from jmpose_cli.training.config import OptimConfig
 from jmpose_cli.training.optimise import build_optimizer, clip_gradients, moving_average, rate_share, set_rate
 from jmpose_cli.training.trainee import Trainee
