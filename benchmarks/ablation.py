@@ -94,7 +94,7 @@ def shared_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def backbone_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Give the training configuration of the backbone that all variants stand on."""
+    """Return the training configuration of the backbone that all variants stand on."""
     return shared_settings(args) | {
         "temporal": False,
         "init": args.init,
@@ -110,7 +110,7 @@ def backbone_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def settings(variant: Variant, seed: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Give the training configuration of one run."""
+    """Return the training configuration of one run."""
     shared = shared_settings(args)
     return shared | {
         "change": shared["change"] | variant.change,

@@ -267,7 +267,7 @@ def swaying_occluder(rng: np.random.Generator, clip: Clip, size: float, foreign:
 def _occluder(
     rng: np.random.Generator, clip: Clip, frame: int, size: float, foreign: Bytes
 ) -> tuple[degrade.Occluder, np.ndarray, float]:
-    """Give an occluder, the place of a joint to hide in a frame (any in the box if none is known), the box height."""
+    """Return an occluder, the place of a joint to hide in a frame (any in the box if none is known), the box height."""
     x0, y0, x1, y1 = clip.boxes_xyxy_px[frame].astype(float)
     side = size * (y1 - y0)
     scale = max(1.0, 1.1 * side / min(foreign.shape[:2]))

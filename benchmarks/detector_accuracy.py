@@ -23,7 +23,7 @@ from jmpose_cli.people.detect import YoloDetector
 
 
 def read_truth(data: Path, split: str) -> tuple[list[np.ndarray], dict]:
-    """Give the pictures `[H, W, 3]` RGB and a COCO dataset of their boxes."""
+    """Return the pictures `[H, W, 3]` RGB and a COCO dataset of their boxes."""
     pictures, images, annotations = [], [], []
     for file in sorted((data / "images" / split).glob("*.jpg")):
         picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
@@ -40,7 +40,7 @@ def read_truth(data: Path, split: str) -> tuple[list[np.ndarray], dict]:
 
 
 def read_coco(file: Path) -> tuple[list[np.ndarray], dict]:
-    """Give the same of a COCO file."""
+    """Return the same of a COCO file."""
     given = json.loads(file.read_text())
     pictures = [cv2.cvtColor(cv2.imread(str(file.parent / i["file_name"])), cv2.COLOR_BGR2RGB) for i in given["images"]]
     number = {image["id"]: n for n, image in enumerate(given["images"], start=1)}

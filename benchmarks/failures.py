@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def read(count: int) -> tuple[float, list[np.ndarray], list[list[dict]]]:
-    """Give the frame rate, the first pictures and the people of each."""
+    """Return the frame rate, the first pictures and the people of each."""
     truth = json.loads(EXAMPLE.with_suffix(".posetrack18.json").read_text())
     people: dict[int, list[dict]] = {image["id"]: [] for image in truth["images"]}
     for annotation in truth["annotations"]:

@@ -34,7 +34,7 @@ class TeacherBackbone(Backbone):
         self._run = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
 
     def stage_features(self, images: Tensor) -> list[Tensor]:
-        """Give the heatmaps; one picture at a time, so that it makes no difference what else is in the batch."""
+        """Return the heatmaps; one picture at a time, so that it makes no difference what else is in the batch."""
         pictures = images.float().contiguous().numpy()
         return [torch.cat([torch.from_numpy(self._run(picture[None])[0].copy()) for picture in pictures])]
 

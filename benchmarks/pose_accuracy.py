@@ -27,7 +27,7 @@ from jmpose_cli.values import TrackedFrame
 def annotated_frame(
     boxes_xywh: Sequence[Sequence[float]], track_ids: Iterable[int], *, index: int = 0, time_s: float = 0.0
 ) -> TrackedFrame:
-    """Give the people of a frame on annotated boxes."""
+    """Return the people of a frame on annotated boxes."""
     xywh = np.array(boxes_xywh, np.float32).reshape(-1, 4)
     return TrackedFrame(
         index=index,

@@ -89,7 +89,7 @@ def never_seen(batches: list[list[Windows]]) -> list[list[Windows]]:
 
 
 def estimate(estimator: PoseEstimator, batches: list[list[Windows]], clock: Clock) -> tuple[float, Float, Float]:
-    """Give the seconds by `clock`, joints `[N, K, 2]` in image pixels and scores `[N, K]` of all people."""
+    """Return the seconds by `clock`, joints `[N, K, 2]` in image pixels and scores `[N, K]` of all people."""
     batches = never_seen(batches)
     started = clock()
     poses = [pose for batch in batches for pose in estimator.estimate(batch)]

@@ -105,7 +105,7 @@ class Clip:
 def load_clips(
     data: Path, *, cache: Path, length: int, most: int, rendered: int, videos: Sequence[str] = TEST
 ) -> list[Clip]:
-    """Give the clips of all test videos and of the rendered scenes; made once and kept under `cache`.
+    """Return the clips of all test videos and of the rendered scenes; made once and kept under `cache`.
 
     Args:
         data: Folder with `videos` and `teachers`.
@@ -174,7 +174,7 @@ def ask_teacher(frame: Bytes, box_xywh: Sequence[float], teacher: Teacher) -> tu
 def teach_clip(
     frames: Sequence[Bytes], boxes_xyxy_px: Float, teacher: Teacher, *, fps: float
 ) -> tuple[np.ndarray, Bools]:
-    """Give soft labels of one person: joints `[n, 17, 2]` in image pixels, and `[n, 17]` which of them count."""
+    """Return soft labels of one person: joints `[n, 17, 2]` in image pixels, and `[n, 17]` which of them count."""
     boxes = _xywh(boxes_xyxy_px)
     answers = [ask_teacher(frame, box, teacher) for frame, box in zip(frames, boxes.tolist(), strict=True)]
     xy, score, apart = (np.stack(column) for column in zip(*answers, strict=True))
@@ -238,7 +238,7 @@ def estimate_clip(
 
 
 def ask_about_clip(teacher: Teacher, clip: Clip, frames: Bytes, wanted: Bools) -> np.ndarray:
-    """Give the teacher's joints `[n, 17, 2]` in frames `[n, H, W, 3]`; NaN where not wanted `[n]`."""
+    """Return the teacher's joints `[n, 17, 2]` in frames `[n, H, W, 3]`; NaN where not wanted `[n]`."""
     xy = np.full((len(clip), len(COCO17), 2), np.nan, np.float32)
     for n in np.flatnonzero(wanted).tolist():
         xy[n] = ask_teacher(frames[n], _xywh(clip.boxes_xyxy_px[n : n + 1])[0].tolist(), teacher)[0]

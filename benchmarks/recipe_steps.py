@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def settings(change: dict[str, Any], crops: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Give the training configuration of a row: `nano-frame` with the change, cut short."""
+    """Return the training configuration of a row: `nano-frame` with the change, cut short."""
     given = yaml.safe_load((CONFIG_FOLDER / "nano-frame.yaml").read_text())
     given |= {"init": change.get("init", given["init"]), "threads": args.threads}
     given["init_backbone"] = given["init"] is not None

@@ -207,7 +207,7 @@ class Results:
 
 
 def mean_pck(known: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Give per cent `[R, 5]`, the mean over conditions.
+    """Return per cent `[R, 5]`, the mean over conditions.
 
     Args:
         known: `[conditions, clips]` joints scored.
@@ -275,7 +275,7 @@ def by_video(results: Results, level: int) -> list[str]:
 
 
 def report(real: Results, rendered: Results | None, about: dict[str, object]) -> str:
-    """Give the page."""
+    """Return the page."""
     gains = {regime: real.gain(at_level(MIDDLE, regime), real.videos) for regime in REGIMES}
     clean = real.gain([CLEAN], real.videos)
     said = "; ".join(f"{regime} {with_interval(gain)}" for regime, gain in gains.items())

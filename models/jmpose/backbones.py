@@ -114,7 +114,7 @@ class PyramidBackbone(Backbone):
         self.out_norm = nn.BatchNorm2d(channels)
 
     def stage_features(self, images: Tensor) -> list[Tensor]:
-        """Give one level: features `[N, C, h, w]`, after the top-down pass."""
+        """Return one level: features `[N, C, h, w]`, after the top-down pass."""
         maps = self.body(images)
         x: Tensor | None = None
         for level in (3, 2, 1, 0):
@@ -139,7 +139,7 @@ class HRNetBackbone(Backbone):
         self.body = body
 
     def stage_features(self, images: Tensor) -> list[Tensor]:
-        """Give the highest-resolution branch `[N, C_i, h, w]` after each of the four stages."""
+        """Return the highest-resolution branch `[N, C_i, h, w]` after each of the four stages."""
         body: Any = self.body
         x = body.act1(body.bn1(body.conv1(images)))
         x = body.act2(body.bn2(body.conv2(x)))

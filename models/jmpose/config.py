@@ -311,7 +311,7 @@ class ModelConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold; `from_dict` reads them back."""
+        """Return plain values that JSON can hold; `from_dict` reads them back."""
         return asdict(self)
 
     @classmethod

@@ -224,7 +224,7 @@ def read_foreign(
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Give the named tensors of a file, and the text of the configuration stored beside them, if any."""
+    """Return the named tensors of a file, and the text of the configuration stored beside them, if any."""
     if not path.is_file():
         raise WeightsError(f"{path} does not exist", "a .pth file of HRNet-pose, MMPose, DCPose or FAMI-Pose")
     try:
@@ -348,7 +348,7 @@ def _check_keypoint_set(path: Path, name: str | None, where: str, *, joints: int
 
 
 def _known(*choices: tuple[T | None, str]) -> tuple[T, str]:
-    """Give the first value that is known, with where it comes from; the last one counts as known."""
+    """Return the first value that is known, with where it comes from; the last one counts as known."""
     return next((choice for choice in choices[:-1] if choice[0] is not None), choices[-1])  # type: ignore[return-value]
 
 

@@ -121,7 +121,7 @@ class FeatureDifference(MotionEncoder):
         self.places = tuple(pairwise(range(frames))) * len(stage_channels) + ((key,),) * several
 
     def look(self, stages: Sequence[Tensor]) -> list[Tensor]:
-        """Give the shares in the differences of each stage, and with several stages the last feature behind them."""
+        """Return the shares in the differences of each stage, and with several stages the last feature behind them."""
         maps: list[Tensor] = []
         for stage, features in zip(self.stages, stages, strict=True):
             maps += stage.look(features)  # type: ignore[operator]
@@ -183,10 +183,10 @@ class KeyFrameFeature(MotionEncoder):
         self.body = residual_blocks(in_channels, channels, blocks)
 
     def look(self, stages: Sequence[Tensor]) -> list[Tensor]:
-        """Give the backbone's output as it is."""
+        """Return the backbone's output as it is."""
         return [stages[-1]]
 
     def flow(self, maps: Sequence[Tensor], exists: Tensor) -> Tensor:
-        """Give `[B, C, h, w]`; which support frames exist makes no difference."""
+        """Return `[B, C, h, w]`; which support frames exist makes no difference."""
         out: Tensor = self.body(maps[0][:, 0])
         return out

@@ -11,7 +11,7 @@ MAX_BYTES = 16 << 20
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Give the value of a JSON text.
+    """Return the value of a JSON text.
 
     Raises:
         ValueError: It is none, has too large numbers, or is nested too deeply.
@@ -23,7 +23,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Give the value in a JSON file.
+    """Return the value in a JSON file.
 
     Raises:
         OSError: The file cannot be read.

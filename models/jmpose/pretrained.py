@@ -149,7 +149,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _choose_expert(folder: Path, body: dict[str, Any], dataset_index: int | None, *, width: int) -> int | None:
-    """Give the expert to use, None for a ViTPose without."""
+    """Return the expert to use, None for a ViTPose without."""
     count, rows = body.get("num_experts", 1), body.get("part_features")
     if count == 1:
         if dataset_index is not None:
@@ -204,7 +204,7 @@ def _model_config(folder: Path, settings: dict[str, Any]) -> ModelConfig:
 
 
 def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Give mean and std from `preprocessor_config.json`, ImageNet's where it is absent."""
+    """Return mean and std from `preprocessor_config.json`, ImageNet's where it is absent."""
     file = folder / _PREPROCESSOR
     if not file.is_file():
         return Preprocess.mean, Preprocess.std
@@ -223,7 +223,7 @@ def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _expected(vit: ViTSpec, size: tuple[int, int], experts: dict[str, int]) -> dict[str, Tensor]:
-    """Give the names that transformers has for all weights, with tensors of their shapes."""
+    """Return the names that transformers has for all weights, with tensors of their shapes."""
     from transformers import VitPoseConfig, VitPoseForPoseEstimation
 
     config = VitPoseConfig(

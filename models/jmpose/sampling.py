@@ -104,7 +104,7 @@ def _sample(frames: Tensor, index: Tensor, affine: Tensor, size: tuple[int, int]
 
 
 def _neighbours(position: Tensor, size: int, *, step: int, integer: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    """Give the two pixels around a position on one axis, as byte offsets inside the frame and weights, 0 outside."""
+    """Return the two pixels around a position on one axis, as byte offsets inside the frame and weights, 0 outside."""
     low = position.floor()
     part = position - low
     pairs = []

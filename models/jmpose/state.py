@@ -11,7 +11,7 @@ from jmpose.errors import WeightsError
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Give the metadata of a safetensors file and its tensors.
+    """Return the metadata of a safetensors file and its tensors.
 
     Raises:
         WeightsError: The file is damaged or of another format.

@@ -12,7 +12,7 @@ _MAX_PARTS = 200_000
 
 
 def load_plain(path: Path) -> Any:
-    """Give the content of a file that `torch.save` wrote: tensors, plain values, and what `safe_globals` allows.
+    """Return the content of a file that `torch.save` wrote: tensors, plain values, and what `safe_globals` allows.
 
     Raises:
         ValueError: Its parts are compressed or overlap, or some tensors show the same values again and again; damaged

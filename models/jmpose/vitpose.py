@@ -42,7 +42,7 @@ class VitPoseBackbone(Backbone):
         self.decoder = _classic_decoder(vit.width) if vit.decoder == "classic" else _simple_decoder()
 
     def stage_features(self, images: Tensor) -> list[Tensor]:
-        """Give one level: features `[N, C, h, w]`, what the decoder's last layer reads."""
+        """Return one level: features `[N, C, h, w]`, what the decoder's last layer reads."""
         tokens = self.body.embeddings(images)  # [N, HW/256, D]
         # Layer by layer: the body's own `forward` would keep the tokens after each of them.
         for layer in self.body.encoder.layer:

@@ -1,4 +1,4 @@
-"""Give `nano` or `small` a backbone that knows ImageNet: what its training starts from.
+"""Return `nano` or `small` a backbone that knows ImageNet: what its training starts from.
 
 `python models/recipes/imagenet_start.py --model nano`
 

@@ -108,7 +108,7 @@ class Teacher:
         self._run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
 
     def __call__(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give joints `[17, 2]` in patch pixels, peaks `[17]`, disagreement `[17]` in crop heights."""
+        """Return joints `[17, 2]` in patch pixels, peaks `[17]`, disagreement `[17]` in crop heights."""
         top, left = (PATCH_HEIGHT - CROP_HEIGHT) // 2, (PATCH_WIDTH - CROP_WIDTH) // 2
         crop = (patch[top : top + CROP_HEIGHT, left : left + CROP_WIDTH] - MEAN) / STD
         pair = np.stack([crop, crop[:, ::-1]]).transpose(0, 3, 1, 2).astype(np.float32)
@@ -122,7 +122,7 @@ class Teacher:
 
 
 def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the parabola-refined maxima `[K, 2]` (x, y) of heatmaps `[K, h, w]` and their heights `[K]`."""
+    """Return the parabola-refined maxima `[K, 2]` (x, y) of heatmaps `[K, h, w]` and their heights `[K]`."""
     joints, h, w = maps.shape
     flat = maps.reshape(joints, -1).argmax(1)
     y, x = np.divmod(flat, w)

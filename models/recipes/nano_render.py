@@ -25,7 +25,7 @@ MIN_HEIGHT = 60  # pixels
 
 
 def windows(frames: list[RenderedFrame]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Give pictures `[5, H, W, 3]`, joints `[19, 2]` in patch pixels and visibility `[19]` of all windows."""
+    """Return pictures `[5, H, W, 3]`, joints `[19, 2]` in patch pixels and visibility `[19]` of all windows."""
     made = []
     for at in range(REACH, len(frames) - REACH, KEY_EVERY):
         key = frames[at]
