@@ -5,8 +5,8 @@
 Each input is a folder of files and a command line. It is run in a process of its own that a server forks, so that it
 costs well under a second. What must never happen: a traceback, an exit code beside 0, 1 and 2, more than 30 s or 4 GB,
 a file made or changed outside OUT and the cache, a process left behind, code of an input that runs. Inputs that make it
-happen are kept in a folder each, with what was said and the command that runs it again; a table sums up the kinds.
-The 200 inputs of seed 0 are part of the tests.
+happen are kept in a folder each, with what was said and the command that runs it again. A table sums up the kinds,
+after Ctrl-C those so far. The 200 inputs of seed 0 are part of the tests.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -59,12 +60,20 @@ def main() -> int:
         todo = [(kind, number) for kind in kinds for number in range(counts[kind])]
         Random(0).shuffle(todo)  # so that a table of half the time tells of all kinds
     rows = {kind: _Row() for kind in kinds}
+    with suppress(KeyboardInterrupt):  # the table tells of those done so far
+        _run(todo, rows, asked)
+    print(table(rows))
+    return int(any(row.failed for row in rows.values()))
+
+
+def _run(todo: list[tuple[str, int]], rows: dict[str, _Row], asked: argparse.Namespace) -> None:
+    """Run inputs, given by kind and number, and add what comes of them to the rows."""
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="fuzz-") as folder,
         Harness(Path(folder), patience=asked.patience) as harness,
     ):
-        for kind in kinds:
+        for kind in rows:
             finished.prepare(harness, kind)
         for done, (kind, number) in enumerate(todo, 1):
             outcome = harness.run(make(kind, asked.seed, number))
@@ -75,8 +84,6 @@ def main() -> int:
                 print(outcome)
             if done % 50 == 0:
                 print(f"{done} of {len(todo)}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    print(table(rows))
-    return int(any(row.failed for row in rows.values()))
 
 
 def table(rows: dict[str, _Row]) -> str:

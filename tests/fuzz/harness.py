@@ -96,6 +96,7 @@ class Harness:
             pass_fds=(their_jobs, their_answers),
             cwd=ROOT,
             env=environment,
+            start_new_session=True,  # Ctrl-C is for this process
         )
         os.close(their_jobs)
         os.close(their_answers)

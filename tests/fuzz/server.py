@@ -15,7 +15,6 @@ import json
 import os
 import pkgutil
 import runpy
-import signal
 import socket
 import subprocess
 import sys
@@ -191,5 +190,5 @@ def _end(work: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    with suppress(BrokenPipeError):  # nobody wants to know any more
+        main(int(sys.argv[1]), int(sys.argv[2]))

@@ -13,8 +13,10 @@ from tests.fuzz.harness import Harness
 from tests.fuzz.kinds import CHEAP, KINDS, PLAIN, SEEN, TWO_BOXES, make, shares
 from tests.fuzz.mutate import RUNS_CODE
 
+pytestmark = pytest.mark.timeout(600)  # the harness has limits of its own, which tell what was too slow
+
 INPUTS, SEED = 200, 0
-SHARD = 14  # inputs of a kind that one test runs, so that two processes share the work
+SHARD = 10  # inputs of a kind that one test runs, so that two processes share the work
 
 
 def shards() -> list[tuple[str, int]]:
