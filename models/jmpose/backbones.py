@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jmpose.blocks import conv_block
+from jmpose.config import MOVENET_CHANNELS
 from jmpose.errors import ConfigError
 
 STRIDE = 4
+_LAST_CHANNELS = 1280
 
 
 def _timm_features(name: str) -> Any:
@@ -27,7 +29,7 @@ def _timm_features(name: str) -> Any:
 
 
 class Backbone(nn.Module):
-    """Shared per-frame network: stride-4 features and, by one convolution, initial heatmaps.
+    """Shared per-frame network: stride-4 features and, by one convolution or a few, initial heatmaps.
 
     Args:
         channels: C.
@@ -45,11 +47,12 @@ class Backbone(nn.Module):
         super().__init__()
         self.channels = channels
         self.joints = joints
-        self.heatmap_head = nn.Conv2d(channels, joints, kernel, padding=kernel // 2)
+        head = nn.Conv2d(channels, joints, kernel, padding=kernel // 2)
         # Targets are nearly all zero: small weights start the heatmaps near zero.
-        nn.init.normal_(self.heatmap_head.weight, std=0.001)
-        assert self.heatmap_head.bias is not None
-        nn.init.zeros_(self.heatmap_head.bias)
+        nn.init.normal_(head.weight, std=0.001)
+        assert head.bias is not None
+        nn.init.zeros_(head.bias)
+        self.heatmap_head: nn.Module = head
 
     def freeze(self, names: Sequence[str]) -> None:
         """Fix some parts: no gradients, and their BatchNorm stays in eval mode under `train()`.
@@ -123,6 +126,100 @@ class PyramidBackbone(Backbone):
                 side = side + F.interpolate(x, size=side.shape[-2:], mode="bilinear", align_corners=False)
             x = self.smooth[level](F.relu(side))
         return [F.relu(self.out_norm(x))]
+
+
+class MoveNetBackbone(Backbone):
+    """MobileNetV2 with a light pyramid to stride 4, layer by layer as MoveNet has them (Google, Apache-2.0).
+
+    There is no BatchNorm: MoveNet's is known folded into the convolutions only. Sides of pictures are multiples of 32.
+
+    Args:
+        width: Factor on the channels of MobileNetV2: 1 in MoveNet Lightning, 1.75 in Thunder.
+        joints: K.
+    """
+
+    def __init__(self, width: float, *, joints: int) -> None:
+        nn.Module.__init__(self)
+        self.channels, self.joints = MOVENET_CHANNELS, joints
+        self.body = nn.Sequential(*_mobilenet_v2(width))
+        sides = [block[-1].out_channels for block in (self.body[2], self.body[5], self.body[9])]  # type: ignore[index]
+        inner = (MOVENET_CHANNELS, 32, 64)  # widths of the pyramid at strides 4, 8 and 16
+        self.lateral = nn.ModuleList(nn.Conv2d(c, out, 1) for c, out in zip(sides, inner, strict=True))
+        self.top = nn.Conv2d(_LAST_CHANNELS, inner[-1], 1)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(_depthwise(c), nn.Conv2d(c, out, 1), nn.ReLU())
+            for c, out in zip(inner, (MOVENET_CHANNELS, *inner[:-1]), strict=True)
+        )
+        self.heatmap_head = nn.Sequential(
+            _depthwise(MOVENET_CHANNELS),
+            nn.Conv2d(MOVENET_CHANNELS, 96, 1),
+            nn.ReLU(),
+            nn.Conv2d(96, joints, 1),
+            nn.Sigmoid(),
+        )
+
+    def stage_features(self, images: Tensor) -> list[Tensor]:
+        """Give one level: features `[N, 24, h, w]`, after the top-down pass."""
+        x, sides = images, []
+        for number, part in enumerate(self.body):
+            x = part(x)
+            if number in (2, 5, 9):  # the last ones at strides 4, 8 and 16
+                sides.append(x)
+        x = self.top(x)
+        for level in (2, 1, 0):
+            side = self.lateral[level](sides[level])
+            x = side + F.interpolate(x, size=side.shape[-2:], mode="bilinear", align_corners=False)
+            x = self.smooth[level](x)
+        return [x]
+
+
+class _InvertedResidual(nn.Sequential):
+    """MobileNetV2's block: widen, filter each channel, narrow; added to what came in where shapes allow."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        inner = 6 * channels
+        super().__init__(
+            nn.Conv2d(channels, inner, 1),
+            nn.ReLU6(),
+            *_halving(_depthwise(inner, stride)),
+            nn.ReLU6(),
+            nn.Conv2d(inner, out, 1),
+        )
+        self._is_residual = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for layer in self:
+            y = layer(y)
+        return x + y if self._is_residual else y
+
+
+def _mobilenet_v2(width: float) -> list[nn.Module]:
+    """The body: a stem, 16 blocks, and a last layer of 1280 channels."""
+
+    def wide(channels: int) -> int:
+        rounded = max(8, int(channels * width + 4) // 8 * 8)
+        return rounded if rounded >= 0.9 * channels * width else rounded + 8
+
+    first, c = wide(32), wide(16)
+    stem = nn.Sequential(
+        *_halving(nn.Conv2d(3, first, 3, 2)), nn.ReLU6(), _depthwise(first), nn.ReLU6(), nn.Conv2d(first, c, 1)
+    )
+    blocks: list[nn.Module] = []
+    for channels, repeats, stride in ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1)):
+        for number in range(repeats):
+            blocks.append(_InvertedResidual(c, wide(channels), stride if number == 0 else 1))
+            c = wide(channels)
+    return [stem, *blocks, nn.Sequential(nn.Conv2d(c, _LAST_CHANNELS, 1), nn.ReLU6())]
+
+
+def _depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, stride, padding=1 if stride == 1 else 0, groups=channels)
+
+
+def _halving(convolution: nn.Conv2d) -> list[nn.Module]:
+    """Pad what has stride 2 as TensorFlow does with even sides: below and on the right alone."""
+    return [convolution] if convolution.stride == (1, 1) else [nn.ZeroPad2d((0, 1, 0, 1)), convolution]
 
 
 class HRNetBackbone(Backbone):

@@ -30,6 +30,12 @@ class ResidualBlock(nn.Module):
         """Map `[B, C, h, w]` to `[B, C, h, w]`."""
         return F.relu(x + self.body(x))
 
+    def start_as_identity(self) -> None:
+        """Set what is added to the skip to 0: what is not negative passes unchanged."""
+        norm = self.body[-1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        nn.init.zeros_(norm.weight)
+
 
 def residual_blocks(in_channels: int, channels: int, count: int) -> nn.Sequential:
     """A 1x1 convolution to `channels`, then `count` residual blocks."""

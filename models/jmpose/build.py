@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from jmpose.backbones import AbsentBackbone, Backbone, HRNetBackbone, PyramidBackbone
+from jmpose.backbones import AbsentBackbone, Backbone, HRNetBackbone, MoveNetBackbone, PyramidBackbone
 from jmpose.config import BackboneSpec, ModelConfig
 from jmpose.errors import ConfigError
 from jmpose.head import DetectionHead
@@ -46,11 +46,14 @@ def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
             groups=config.offset_groups,
             dilation=config.dilation,
             learn_offsets=config.joint_offsets,
+            identity_start=config.identity_blocks,
         )
         if config.joint_learner
         else PlainJointFeature(c)
     )
-    mutual = [MutualBlock(c, heads=config.heads) for _ in range(config.mutual_blocks)]
+    mutual = [
+        MutualBlock(c, heads=config.heads, identity_start=config.identity_blocks) for _ in range(config.mutual_blocks)
+    ]
     motion = _build_motion_encoder(backbone, config)
     motion_features = PixelFeatures(config.pixel_channels) if on_pixels else None
     return JMPose(backbone, motion, learner, mutual, head, config, motion_features)
@@ -145,6 +148,8 @@ def _build_backbone(config: ModelConfig) -> Backbone:
         size = (config.preprocess.input_height, config.preprocess.input_width)
         return VitPoseBackbone(spec.vit, input_size=size, joints=joints)
     try:
+        if spec.width is not None:
+            return MoveNetBackbone(spec.width, joints=joints)
         if spec.kind == "pyramid":
             return PyramidBackbone(spec.timm_name, channels=spec.channels, joints=joints)
         backbone = HRNetBackbone(spec.timm_name, joints=joints)

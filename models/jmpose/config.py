@@ -14,11 +14,13 @@ from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 STRIDE = 4
 # Both input sides divide by it: a ViT has patches of that side, and pyramids meet again at stride 4.
 INPUT_MULTIPLE = 16
-HRNET_MULTIPLE = 32  # its branches are scaled by whole factors
+COARSE_MULTIPLE = 32  # of an HRNet, whose branches are scaled by whole factors, and of MoveNet
+MOVENET_CHANNELS = 24
 CLASSIC_DECODER_CHANNELS = 256
 # Far above what any model has: what a file says of sizes is built only within them.
 MAX_INPUT_SIDE, MAX_CHANNELS, MAX_FRAMES, MAX_OFFSET = 2048, 8192, 65, 10_000
 _MAX_BLOCKS, _MAX_LAYERS, _MAX_DILATION, _MAX_FLOAT = 64, 256, 64, 1e9
+_WIDTHS = "0.25 to 4 for a movenet, else none"
 HeatmapAlignment = Literal["edges", "corners", "origins"]
 T = TypeVar("T")
 
@@ -46,8 +48,8 @@ class Preprocess:
     """How frames become network inputs, the same in training, evaluation and inference.
 
     Attributes:
-        input_height: H of a crop, pixels, a multiple of 16; of 32 with an HRNet.
-        input_width: W of a crop, pixels, a multiple of 16; of 32 with an HRNet.
+        input_height: H of a crop, pixels, a multiple of 16; of 32 with an HRNet or MoveNet.
+        input_width: W of a crop, pixels, a multiple of 16; of 32 with an HRNet or MoveNet.
         keypoint_set: Name of the joints that the heatmap channels stand for.
         heatmap_sigma: Standard deviation of a target Gaussian, heatmap pixels.
         window_offsets: Frames of a window relative to the key frame, ascending, with 0 inside, counted at
@@ -174,18 +176,20 @@ class BackboneSpec:
     """Which per-frame network.
 
     Attributes:
-        kind: `pyramid`, a classification net with a top-down pyramid, `hrnet`, `vitpose`, or `absent` for a temporal
-            part by itself.
-        timm_name: Name of the body in timm; empty for `vitpose` and `absent`.
+        kind: `pyramid`, a classification net with a top-down pyramid, `movenet`, MoveNet's own, `hrnet`, `vitpose`, or
+            `absent` for a temporal part by itself.
+        timm_name: Name of the body in timm; empty for `movenet`, `vitpose` and `absent`.
         channels: Channels of the stride-4 features; for `hrnet` it must be what timm's network has, for `vitpose`
-            what the decoder has.
+            what the decoder has, for `movenet` 24.
         vit: Of a `vitpose`: its sizes; None otherwise.
+        width: Of a `movenet`: factor on the channels of its MobileNetV2, 0.25 to 4; None otherwise.
     """
 
-    kind: Literal["pyramid", "hrnet", "vitpose", "absent"]
+    kind: Literal["pyramid", "movenet", "hrnet", "vitpose", "absent"]
     timm_name: str
     channels: int
     vit: ViTSpec | None = None
+    width: float | None = None
 
     def __post_init__(self) -> None:
         _require_bounded(self, {"channels": MAX_CHANNELS}, of="backbone ")
@@ -201,6 +205,13 @@ class BackboneSpec:
                 f"channels = {wanted}",
             )
             _require(not self.timm_name, f"timm_name is {self.timm_name!r} with a vitpose backbone", "an empty one")
+        _require(
+            (self.width is not None) == (self.kind == "movenet"), f"width is {self.width} with {self.kind}", _WIDTHS
+        )
+        if self.width is not None:
+            _require(0.25 <= self.width <= 4, f"backbone width is {self.width}", _WIDTHS)
+            _require(self.channels == MOVENET_CHANNELS, f"backbone channels is {self.channels}", "24 for a movenet")
+            _require(not self.timm_name, f"timm_name is {self.timm_name!r} with a movenet backbone", "an empty one")
 
 
 @dataclass(frozen=True)
@@ -230,6 +241,8 @@ class ModelConfig:
             window's initial heatmaps, or these and the key frame's features.
         identity_start: True adds the head's output to the key frame's initial heatmaps through a scale that
             starts at 0; False gives the head's output alone.
+        identity_blocks: True starts joint learner and mutual blocks as identities, so that the head sees the plain
+            motion flow until they have learnt something; False starts them at random.
         io_estimator: How the information-orthogonality loss is estimated; None leaves it out.
         io_weight: beta, its weight in the loss.
     """
@@ -253,6 +266,7 @@ class ModelConfig:
     head_blocks: int = 1
     head_context: Literal["none", "heatmaps", "heatmaps+features"] = "none"
     identity_start: bool = True
+    identity_blocks: bool = False
     io_estimator: Literal["bounds", "kl"] | None = "bounds"
     io_weight: float = 0.01
 
@@ -283,10 +297,10 @@ class ModelConfig:
             )
         window = self.preprocess
         _require(
-            self.backbone.kind != "hrnet"
-            or not any(side % HRNET_MULTIPLE for side in (window.input_height, window.input_width)),
-            f"an hrnet with an input of {window.input_height}x{window.input_width}",
-            f"sides that are multiples of {HRNET_MULTIPLE}",
+            self.backbone.kind not in ("hrnet", "movenet")
+            or not any(side % COARSE_MULTIPLE for side in (window.input_height, window.input_width)),
+            f"a backbone of kind {self.backbone.kind} with an input of {window.input_height}x{window.input_width}",
+            f"sides that are multiples of {COARSE_MULTIPLE}",
         )
         _require(0 <= self.mutual_blocks <= 4, f"mutual_blocks is {self.mutual_blocks}", "0 to 4")
         _require(self.io_weight >= 0, f"io_weight is {self.io_weight}", "0 or more")

@@ -19,22 +19,33 @@ class JointLearner(nn.Module):
         groups: G.
         dilation: Spacing of the 3x3 sampling positions.
         learn_offsets: False fixes the positions; only the weights are learnt.
+        identity_start: The convolution is added to the flow and starts at 0: an untrained learner hands the flow on.
     """
 
     def __init__(
-        self, context_channels: int, channels: int, *, groups: int, dilation: int, learn_offsets: bool
+        self,
+        context_channels: int,
+        channels: int,
+        *,
+        groups: int,
+        dilation: int,
+        learn_offsets: bool,
+        identity_start: bool = False,
     ) -> None:
         super().__init__()
+        self._adds = identity_start
         self.sampling = OffsetsAndWeights(
             context_channels + channels, channels, groups=groups, learn_offsets=learn_offsets
         )
         self.conv = DeformConv(channels, dilation=dilation)
+        if identity_start:
+            nn.init.zeros_(self.conv.kernel)
 
     def forward(self, context: Tensor, motion: Tensor) -> Tensor:
         """Map heatmaps `[B, T*K, h, w]` and flow `[B, C, h, w]` to the joint feature `[B, C, h, w]`."""
         offsets, weights = self.sampling(torch.cat([context, motion], 1))  # [B, 2*G*9, h, w], [B, G*9, h, w]
         joint: Tensor = self.conv(motion, offsets, weights)
-        return joint
+        return motion + joint if self._adds else joint
 
 
 class PlainJointFeature(nn.Module):

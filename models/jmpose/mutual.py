@@ -7,7 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jmpose.blocks import conv_block
+from jmpose.blocks import ResidualBlock, conv_block
+
+OPEN_GATE = 3.0
+"""Bias of a gate that starts open: its sigmoid is 0.95, where it still has a gradient."""
 
 
 class ChannelAttention(nn.Module):
@@ -44,17 +47,31 @@ class MutualBlock(nn.Module):
     Args:
         channels: C.
         heads: Attention heads, divides C.
+        identity_start: Convolutions and attention are residuals that start at 0, gates start open: an untrained block
+            hands on what it was given. Without, gates start half closed and attention is noise.
     """
 
-    def __init__(self, channels: int, *, heads: int) -> None:
+    def __init__(self, channels: int, *, heads: int, identity_start: bool = False) -> None:
         super().__init__()
-        self.motion_conv = conv_block(channels, channels, 3)
-        self.joint_conv = conv_block(channels, channels, 3)
+        self.motion_conv = ResidualBlock(channels) if identity_start else conv_block(channels, channels, 3)
+        self.joint_conv = ResidualBlock(channels) if identity_start else conv_block(channels, channels, 3)
         self.motion_qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
         self.joint_qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
         self.motion_attention = ChannelAttention(channels, heads=heads)
         self.joint_attention = ChannelAttention(channels, heads=heads)
         self.gate = nn.Conv2d(2 * channels, 2 * channels, 1)
+        if identity_start:
+            self._start_as_identity()
+
+    def _start_as_identity(self) -> None:
+        for block in (self.motion_conv, self.joint_conv):
+            assert isinstance(block, ResidualBlock)
+            block.start_as_identity()
+        for attention in (self.motion_attention, self.joint_attention):
+            nn.init.zeros_(attention.project.weight)
+            nn.init.zeros_(attention.project.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, OPEN_GATE)  # type: ignore[arg-type]
 
     def forward(self, motion: Tensor, joint: Tensor) -> tuple[Tensor, Tensor]:
         """Map flow and joint feature, each `[B, C, h, w]`, to their next versions of the same shape."""

@@ -1,6 +1,8 @@
 """The configurations that have a name."""
 
-from jmpose.config import BackboneSpec, ModelConfig, Preprocess, ViTSpec
+from dataclasses import replace
+
+from jmpose.config import MOVENET_CHANNELS, BackboneSpec, ModelConfig, Preprocess, ViTSpec
 
 
 def vitpose_config(
@@ -113,4 +115,22 @@ CONFIGS = {
     "vitpose-b": vitpose_config("vitpose-b", ViTSpec(width=768, layers=12, heads=12)),
     "vitpose-l": vitpose_config("vitpose-l", ViTSpec(width=1024, layers=24, heads=16)),
     "vitpose-h": vitpose_config("vitpose-h", ViTSpec(width=1280, layers=32, heads=16)),
+}
+
+
+def _on_movenet(name: str, width: float, input_size: tuple[int, int], *, like: ModelConfig) -> ModelConfig:
+    """Return another model's configuration on MoveNet's backbone, with blocks that start as identities."""
+    return replace(
+        like,
+        name=name,
+        backbone=BackboneSpec("movenet", "", MOVENET_CHANNELS, width=width),
+        preprocess=replace(like.preprocess, input_height=input_size[0], input_width=input_size[1]),
+        identity_blocks=True,
+    )
+
+
+# What `nano` and `small` become once they are better so: in training, see models/recipes/movenet_start.py.
+CONFIGS |= {
+    "lightning": _on_movenet("lightning", 1.0, (192, 160), like=CONFIGS["nano"]),
+    "thunder": _on_movenet("thunder", 1.75, (256, 192), like=CONFIGS["small"]),
 }

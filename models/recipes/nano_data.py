@@ -1,6 +1,6 @@
-"""Collect person patches and joint labels to train `nano` on.
+"""Collect person patches and joint labels to train the shipped models on.
 
-`python models/recipes/nano_data.py --data ../shared/data --out runs/nano/data`
+`python models/recipes/nano_data.py --data ../shared/data --out runs/people`
 
 Every person becomes one patch: the box enlarged to the 3:4 input shape, with room around it for
 rotation and scaling, resampled so that the box crop is 256x192 pixels of it. Labels are positions in the patch, a
@@ -8,19 +8,24 @@ weight and a presence for each of the 19 joints of `coco17_head`:
 
 - an annotated joint has weight 1;
 - a joint nobody annotated takes the pose teacher's answer (PP-TinyPose, averaged with its mirrored
-  picture) where the teacher is sure and agrees with its mirror: weight 0.7;
+  picture) where the teacher is sure and says the same of the mirrored picture and of a larger crop: weight 0.7;
 - where the teacher is sure that there is no such joint, the target is an empty heatmap, weight 0.3;
 - LSP annotations that a sure teacher contradicts by over a fifth of the box get weight 0.
+
+Each set of pictures gives a folder; those who show no face but shoulders and hips, seen from behind for the most part,
+have one of their own, so that a configuration can show them more often. Boxed people of whom the teacher knows little
+are left out.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from jmpose.keypoints import COCO17, COCO17_HEAD
 
@@ -35,6 +40,12 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 LSP_NAMES = {"neck": "head_bottom"}
 MIN_PSEUDO_HEIGHT = 56  # pixels; smaller people of `person_boxes` have no visible joints
+MIN_MORE_HEIGHT = 64  # of `people_more`
+MIN_TAUGHT = 6  # joints that a boxed person needs of the teacher
+WIDER = 1.2  # second crop over first
+BEHIND = "behind"
+FACE = slice(0, 3)  # nose and eyes
+TRUNK = [COCO17.joints.index(f"{side}_{part}") for side in ("left", "right") for part in ("shoulder", "hip")]
 
 
 @dataclass
@@ -87,6 +98,17 @@ def boxed_people(data: Path) -> Iterator[Person]:
                 yield Person(image, (cx - w / 2, cy - h / 2, w, h), {}, "boxes")
 
 
+def more_people(data: Path) -> Iterator[Person]:
+    """Yield the larger people of `people_more`, who have boxes only."""
+    root = data / "people_more"
+    boxes = json.loads((root / "boxes.json").read_text())
+    files = {i["id"]: root / "images" / i["file_name"] for i in boxes["images"]}
+    for annotation in boxes["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        if h >= MIN_MORE_HEIGHT and w >= 20:
+            yield Person(files[annotation["image_id"]], (x, y, w, h), {}, "more")
+
+
 def patch_to_image(box_xywh: tuple[float, float, float, float]) -> np.ndarray:
     """Affine `[2, 3]` from patch pixels to image pixels."""
     x, y, w, h = box_xywh
@@ -98,27 +120,42 @@ def patch_to_image(box_xywh: tuple[float, float, float, float]) -> np.ndarray:
 
 
 class Teacher:
-    """PP-TinyPose through OpenVINO, averaged with its mirrored answer."""
+    """PP-TinyPose through OpenVINO, averaged with its mirrored answer, and asked again with a larger crop."""
 
     def __init__(self, data: Path) -> None:
         import openvino
 
         model = openvino.Core().read_model(next((data / "teachers/pp_tinypose_256_192_fp16_ov").glob("*.xml")))
-        model.reshape([2, 3, CROP_HEIGHT, CROP_WIDTH])
+        model.reshape([4, 3, CROP_HEIGHT, CROP_WIDTH])
         self._run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
 
     def __call__(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return joints `[17, 2]` in patch pixels, peaks `[17]`, disagreement `[17]` in crop heights."""
-        top, left = (PATCH_HEIGHT - CROP_HEIGHT) // 2, (PATCH_WIDTH - CROP_WIDTH) // 2
-        crop = (patch[top : top + CROP_HEIGHT, left : left + CROP_WIDTH] - MEAN) / STD
-        pair = np.stack([crop, crop[:, ::-1]]).transpose(0, 3, 1, 2).astype(np.float32)
-        maps = self._run(pair)[0]
-        mirrored = maps[1][list(COCO17.flip_index)][:, :, ::-1]
-        one, _ = _peaks(maps[0])
-        two, _ = _peaks(mirrored)
-        xy, score = _peaks((maps[0] + mirrored) / 2)
-        apart = np.linalg.norm(one - two, axis=1) / maps.shape[2]
-        return (xy + 0.5) * 4 - 0.5 + [left, top], score, apart
+        crops = [_crop(patch, 1.0), _crop(patch, WIDER)]
+        pictures = [(view - MEAN) / STD for crop, _ in crops for view in (crop, crop[:, ::-1])]
+        maps = self._run(np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32))[0]
+        mirrored = maps[1::2][:, list(COCO17.flip_index)][..., ::-1]
+        views = [*zip(maps[::2], (affine for _, affine in crops), strict=True)]
+        views += [*zip(mirrored, (affine for _, affine in crops), strict=True)]
+        answers = [_in_patch(_peaks(view)[0], affine) for view, affine in views]
+        peaks, score = _peaks((maps[0] + mirrored[0]) / 2)
+        xy = _in_patch(peaks, crops[0][1])
+        apart = np.max([np.linalg.norm(answer - xy, axis=1) for answer in answers], 0) / CROP_HEIGHT
+        return xy, score, apart
+
+
+def _crop(patch: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a crop, `scale` times the box's, out of the middle; return it and the affine from it to the patch."""
+    centre = np.array([PATCH_WIDTH - 1, PATCH_HEIGHT - 1]) / 2
+    origin = centre - scale * np.array([CROP_WIDTH - 1, CROP_HEIGHT - 1]) / 2
+    affine = np.array([[scale, 0, origin[0]], [0, scale, origin[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(patch, affine, (CROP_WIDTH, CROP_HEIGHT), flags=flags), affine
+
+
+def _in_patch(peaks: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Bring heatmap pixels `[K, 2]` of a crop into the patch."""
+    return ((peaks + 0.5) * 4 - 0.5) * affine[0, 0] + affine[:, 2]
 
 
 def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,11 +177,11 @@ def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(refined, 1), score
 
 
-def label(person: Person, patch: np.ndarray, to_image: np.ndarray, teacher: Teacher) -> tuple[np.ndarray, ...]:
-    """Merge annotation and teacher: positions `[19, 2]` in the patch, weights `[19]`, presence `[19]`."""
+def label(person: Person, to_image: np.ndarray, answer: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Merge annotation and the teacher's answer: positions `[19, 2]` in the patch, weights `[19]`, presence `[19]`."""
     joints = len(COCO17_HEAD)
     xy, weight, present = np.zeros((joints, 2)), np.zeros(joints), np.zeros(joints)
-    taught, score, apart = teacher(patch)
+    taught, score, apart = answer
     for k in range(len(COCO17)):
         if score[k] >= SURE and apart[k] <= AGREE:
             xy[k], weight[k], present[k] = taught[k], 0.7, 1
@@ -161,36 +198,72 @@ def label(person: Person, patch: np.ndarray, to_image: np.ndarray, teacher: Teac
     return xy, weight, present
 
 
+def cut(person: Person, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a person out of a picture; return the patch and the affine from it to the picture."""
+    to_image = affine = patch_to_image(person.box_xywh)
+    # Area averaging first where the patch is coarser than the picture: no aliasing.
+    shrink = min(1.0, 1 / affine[0, 0])
+    if shrink < 0.67:
+        image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        affine = affine * shrink
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, affine, (PATCH_WIDTH, PATCH_HEIGHT), flags=flags), to_image
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read a picture; OpenCV's wheels know AVIF only since version 5, Pillow does too."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def write_set(people: Sequence[Person], teacher: Teacher, out: Path, *, source: str) -> dict[str, int]:
+    """Write `patches.npy` and `labels.npz` of one set, and of its people from behind; return how many they are."""
+    shape = (len(people), PATCH_HEIGHT, PATCH_WIDTH, 3)
+    kept: dict[str, list[tuple[int, tuple[np.ndarray, ...]]]] = {source: [], f"{source}-{BEHIND}": []}
+    scratch = out / f"{source}.partial.npy"
+    patches = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
+    for row, person in enumerate(people):
+        patches[row], to_image = cut(person, read_rgb(person.image))
+        answer = teacher(patches[row])
+        xy, weight, present = label(person, to_image, answer)
+        score = answer[1]
+        if person.joints or (present > 0).sum() >= MIN_TAUGHT:
+            from_behind = score[FACE].max() < ABSENT * 2 and present[TRUNK].all()
+            kept[f"{source}-{BEHIND}" if from_behind else source].append((row, (xy, weight, present)))
+        if row % 1000 == 0:
+            print(f"{source}: {row} of {len(people)}", flush=True)
+    for name, rows in kept.items():
+        folder = out / name
+        folder.mkdir(exist_ok=True)
+        shape = (len(rows), PATCH_HEIGHT, PATCH_WIDTH, 3)
+        chosen = np.lib.format.open_memmap(folder / "patches.npy", mode="w+", dtype=np.uint8, shape=shape)
+        for place, (row, _) in enumerate(rows):
+            chosen[place] = patches[row]
+        columns = zip(*(labels for _, labels in rows), strict=True)
+        xy, weight, present = (np.stack(column).astype(np.float32) for column in columns)
+        names = np.array(COCO17_HEAD.joints)
+        np.savez(folder / "labels.npz", xy=xy, weight=weight, present=present, names=names)
+    scratch.unlink()
+    return {name: len(rows) for name, rows in kept.items()}
+
+
 def main() -> None:
-    """Write `patches.npy` and `labels.npz`."""
+    """Write a folder for each set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/nano/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/people"))
+    parser.add_argument("--sets", nargs="+", choices=("coco", "lsp", "boxes", "more"), help="all, if not given")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     teacher = Teacher(args.data)
-    people = [*coco_people(args.data, "train"), *lsp_people(args.data), *boxed_people(args.data)]
-    shape = (len(people), PATCH_HEIGHT, PATCH_WIDTH, 3)
-    patches = np.lib.format.open_memmap(args.out / "patches.npy", mode="w+", dtype=np.uint8, shape=shape)
-    labels = []
-    for row, person in enumerate(people):
-        image = cv2.cvtColor(cv2.imread(str(person.image)), cv2.COLOR_BGR2RGB)
-        affine = patch_to_image(person.box_xywh)
-        # Area averaging first where the patch is coarser than the picture: no aliasing.
-        shrink = min(1.0, 1 / affine[0, 0])
-        if shrink < 0.67:
-            image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-            affine = affine * shrink
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        patches[row] = cv2.warpAffine(image, affine, (PATCH_WIDTH, PATCH_HEIGHT), flags=flags)
-        labels.append(label(person, patches[row], patch_to_image(person.box_xywh), teacher))
-        if row % 1000 == 0:
-            print(f"{row} of {len(people)}", flush=True)
-    xy, weight, present = (np.stack(column).astype(np.float32) for column in zip(*labels, strict=True))
-    source = np.array([person.source for person in people])
-    names = np.array(COCO17_HEAD.joints)
-    np.savez(args.out / "labels.npz", xy=xy, weight=weight, present=present, source=source, names=names)
-    print({s: int((source == s).sum()) for s in set(source.tolist())}, "in", args.out)
+    sets = {
+        "coco": lambda: coco_people(args.data, "train"),
+        "lsp": lambda: lsp_people(args.data),
+        "boxes": lambda: boxed_people(args.data),
+        "more": lambda: more_people(args.data),
+    }
+    for source in args.sets or sets:
+        print(write_set([*sets[source]()], teacher, args.out, source=source), flush=True)
 
 
 if __name__ == "__main__":

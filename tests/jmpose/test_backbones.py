@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jmpose.backbones import Backbone, HRNetBackbone, PyramidBackbone
+from jmpose.backbones import Backbone, HRNetBackbone, MoveNetBackbone, PyramidBackbone
 from jmpose.build import build_model
 from jmpose.config import BackboneSpec
 from jmpose.errors import ConfigError
@@ -17,6 +17,36 @@ def test_pyramid_gives_stride_four() -> None:
         features, heatmaps = backbone(torch.randn(2, 3, 64, 96))
     assert features.shape == (2, 12, 16, 24) and heatmaps.shape == (2, 5, 16, 24)
     assert (backbone.channels, backbone.joints) == (12, 5)
+
+
+@pytest.mark.parametrize(
+    ("width", "last_block", "millions"),
+    [(1.0, 320, 2.30), (1.75, 560, 6.21)],  # MoveNet Lightning's and Thunder's, without what finds and places a person
+)
+def test_movenet_has_its_sizes(width: float, last_block: int, millions: float) -> None:
+    backbone = MoveNetBackbone(width, joints=17).eval()
+    with torch.inference_mode():
+        features, heatmaps = backbone(torch.randn(2, 3, 64, 96))
+    assert features.shape == (2, 24, 16, 24) and heatmaps.shape == (2, 17, 16, 24)
+    assert float(heatmaps.min()) > 0 and float(heatmaps.max()) < 1
+    assert backbone.body[16][-1].out_channels == last_block
+    assert sum(p.numel() for p in backbone.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_movenet_halves_as_tensorflow_does() -> None:
+    stem = MoveNetBackbone(0.25, joints=5).eval().body[0]
+    pictures = torch.randn(1, 3, 32, 32)
+    pad, convolution = stem[0], stem[1]
+    with torch.inference_mode():
+        padded = torch.nn.functional.pad(pictures, (0, 1, 0, 1))
+        corner = (convolution.weight * padded[:, :, -3:, -3:]).sum((1, 2, 3)) + convolution.bias
+        assert torch.allclose(convolution(pad(pictures))[0, :, -1, -1], corner, atol=1e-5)
+
+
+def test_every_weight_of_a_movenet_is_used() -> None:
+    backbone = MoveNetBackbone(0.25, joints=5)
+    backbone(torch.randn(2, 3, 64, 64))[1].sum().backward()
+    assert [name for name, p in backbone.named_parameters() if p.grad is None] == []
 
 
 def test_hrnet_gives_four_stages_at_stride_four() -> None:

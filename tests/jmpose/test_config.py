@@ -113,7 +113,7 @@ def test_bad_value_is_named(path: str, value: Any, message: str) -> None:
 def test_an_hrnet_takes_whole_factors_only() -> None:
     values = CONFIGS["hrnet-w32"].to_dict()
     values["preprocess"] |= {"input_height": 192, "input_width": 144}
-    with pytest.raises(ConfigError, match="an hrnet with an input of 192x144"):
+    with pytest.raises(ConfigError, match="kind hrnet with an input of 192x144"):
         ModelConfig.from_dict(values)
 
 

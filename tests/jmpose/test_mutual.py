@@ -1,8 +1,9 @@
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from jmpose.joint_learner import JointLearner, PlainJointFeature
-from jmpose.mutual import ChannelAttention, MutualBlock
+from jmpose.mutual import OPEN_GATE, ChannelAttention, MutualBlock
 
 
 def maps(count: int, *, c: int = 8, h: int = 6, w: int = 5) -> list[torch.Tensor]:
@@ -85,3 +86,32 @@ def test_plain_joint_feature_ignores_the_context() -> None:
     plain = PlainJointFeature(8).eval()
     (motion,) = maps(1)
     assert torch.equal(plain(torch.zeros(2, 12, 6, 5), motion), plain(torch.ones(2, 12, 6, 5), motion))
+
+
+def test_identity_start_hands_on_what_it_is_given() -> None:
+    block = MutualBlock(8, heads=2, identity_start=True).eval()
+    motion, joint = (x.abs() for x in maps(2))
+    open_gate = torch.sigmoid(torch.tensor(OPEN_GATE))
+    for given, got in zip((motion, joint), block(motion, joint), strict=True):
+        assert torch.allclose(got, open_gate * given, atol=1e-6)
+    learner = JointLearner(4, 8, groups=2, dilation=1, learn_offsets=True, identity_start=True).eval()
+    assert torch.equal(learner(maps(1, c=4)[0], motion), motion)
+
+
+def test_everything_that_starts_as_identity_learns() -> None:
+    torch.manual_seed(0)
+    both = nn.ModuleDict(
+        {
+            "block": MutualBlock(8, heads=2, identity_start=True),
+            "learner": JointLearner(4, 8, groups=2, dilation=1, learn_offsets=True, identity_start=True),
+        }
+    )
+    optimizer = torch.optim.SGD(both.parameters(), lr=0.1)
+    before = {name: p.clone() for name, p in both.named_parameters()}
+    motion, context = maps(1)[0].abs(), maps(1, c=4)[0]
+    for _ in range(4):  # what is multiplied by a 0 moves once that 0 has moved
+        optimizer.zero_grad()
+        new = both["block"](motion, both["learner"](context, motion))
+        sum((x * torch.randn_like(x)).sum() for x in new).backward()
+        optimizer.step()
+    assert [name for name, p in both.named_parameters() if torch.equal(p, before[name])] == []
