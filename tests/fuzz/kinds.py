@@ -630,6 +630,8 @@ def make(kind: str, seed: int, number: int) -> Case:
     if SEEN[1] in chosen:
         files = {SEEN[1]: TWO_BOXES} | files
     writes = ("run",) if kind == "resumed" else ("out",)
+    if kind == "words":  # any of them may be taken for OUT
+        writes += tuple(word for word in map(str, chosen) if word.isalnum())
     return Case(kind, f"{seed}/{number}", chosen, files, writes=writes)
 
 
