@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,17 +26,18 @@ import psutil
 
 from jmpose_cli.annotate.task import ClipSummary
 from jmpose_cli.config import InferConfig
-from jmpose_cli.runs.coordinator import Batch, Choices
+from jmpose_cli.runs.coordinator import Coordinator, ResumeOptions
 from jmpose_cli.runs.inputs import find_clips
-from jmpose_cli.runs.messages import Done, FromWorker, Opened, Process, Ready, SetUp, ToWorker
+from jmpose_cli.runs.messages import Done, Opened, Process, Ready, SetUp, ToWorker
 from jmpose_cli.runs.report import RunReport
+from jmpose_cli.runs.worker_pool import Report, WorkerPool
 from jmpose_cli.signals import StopRequest
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "street.mp4"
 
 
 def infer(*arguments: object) -> float:
-    """Run `jmpose infer`; give the seconds."""
+    """Run `jmpose infer`; return the seconds."""
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "jmpose_cli.main", "infer", *map(str, arguments), "--quiet"], check=True)
     return time.monotonic() - started
@@ -77,38 +77,35 @@ def startup(folder: Path, args: argparse.Namespace) -> None:
     print(f"of which in no stage: median {walls[len(walls) // 2]:.3f} s, the first {walls[-1]:.3f} s")
 
 
-class IdleCrew:
-    """Workers that do nothing, at once."""
+class IdleWorker:
+    """Says at once that all is done, and does nothing."""
 
-    retries = 0
+    def __init__(self, report: Report) -> None:
+        self._report = report
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._said: deque[tuple[int, FromWorker]] = deque()
-
-    def start(self, seat: int) -> None:
-        """See `crew.Crew`."""
-        self.send(seat, SetUp(InferConfig(), 1))
-
-    def send(self, seat: int, message: ToWorker) -> None:
-        """See `crew.Crew`."""
+    def send(self, message: ToWorker) -> None:
+        """See `Worker`."""
         if isinstance(message, SetUp):
-            self._said.append((seat, Ready({"device": "none"}, {"model": {"name": "none", "sha256": "0"}})))
+            self._report(Ready({"device": "none"}, {"model": {"name": "none", "sha256": "0"}}))
         elif isinstance(message, Process):
-            summary = ClipSummary(100, 0, 300, 7, 1.0, {"decode": 0.1, "pose": 0.9}, (), "0" * 64, {})
-            self._said.extend([(seat, Opened(100, 0)), (seat, Done(summary))])
+            self._report(Opened(100, 0))
+            stages = {"decode": 0.1, "pose": 0.9}
+            self._report(Done(ClipSummary(100, 0, 300, 7, 1.0, stages, (), "0" * 64, {})))
 
-    def listen(self, timeout_s: float) -> tuple[int, FromWorker] | None:
-        """See `crew.Crew`."""
-        return self._said.popleft() if self._said else None
-
-    def kill(self, seat: int) -> None:
-        """See `crew.Crew`."""
-        return
+    def kill(self) -> None:
+        """See `Worker`."""
 
     def close(self) -> None:
-        """See `crew.Crew`."""
-        return
+        """See `Worker`."""
+
+
+class IdleWorkers(WorkerPool):
+    """Workers that do nothing, at once."""
+
+    def _launch(self, number: int, report: Report) -> IdleWorker:
+        worker = IdleWorker(report)
+        worker.send(SetUp(InferConfig(), 1))
+        return worker
 
 
 class MemoryReport(RunReport):
@@ -118,9 +115,9 @@ class MemoryReport(RunReport):
         super().__init__(quiet=True)
         self.count = 0
 
-    def done(self, seat: int, name: str, summary: ClipSummary) -> None:
+    def done(self, worker: int, name: str, summary: ClipSummary) -> None:
         """Count a video."""
-        super().done(seat, name, summary)
+        super().done(worker, name, summary)
         if self.count % 1000 == 0:
             print(f"{self.count:6} done: {psutil.Process().memory_info().rss / 1e6:.1f} MB", flush=True)
         self.count += 1
@@ -139,17 +136,18 @@ def parent(folder: Path, args: argparse.Namespace) -> None:
     clips = find_clips([folder / "in"], out=folder / "out")
     print(f"{len(clips)} videos found in {time.monotonic() - started:.1f} s")
     report = MemoryReport()
-    batch = Batch(
+    coordinator = Coordinator(
         clips,
+        asked={clip.name for clip in clips},
         out=folder / "out",
         config=InferConfig(),
-        choices=Choices(),
-        crew=IdleCrew(4),
+        resume=ResumeOptions(),
+        workers=IdleWorkers(4),
         report=report,
         stop=StopRequest(),
     )
     started = time.monotonic()
-    assert batch.run() == 0
+    assert coordinator.run() == 0
     print(
         f"{report.count} videos planned and journalled in {time.monotonic() - started:.1f} s, "
         f"{psutil.Process().memory_info().rss / 1e6:.1f} MB at the end"

@@ -12,7 +12,8 @@ from rich.text import Text
 from jmpose_cli.console import Reporter, make_console
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import print_error
-from jmpose_cli.runs.report import Failure, RunReport
+from jmpose_cli.runs.report import RunReport
+from jmpose_cli.runs.summary import Failure
 from jmpose_cli.text import csv_cell, one_line, printable, to_json, visible
 
 COMMANDS = "\x1b]0;title\x07 \x1b[2J \x9b31m \r\b\x7f \u202egpj.exe \x00"

@@ -246,8 +246,8 @@ def infer(
     Example: jmpose infer match.mp4 --out results
     """
     from jmpose_cli.config import build_config
-    from jmpose_cli.runs.coordinator import Choices
-    from jmpose_cli.runs.infer import Where, infer_videos
+    from jmpose_cli.runs.coordinator import ResumeOptions
+    from jmpose_cli.runs.infer import Placement, infer_videos
     from jmpose_cli.runs.report import RunReport
 
     settings = build_config(
@@ -283,6 +283,6 @@ def infer(
         },
     )
     report = RunReport(quiet=quiet, verbose=verbose, log_json=log_json)
-    choices = Choices(retry_failed=retry_failed, verify_hash=verify_hash)
-    where = Where(shard=shard, devices=devices, ray=ray)
-    raise typer.Exit(infer_videos(inputs, out=out, config=settings, choices=choices, where=where, report=report))
+    resume = ResumeOptions(retry_failed=retry_failed, verify_hash=verify_hash)
+    placement = Placement(shard=shard, devices=devices, ray=ray)
+    raise typer.Exit(infer_videos(inputs, out=out, config=settings, resume=resume, placement=placement, report=report))

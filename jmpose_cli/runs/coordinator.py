@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jmpose_cli.annotate.layout import FAILURES_FILE, STATE_FOLDER, SUMMARY_FILE
+from jmpose_cli.annotate.layout import STATE_FOLDER
 from jmpose_cli.annotate.networks import are_those_of_before
 from jmpose_cli.annotate.task import ClipTask, StoppedError, remove_work, replacing_mark
 from jmpose_cli.annotate.video import frames_in_range
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError, OutputError
-from jmpose_cli.files import explain_os_errors, write_whole
+from jmpose_cli.files import explain_os_errors
 from jmpose_cli.home import temporary_files
 from jmpose_cli.machine import explain
 from jmpose_cli.runs.claims import Claims
 from jmpose_cli.runs.inputs import Clip, clip_source
-from jmpose_cli.runs.journal import Entry, Event, Journal
+from jmpose_cli.runs.journal import Event, Journal
 from jmpose_cli.runs.messages import (
     Advanced,
     Died,
@@ -37,29 +37,28 @@ from jmpose_cli.runs.messages import (
 )
 from jmpose_cli.runs.plan import (
     History,
-    Planned,
+    PlannedClip,
     Settings,
     plan_clip,
     work_folder,
     work_key,
 )
 from jmpose_cli.runs.probing import probe_videos
-from jmpose_cli.runs.report import Failure, RunReport
+from jmpose_cli.runs.report import RunReport
 from jmpose_cli.runs.storage import Storage
-from jmpose_cli.runs.workers import Crew
+from jmpose_cli.runs.summary import Failure, write_summary
+from jmpose_cli.runs.worker_pool import WorkerPool
 from jmpose_cli.signals import StopRequest
-from jmpose_cli.text import to_json
 
 LISTEN_S = 0.25
 _MOST_PROBERS = 4
 _PROBER_EACH = 25  # videos that make another prober worth its start
 _MOST_BAD_STARTS = 3
 _OPEN = ("todo", "unreadable")  # a worker gets it, or it fails in this run
-_STATES = ("done", "edited", "failed")
 
 
 @dataclass(frozen=True)
-class Choices:
+class ResumeOptions:
     """What the user wants of this run, beside the settings.
 
     Attributes:
@@ -72,18 +71,18 @@ class Choices:
 
 
 @dataclass
-class _Seat:
+class _WorkerState:
     """One worker and what it is doing."""
 
     is_ready: bool = False
     bad_starts: int = 0
-    clip: Planned | None = None
+    clip: PlannedClip | None = None
     task: ClipTask | None = None
     heard_s: float = 0.0
     is_opened: bool = False
 
 
-class Batch:
+class Coordinator:
     """One run over videos.
 
     Args:
@@ -91,8 +90,8 @@ class Batch:
         asked: Names of all videos that the user named, those of other shards included.
         out: Folder of the results.
         config: The settings.
-        choices: What else the user wants.
-        crew: The workers, not yet started.
+        resume: What is done again.
+        workers: The workers, not yet started.
         report: Shows what happens.
         stop: Says when the user has had enough.
     """
@@ -104,21 +103,21 @@ class Batch:
         asked: Collection[str],
         out: Path,
         config: InferConfig,
-        choices: Choices,
-        crew: Crew,
+        resume: ResumeOptions,
+        workers: WorkerPool,
         report: RunReport,
         stop: StopRequest,
     ) -> None:
         self._clips, self._asked = clips, asked
-        self._out, self._config, self._choices = out, config, choices
-        self._crew, self._report, self._stop = crew, report, stop
+        self._out, self._config, self._resume = out, config, resume
+        self._pool, self._report, self._stop = workers, report, stop
         self._state = out / STATE_FOLDER
-        self._seats: dict[int, _Seat] = {}
-        self._todo: deque[Planned] = deque()
+        self._workers: dict[int, _WorkerState] = {}
+        self._todo: deque[PlannedClip] = deque()
         self._attempts: dict[str, int] = {}
         self._failures: list[Failure] = []
         self._elsewhere: list[str] = []
-        self._to_go: set[str] = set()  # names of videos that nothing has come of yet, those in progress included
+        self._remaining: set[str] = set()  # names of videos that nothing has come of yet, those in progress included
         self._fatal: OutputError | None = None
         self._history = History()
         self._storage = Storage(silence_s=config.run.fetch_timeout_s, is_stopped=lambda: stop.asked)
@@ -140,7 +139,7 @@ class Batch:
             self._journal = Journal(self._state / "journal.jsonl")
             stack.callback(self._journal.close)
             self._claims = stack.enter_context(Claims(self._state / "claims"))
-            stack.callback(self._crew.close)
+            stack.callback(self._pool.close)
             stack.enter_context(self._storage)
             self._history.take_in(self._journal.news())
             try:
@@ -154,7 +153,7 @@ class Batch:
             )
             with self._report:
                 self._work()
-            self._conclude(planned)
+            self._finish(planned)
         if self._fatal is not None:
             self._report.error(self._fatal.message, self._fatal.hint)
             self._report.note("nothing more can be written; the same command goes on where this run was")
@@ -169,7 +168,7 @@ class Batch:
             with explain_os_errors(folder, ends_run=True):
                 folder.mkdir(parents=True, exist_ok=True)
 
-    def _plan_by_the_record(self) -> list[Planned] | None:
+    def _plan_by_the_record(self) -> list[PlannedClip] | None:
         """Plan without a worker, whose start takes seconds; None when there is work, or when that is not certain.
 
         Raises:
@@ -177,7 +176,7 @@ class Batch:
         """
         before = self._history.newest_settings()
         known = all(clip.name in self._history.last for clip in self._clips)
-        if before is None or not known or self._config.output.overwrite or not self._crew.is_here:
+        if before is None or not known or self._config.output.overwrite or not self._pool.is_local:
             return None
         if not are_those_of_before(self._config, before.weights):
             return None
@@ -185,7 +184,7 @@ class Batch:
         planned = self._decide(settings, {})
         return self._plan(settings, planned) if not any(one.state in _OPEN for one in planned) else None
 
-    def _plan_with_a_worker(self) -> list[Planned]:
+    def _plan_with_a_worker(self) -> list[PlannedClip]:
         """Plan by the weights that the first worker has loaded.
 
         Raises:
@@ -202,12 +201,12 @@ class Batch:
             raise StoppedError(0)
         return self._plan(settings, self._decide(settings, probed))
 
-    def _probe(self) -> dict[str, Planned]:
+    def _probe(self) -> dict[str, PlannedClip]:
         """Read the headers of videos that are not known to be done; give those that cannot be read, and frames."""
         wanted = [c for c in self._clips if not c.problem and not c.url and self._history.is_open(c.name)]
         files = [clip for clip in wanted if not clip.path.is_dir()]
         processes = min(_MOST_PROBERS, 1 + len(files) // _PROBER_EACH)
-        probed: dict[str, Planned] = {}
+        probed: dict[str, PlannedClip] = {}
         answers = probe_videos(
             [c.path for c in files],
             processes=processes,
@@ -216,21 +215,21 @@ class Batch:
         )
         for clip, found in zip(files, answers, strict=True):
             if found.error:
-                probed[clip.name] = Planned(clip, "todo", found.error, found.hint)
+                probed[clip.name] = PlannedClip(clip, "todo", found.error, found.hint)
             else:
                 frames = frames_in_range(found.frames, found.fps, self._config.decode)
-                probed[clip.name] = Planned(clip, "todo", frames=frames)
+                probed[clip.name] = PlannedClip(clip, "todo", frames=frames)
         return probed
 
     def _start(self, number: int) -> None:
-        seat = self._seats.setdefault(number, _Seat())
-        seat.is_ready, seat.heard_s = False, time.monotonic()
-        self._crew.start(number)
+        worker = self._workers.setdefault(number, _WorkerState())
+        worker.is_ready, worker.heard_s = False, time.monotonic()
+        self._pool.start(number)
 
     def _first_ready(self) -> Settings | None:
         """Wait for the first worker; None when the user has had enough before."""
         while True:
-            heard = self._crew.listen(LISTEN_S)
+            heard = self._pool.listen(LISTEN_S)
             if self._stop.asked:
                 return None
             if heard is None:
@@ -243,17 +242,17 @@ class Batch:
                     f"the worker could not start: {message.reason}", hint="--workers 0 shows more"
                 )
             if isinstance(message, Ready):
-                self._seats[0].is_ready = True
+                self._workers[0].is_ready = True
                 self._report.header(message.header)
                 return Settings(self._config.of_results(), message.weights)
 
-    def _decide(self, settings: Settings, probed: dict[str, Planned]) -> list[Planned]:
+    def _decide(self, settings: Settings, probed: dict[str, PlannedClip]) -> list[PlannedClip]:
         """Decide what happens to each video.
 
         Raises:
             StoppedError: The user has had enough.
         """
-        planned: list[Planned] = []
+        planned: list[PlannedClip] = []
         for clip in self._clips:
             if self._stop.asked:
                 raise StoppedError(0)
@@ -263,8 +262,8 @@ class Batch:
                 out=self._out,
                 settings=settings,
                 overwrite=self._config.output.overwrite,
-                retry_failed=self._choices.retry_failed,
-                verify_hash=self._choices.verify_hash,
+                retry_failed=self._resume.retry_failed,
+                verify_hash=self._resume.verify_hash,
                 storage=self._storage,
             )
             header = probed.get(clip.name)
@@ -275,18 +274,18 @@ class Batch:
             planned.append(one)
         return planned
 
-    def _plan(self, settings: Settings, planned: list[Planned]) -> list[Planned]:
+    def _plan(self, settings: Settings, planned: list[PlannedClip]) -> list[PlannedClip]:
         """Keep what is decided, and put the longest first."""
         for one in planned:
-            if one.is_news:
-                self._settle(one)
+            if one.is_unrecorded:
+                self._record_as_it_stands(one)
         self._settings = settings
         todo = [one for one in planned if one.state in _OPEN]
         self._todo.extend(sorted(todo, key=lambda one: -(one.frames or 0)))
-        self._to_go = {one.clip.name for one in todo}
+        self._remaining = {one.clip.name for one in todo}
         return planned
 
-    def _settle(self, one: Planned) -> None:
+    def _record_as_it_stands(self, one: PlannedClip) -> None:
         """Say in the journal that a video's results stand as they are, so that the next runs need not find out."""
         if one.state == "edited":
             self._journal.add("edited", name=one.clip.name, run=self._run, reason=one.reason, hint=one.hint)
@@ -298,7 +297,7 @@ class Batch:
     def _work(self) -> None:
         """Keep all workers busy until nothing is left or the user has had enough."""
         asked_to_stop = False
-        for number in range(1, min(self._crew.size, len(self._todo))):
+        for number in range(1, min(self._pool.size, len(self._todo))):
             self._start(number)
         while True:
             is_ending = self._stop.asked or self._fatal is not None
@@ -306,26 +305,26 @@ class Batch:
                 asked_to_stop = True
                 self._report.note("stopping behind the frames in work; once more to stop at once")
                 for number in self._busy():
-                    self._crew.send(number, Stop())
+                    self._pool.send(number, Stop())
             if self._stop.is_urgent:
                 return
             if not is_ending:
-                for number, seat in self._seats.items():
-                    if seat.is_ready and seat.clip is None:
-                        self._give_next(number)
+                for number, worker in self._workers.items():
+                    if worker.is_ready and worker.clip is None:
+                        self._assign_next(number)
             if not self._busy() and (is_ending or not self._todo):
                 return
-            heard = self._crew.listen(LISTEN_S)
+            heard = self._pool.listen(LISTEN_S)
             if heard is not None:
-                self._hear(*heard)
-            self._end_hanging()
+                self._handle(*heard)
+            self._kill_hanging()
 
     def _busy(self) -> list[int]:
-        return [number for number, seat in self._seats.items() if seat.clip is not None]
+        return [number for number, worker in self._workers.items() if worker.clip is not None]
 
-    def _give_next(self, number: int) -> None:
+    def _assign_next(self, number: int) -> None:
         """Give a worker the next video that nobody else has."""
-        seat = self._seats[number]
+        worker = self._workers[number]
         while self._todo:
             one = self._todo.popleft()
             name = one.clip.name
@@ -333,12 +332,12 @@ class Batch:
                 holder = self._claims.take(work_key(name))
                 if holder is not None:
                     self._elsewhere.append(f"{name} ({holder})")
-                    self._to_go.discard(name)
+                    self._remaining.discard(name)
                     continue
-                one = self._planned_again(one)
+                one = self._plan_again(one)
                 if one.state in ("done", "failed", "edited"):
                     self._claims.give_back(work_key(name))
-                    self._to_go.discard(name)
+                    self._remaining.discard(name)
                     continue
                 if one.state in ("unreadable", "refused"):
                     self._fail(number, one, Failed(one.reason, one.hint))
@@ -352,11 +351,11 @@ class Batch:
             except OutputError as error:
                 self._fatal = error
                 return
-            seat.clip, seat.task, seat.is_opened, seat.heard_s = one, task, False, time.monotonic()
-            self._crew.send(number, Process(task))
+            worker.clip, worker.task, worker.is_opened, worker.heard_s = one, task, False, time.monotonic()
+            self._pool.send(number, Process(task))
             return
 
-    def _task(self, one: Planned) -> ClipTask:
+    def _task(self, one: PlannedClip) -> ClipTask:
         return ClipTask(
             name=one.clip.name,
             path=one.clip.path,
@@ -366,7 +365,7 @@ class Batch:
             stamp=one.stamp,
         )
 
-    def _planned_again(self, one: Planned) -> Planned:
+    def _plan_again(self, one: PlannedClip) -> PlannedClip:
         """Plan a video anew when another process has done something with it since the plan was made."""
         self._history.take_in(self._journal.news(), without=self._run)
         if self._history.last.get(one.clip.name) is one.entry:
@@ -382,12 +381,12 @@ class Batch:
         except OutputError as error:
             self._fatal = error
 
-    def _hear(self, number: int, message: FromWorker) -> None:
+    def _handle(self, number: int, message: FromWorker) -> None:
         """Act on what a worker says."""
-        seat = self._seats[number]
-        seat.heard_s = time.monotonic()
+        worker = self._workers[number]
+        worker.heard_s = time.monotonic()
         if isinstance(message, Ready):
-            seat.is_ready, seat.bad_starts = True, 0
+            worker.is_ready, worker.bad_starts = True, 0
             if message.weights != self._settings.weights:
                 raise JmposeError(
                     f"worker {number} loaded other weights than the first", hint="give all machines the same files"
@@ -396,13 +395,13 @@ class Batch:
         if isinstance(message, NotReady):
             raise JmposeError(message.message, hint=message.hint)
         if isinstance(message, Died):
-            self._replace(number, message)
+            self._replace_dead(number, message)
             return
-        one = seat.clip
+        one = worker.clip
         if one is None:
             return
         if isinstance(message, Opened):
-            seat.is_opened = True
+            worker.is_opened = True
             self._report.begin(number, one.clip.name, message.total, message.done)
         elif isinstance(message, Advanced):
             self._report.advance(number, message.frames, message.people)
@@ -413,10 +412,10 @@ class Batch:
         elif isinstance(message, Failed):
             self._fail(number, one, message)
         elif isinstance(message, Stopped):
-            self._leave(number, one, message.frames)
+            self._note_stopped(number, one, message.frames)
 
-    def _complete(self, number: int, one: Planned, message: Done) -> None:
-        seat, summary = self._seats[number], message.summary
+    def _complete(self, number: int, one: PlannedClip, message: Done) -> None:
+        worker, summary = self._workers[number], message.summary
         self._record(
             "done",
             name=one.clip.name,
@@ -435,22 +434,22 @@ class Batch:
             files=summary.files,
         )
         if self._fatal is None:
-            if seat.task is not None:
-                remove_work(seat.task)
-            self._to_go.discard(one.clip.name)
+            if worker.task is not None:
+                remove_work(worker.task)
+            self._remaining.discard(one.clip.name)
         self._report.done(number, one.clip.name, summary)
-        self._free(number, one)
+        self._release(number, one)
 
-    def _fail(self, number: int, one: Planned, message: Failed) -> None:
+    def _fail(self, number: int, one: PlannedClip, message: Failed) -> None:
         """Note that a video cannot be done, or that the run cannot go on."""
-        seat = self._seats[number]
+        worker = self._workers[number]
         if message.stops_run:
             self._fatal = OutputError(message.message, hint=message.hint)
-            self._free(number, one)
+            self._release(number, one)
             return
         failure = _failure(one.clip, message.message, message.hint)
         self._failures.append(failure)
-        self._to_go.discard(failure.name)
+        self._remaining.discard(failure.name)
         self._report.failed(number, failure, message.trace)
         if not one.clip.problem and one.state != "refused":  # an input that is none is not to be remembered
             self._record(
@@ -463,62 +462,62 @@ class Batch:
                 message=failure.message,
                 hint=failure.hint,
             )
-        if seat.task is not None and not message.keeps_work and not replacing_mark(seat.task.work).exists():
-            remove_work(seat.task)
+        if worker.task is not None and not message.keeps_work and not replacing_mark(worker.task.work).exists():
+            remove_work(worker.task)
         remove_empty(self._out / one.clip.name, upto=self._out)
-        self._free(number, one)
+        self._release(number, one)
         if message.needs_new_worker:
-            self._crew.kill(number)
+            self._pool.kill(number)
             self._start(number)
 
-    def _leave(self, number: int, one: Planned, frames: int) -> None:
+    def _note_stopped(self, number: int, one: PlannedClip, frames: int) -> None:
         self._record("stopped", name=one.clip.name, run=self._run, frames=frames)
         self._report.stopped(number, one.clip.name, frames)
         remove_empty(self._out / one.clip.name, upto=self._out)
-        self._free(number, one)
+        self._release(number, one)
 
-    def _free(self, number: int, one: Planned) -> None:
+    def _release(self, number: int, one: PlannedClip) -> None:
         self._claims.give_back(work_key(one.clip.name))
-        seat = self._seats[number]
-        seat.clip = seat.task = None
+        worker = self._workers[number]
+        worker.clip = worker.task = None
 
-    def _replace(self, number: int, died: Died) -> None:
+    def _replace_dead(self, number: int, died: Died) -> None:
         """Start a new worker in place of one that is gone, whose video failed or goes to another one."""
-        seat = self._seats[number]
-        one, was_ready = seat.clip, seat.is_ready
-        seat.is_ready = False
+        worker = self._workers[number]
+        one, was_ready = worker.clip, worker.is_ready
+        worker.is_ready = False
         if one is not None:
             name = one.clip.name
             self._attempts[name] = self._attempts.get(name, 0) + 1
-            if self._attempts[name] <= self._crew.retries:
+            if self._attempts[name] <= self._pool.retries:
                 self._report.note(f"{name}: its worker is gone ({died.reason}); another one goes on with it")
                 self._todo.appendleft(one)
-                self._free(number, one)
+                self._release(number, one)
             else:
                 hint = "the video may crash the decoder or need too much memory; --retry-failed tries it again"
                 self._fail(number, one, Failed(f"the worker process died: {died.reason}", hint, keeps_work=True))
         elif not was_ready:
-            seat.bad_starts += 1
-            if seat.bad_starts >= _MOST_BAD_STARTS:
+            worker.bad_starts += 1
+            if worker.bad_starts >= _MOST_BAD_STARTS:
                 raise explain(died.reason) or JmposeError(
                     f"a worker cannot start: {died.reason}", hint="give fewer --workers"
                 )
         if self._todo and not self._stop.asked:
             self._start(number)
         else:
-            seat.heard_s = float("inf")
+            worker.heard_s = float("inf")
 
-    def _end_hanging(self) -> None:
+    def _kill_hanging(self) -> None:
         """End workers that have been silent for too long; `Died` follows."""
         limit = self._config.run.hang_timeout_s
         for number in self._busy():
-            seat = self._seats[number]
-            if seat.is_opened and time.monotonic() - seat.heard_s > limit:
-                seat.heard_s = time.monotonic()
+            worker = self._workers[number]
+            if worker.is_opened and time.monotonic() - worker.heard_s > limit:
+                worker.heard_s = time.monotonic()
                 self._report.note(f"worker {number} made no progress for {limit:g} s and is stopped")
-                self._crew.kill(number)
+                self._pool.kill(number)
 
-    def _conclude(self, planned: list[Planned]) -> None:
+    def _finish(self, planned: list[PlannedClip]) -> None:
         """Write the summary and print the end."""
         left = [_failure(one.clip, one.reason, one.hint) for one in planned if one.state in ("failed", "refused")]
         edited = [one.clip.name for one in planned if one.state == "edited"]
@@ -528,7 +527,7 @@ class Batch:
             names = ", ".join(self._elsewhere[:3]) + " ..." * (len(self._elsewhere) > 3)
             self._report.note(f"{len(self._elsewhere)} videos are in work elsewhere: {names}")
         if self._stop.asked:
-            rest = f"{len(self._to_go)} video{'s' * (len(self._to_go) != 1)}"
+            rest = f"{len(self._remaining)} video{'s' * (len(self._remaining) != 1)}"
             self._report.note(f"stopped with {rest} to go; the same command goes on where this run was")
         if self._fatal is None:
             try:
@@ -545,53 +544,6 @@ def remove_empty(folder: Path, *, upto: Path) -> None:
         except OSError:
             return
         folder = folder.parent
-
-
-def write_summary(out: Path, journal: Path, *, asked: Collection[str], failures: Sequence[Failure]) -> None:
-    """Write `summary.json`, the state of all videos that the journal knows, and `failures.json`.
-
-    Args:
-        out: Folder of the results.
-        journal: The journal's file.
-        asked: Names of the videos that the user named: `failures.json` is on these alone, as nobody wants to read for
-            ever what was wrong with a list that is mended.
-        failures: Those of this run, with those that the journal does not hold.
-    """
-    reader, history = Journal(journal), History()
-    try:
-        with reader.locked():  # another run may end at the same time
-            history.take_in(reader.news())
-            videos = {name: _row(entry, history.done.get(name)) for name, entry in history.last.items()}
-            videos |= {one.name: _failed_row(one.input, one.message, one.hint) for one in failures}
-            failed = [{"name": n, **row} for n, row in videos.items() if row["state"] == "failed" and n in asked]
-            totals = {
-                **{state: sum(row["state"] == state for row in videos.values()) for state in _STATES},
-                **{key: sum(row.get(key, 0) for row in videos.values()) for key in ("frames", "people")},
-            }
-            write_whole(out / SUMMARY_FILE, to_json({**totals, "videos": videos}, indent=True) + b"\n")
-            write_whole(out / FAILURES_FILE, to_json(failed, indent=True) + b"\n")
-    finally:
-        reader.close()
-
-
-def _row(entry: Entry, done: Entry | None) -> dict[str, Any]:
-    """Give a video's row of the summary.
-
-    Args:
-        entry: The last one on it.
-        done: The one on the results that it has.
-    """
-    if entry["event"] == "failed":
-        return _failed_row(entry["input"], entry["message"], entry["hint"])
-    keys = ("input", "frames", "people", "tracks", "wall_s", "stage_s", "notes")
-    facts = {key: done[key] for key in keys} if done else {}
-    if entry["event"] == "edited":
-        return {"state": "edited", **facts, "reason": entry["reason"], "hint": entry["hint"]}
-    return {"state": "done", **facts}
-
-
-def _failed_row(given: str, message: str, hint: str) -> dict[str, Any]:
-    return {"state": "failed", "input": given, "reason": message, "hint": hint}
 
 
 def _failure(clip: Clip, message: str, hint: str) -> Failure:

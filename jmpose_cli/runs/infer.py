@@ -10,17 +10,18 @@ from jmpose_cli.config import InferConfig
 from jmpose_cli.console import download_bar
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import Access
-from jmpose_cli.runs.coordinator import Batch, Choices
+from jmpose_cli.runs.coordinator import Coordinator, ResumeOptions
 from jmpose_cli.runs.inputs import find_clips
+from jmpose_cli.runs.local_workers import LocalWorkers
 from jmpose_cli.runs.plan import of_shard, parse_shard
 from jmpose_cli.runs.report import RunReport
 from jmpose_cli.runs.storage import Storage
-from jmpose_cli.runs.workers import Crew, LocalCrew
+from jmpose_cli.runs.worker_pool import WorkerPool
 from jmpose_cli.signals import StopRequest
 
 
 @dataclass(frozen=True)
-class Where:
+class Placement:
     """Which part of the work is done, and on what.
 
     Attributes:
@@ -35,7 +36,13 @@ class Where:
 
 
 def infer_videos(
-    inputs: Sequence[str], *, out: Path, config: InferConfig, choices: Choices, where: Where, report: RunReport
+    inputs: Sequence[str],
+    *,
+    out: Path,
+    config: InferConfig,
+    resume: ResumeOptions,
+    placement: Placement,
+    report: RunReport,
 ) -> int:
     """Process each video into `out/<its name>/`; a video that fails does not stop the others.
 
@@ -50,27 +57,29 @@ def infer_videos(
     with download_bar(shown=not report.quiet) as progress:
         access = Access(offline=config.run.offline, notify=report.note, progress=progress)
         check_settings(config, videos=len(clips), access=access)
-    shard = parse_shard(where.shard)
-    crew = _crew(config, where)
+    shard = parse_shard(placement.shard)
+    workers = _worker_pool(config, placement)
     version = f"{__version__}, {len(clips)} input{'s' * (len(clips) != 1)}"
     asked = {clip.name for clip in clips}
     clips = of_shard(clips, shard)
-    report.header({"jmpose": version + (f", of which {len(clips)} are part {where.shard}" if shard else "")})
+    report.header({"jmpose": version + (f", of which {len(clips)} are part {placement.shard}" if shard else "")})
     stop = StopRequest(patience=2)
     with stop.listening():
-        batch = Batch(clips, asked=asked, out=out, config=config, choices=choices, crew=crew, report=report, stop=stop)
-        return batch.run()
+        coordinator = Coordinator(
+            clips, asked=asked, out=out, config=config, resume=resume, workers=workers, report=report, stop=stop
+        )
+        return coordinator.run()
 
 
-def _crew(config: InferConfig, where: Where) -> Crew:
-    devices = where.devices.split(",") if where.devices else [config.device]
+def _worker_pool(config: InferConfig, placement: Placement) -> WorkerPool:
+    devices = placement.devices.split(",") if placement.devices else [config.device]
     if "" in devices or len(set(devices)) < len(devices):
-        raise JmposeError(f"--devices {where.devices}: not a list", hint="write each once: --devices cuda:0,cuda:1")
+        raise JmposeError(f"--devices {placement.devices}: not a list", hint="write each once: --devices cuda:0,cuda:1")
     workers = config.run.workers
-    if where.ray is not None:
-        from jmpose_cli.runs.ray_workers import RayCrew
+    if placement.ray is not None:
+        from jmpose_cli.runs.ray_workers import RayWorkers
 
-        return RayCrew(config, where.ray, size=workers)
+        return RayWorkers(config, placement.ray, size=workers)
     if workers == 0 and len(devices) > 1:
         raise JmposeError(f"--workers 0 with {len(devices)} devices", hint="one device only works without processes")
     count = len(devices) if workers is None else max(workers, 1)
@@ -78,4 +87,4 @@ def _crew(config: InferConfig, where: Where) -> Crew:
         raise JmposeError(
             f"--workers {count} with {len(devices)} devices", hint="give at least one worker a device, or no --workers"
         )
-    return LocalCrew(config, [devices[i % len(devices)] for i in range(count)], in_process=workers == 0)
+    return LocalWorkers(config, [devices[i % len(devices)] for i in range(count)], in_process=workers == 0)

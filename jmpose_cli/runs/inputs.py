@@ -56,7 +56,7 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _UnnamedClip:
     """A video before it has a name.
 
     Attributes:
@@ -111,7 +111,7 @@ def find_clips(
         JmposeError: A path that does not exist, an input that holds no video, or more to look at than
             allowed.
     """
-    found: list[_Found] = []
+    found: list[_UnnamedClip] = []
     with storage or Storage() as reading:
         search = _Search(out, Listing(most_entries=most_entries, notify=notify), reading)
         for given in inputs:
@@ -120,7 +120,9 @@ def find_clips(
     return _named(_without_repeats(found))
 
 
-def _expand(given: str, search: _Search, *, base: Path | None = None, folder: Path | None = None) -> Iterator[_Found]:
+def _expand(
+    given: str, search: _Search, *, base: Path | None = None, folder: Path | None = None
+) -> Iterator[_UnnamedClip]:
     """Find what one input stands for.
 
     Args:
@@ -140,7 +142,7 @@ def _expand(given: str, search: _Search, *, base: Path | None = None, folder: Pa
         yield from _in_folder(path, base, search)
     elif os.path.lexists(path):
         is_list = path.suffix.lower() in LIST_SUFFIXES
-        yield from _in_list(path, search) if is_list and base is None else [_Found(path, base or path.parent)]
+        yield from _in_list(path, search) if is_list and base is None else [_UnnamedClip(path, base or path.parent)]
     elif _WILDCARDS & set(given):
         yield from _matching(str(path), base, search)
     else:
@@ -158,7 +160,7 @@ def _missing(path: Path) -> JmposeError:
     return JmposeError(f"{path}: no such file or folder", hint=hint)
 
 
-def _in_folder(folder: Path, base: Path | None, search: _Search) -> Iterator[_Found]:
+def _in_folder(folder: Path, base: Path | None, search: _Search) -> Iterator[_UnnamedClip]:
     """Search a folder; raise when it holds nothing."""
     found = list(_searched(folder, base or folder, search, set(), root=folder))
     if not found:
@@ -171,7 +173,7 @@ def _in_folder(folder: Path, base: Path | None, search: _Search) -> Iterator[_Fo
     yield from found
 
 
-def _searched(folder: Path, base: Path, search: _Search, seen: set[Path], root: Path) -> Iterator[_Found]:
+def _searched(folder: Path, base: Path, search: _Search, seen: set[Path], root: Path) -> Iterator[_UnnamedClip]:
     """Yield the videos in a folder and below it, in natural order; `root` is where the search began."""
     real = Path(os.path.realpath(folder))
     if real in seen or real == Path(os.path.realpath(search.out)) or os.path.isdir(folder / STATE_FOLDER):
@@ -180,13 +182,13 @@ def _searched(folder: Path, base: Path, search: _Search, seen: set[Path], root: 
     try:
         there = search.listing.folder(folder, root)
     except OSError as error:
-        yield _Found(folder, base, True, problem=f"{folder}: the folder cannot be read ({error.strerror})")
+        yield _UnnamedClip(folder, base, True, problem=f"{folder}: the folder cannot be read ({error.strerror})")
         return
     videos = [name for name in there.names if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]
     if not videos and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in there.names):
-        yield _Found(folder, base, True)
+        yield _UnnamedClip(folder, base, True)
     for name in _in_natural_order(videos):
-        yield _Found(folder / name, base)
+        yield _UnnamedClip(folder / name, base)
     for name in _in_natural_order(there.folders):
         yield from _searched(folder / name, base, search, seen, root)
 
@@ -195,7 +197,7 @@ def _in_natural_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (natural_key(name), name))
 
 
-def _matching(pattern: str, base: Path | None, search: _Search) -> Iterator[_Found]:
+def _matching(pattern: str, base: Path | None, search: _Search) -> Iterator[_UnnamedClip]:
     """Find what a pattern matches: videos, folders of images, and what is in other folders."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
@@ -203,13 +205,13 @@ def _matching(pattern: str, base: Path | None, search: _Search) -> Iterator[_Fou
     matches = sorted(
         set(glob(top, parts[fixed:], search.listing, _matches)), key=lambda path: (natural_key(str(path)), path)
     )
-    found: list[_Found] = []
+    found: list[_UnnamedClip] = []
     seen: set[Path] = set()
     for path in matches:
         if os.path.isdir(path):
             found.extend(_searched(path, base or top, search, seen, root=path))
         elif path.suffix.lower() in VIDEO_SUFFIXES and not _is_result(path):
-            found.append(_Found(path, base or top))
+            found.append(_UnnamedClip(path, base or top))
     if not found:
         raise JmposeError(f"{pattern}: matches no video", hint="quote the pattern; ** stands for any depth of folders")
     yield from found
@@ -224,14 +226,14 @@ def _is_result(path: Path) -> bool:
     return any((parent / STATE_FOLDER).is_dir() for parent in path.parents)
 
 
-def _in_list(path: Path, search: _Search) -> Iterator[_Found]:
+def _in_list(path: Path, search: _Search) -> Iterator[_UnnamedClip]:
     """Read a list of inputs; a missing one is a problem of its own."""
     try:
         lines = utf8_of(path, read_regular(path, most_bytes=_LONGEST_LIST_BYTES)).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise JmposeError(f"{path}: not a readable list ({why})", hint="one path a line, in UTF-8") from error
-    found: list[_Found] = []
+    found: list[_UnnamedClip] = []
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -244,34 +246,34 @@ def _in_list(path: Path, search: _Search) -> Iterator[_Found]:
         try:
             found.extend(_expand(text, search, base=path.parent, folder=path.parent))
         except JmposeError as error:
-            found.append(_Found(entry, path.parent, problem=f"{path}, line {number}: {error.message}"))
+            found.append(_UnnamedClip(entry, path.parent, problem=f"{path}, line {number}: {error.message}"))
     if not found:
         raise JmposeError(f"{path}: a list without entries", hint="one path a line")
     base = Path(os.path.commonpath([os.path.abspath(one.path.parent) for one in found if not one.url] or ["."]))
     yield from (one if one.url else replace(one, path=Path(os.path.abspath(one.path)), base=base) for one in found)
 
 
-def _in_url(url: str, base: Path | None, search: _Search) -> Iterator[_Found]:
+def _in_url(url: str, base: Path | None, search: _Search) -> Iterator[_UnnamedClip]:
     """Find the videos at an address."""
     if _is_web(url):
         # Servers have no folders, and what stands behind ? belongs to the address.
         url = _web_address(url)
         named = [part for part in urlsplit(url).path.split("/") if part.strip(". ")]
         place = Path("/", *(named or [urlsplit(url).hostname or "address"]))
-        yield _Found(place, base or place.parent, is_folder=not named, url=url)
+        yield _UnnamedClip(place, base or place.parent, is_folder=not named, url=url)
         return
     there = search.storage.find(url, most_entries=search.listing.most_entries)
     if not there.paths and there.top is None:
         raise JmposeError(f"{url}: nothing is there", hint="check the address")
     if there.top is None:
-        yield _Found(Path(there.paths[0]), base or Path(there.paths[0]).parent, url=url)
+        yield _UnnamedClip(Path(there.paths[0]), base or Path(there.paths[0]).parent, url=url)
         return
     both = zip(there.paths, there.urls, strict=True)
     videos = [one for one in both if PurePosixPath(one[0]).suffix.lower() in VIDEO_SUFFIXES]
     if not videos:
         raise JmposeError(f"{url}: no video is there", hint=_ENDINGS)
     for path, address in sorted(videos, key=lambda one: natural_key(one[0])):
-        yield _Found(Path(path), Path(there.top), url=address)
+        yield _UnnamedClip(Path(path), Path(there.top), url=address)
 
 
 def _is_web(url: str) -> bool:
@@ -290,14 +292,14 @@ def _web_address(url: str) -> str:
     return parts._replace(scheme=parts.scheme.lower(), netloc=netloc, path=parts.path or "/", fragment="").geturl()
 
 
-def _without_repeats(found: Iterable[_Found]) -> list[_Found]:
-    once: dict[str, _Found] = {}
+def _without_repeats(found: Iterable[_UnnamedClip]) -> list[_UnnamedClip]:
+    once: dict[str, _UnnamedClip] = {}
     for one in found:
         once.setdefault(one.url or os.path.realpath(one.path), one)
     return list(once.values())
 
 
-def _named(found: list[_Found]) -> list[Clip]:
+def _named(found: list[_UnnamedClip]) -> list[Clip]:
     """Name videos by their place in the tree; see `folder_names` for what is safe."""
     full = [_relative(one.path, one.base) for one in found]
     short = [name if one.is_folder else _without_suffix(name) for one, name in zip(found, full, strict=True)]

@@ -78,7 +78,7 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class Alive:
+class Heartbeat:
     """Nothing is done yet, but the worker is at work."""
 
 
@@ -130,4 +130,4 @@ class Died:
 
 ToWorker = SetUp | Process | Stop
 Inbox = queue.Queue[Any]  # of ToWorker, and None at the end
-FromWorker = Ready | NotReady | Opened | Advanced | Noted | Alive | Done | Failed | Stopped | Died
+FromWorker = Ready | NotReady | Opened | Advanced | Noted | Heartbeat | Done | Failed | Stopped | Died

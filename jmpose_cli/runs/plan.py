@@ -38,7 +38,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedClip:
     """One video of the plan.
 
     Attributes:
@@ -50,7 +50,7 @@ class Planned:
         stamp: Fingerprint of the input.
         entry: The journal's last word on it when the plan was made.
         frames: Number of frames by the container's claim; for "done" what was processed. None: not known.
-        is_news: The journal does not say so yet of a "done" or "edited" one.
+        is_unrecorded: The journal does not say so yet of a "done" or "edited" one.
     """
 
     clip: Clip
@@ -60,7 +60,7 @@ class Planned:
     stamp: dict[str, Any] = field(default_factory=dict)
     frames: int | None = None
     entry: Entry | None = None
-    is_news: bool = False
+    is_unrecorded: bool = False
 
 
 class History:
@@ -163,7 +163,7 @@ def plan_clip(
     retry_failed: bool = False,
     verify_hash: bool = False,
     storage: Storage | None = None,
-) -> Planned:
+) -> PlannedClip:
     """Decide what happens to a video.
 
     Args:
@@ -191,7 +191,7 @@ def plan_clip(
             storage=storage,
         )
     except OSError as error:
-        one = Planned(clip, "unreadable", f"{clip.path}: cannot be read ({error.strerror})")
+        one = PlannedClip(clip, "unreadable", f"{clip.path}: cannot be read ({error.strerror})")
     return replace(one, entry=history.last.get(clip.name))
 
 
@@ -205,22 +205,22 @@ def _decide(
     retry_failed: bool,
     verify_hash: bool,
     storage: Storage | None,
-) -> Planned:
+) -> PlannedClip:
     if clip.problem:
-        return Planned(clip, "unreadable", clip.problem)
+        return PlannedClip(clip, "unreadable", clip.problem)
     try:
         stamp = input_stamp(clip, storage)
     except JmposeError as error:
-        return Planned(clip, "unreadable", error.message, error.hint)
+        return PlannedClip(clip, "unreadable", error.message, error.hint)
     except OSError as error:
-        return Planned(clip, "unreadable", f"{clip.path}: cannot be read ({error.strerror})")
+        return PlannedClip(clip, "unreadable", f"{clip.path}: cannot be read ({error.strerror})")
     folder, last = out / clip.name, history.last.get(clip.name)
     source, owner = clip_source(clip), history.owner(clip.name)
     there = history.at_source(clip.name, source) if owner else None
     is_other = owner is not None and there is None and not _is_moved(clip, owner, stamp)
     if overwrite:
         reason = f"--overwrite, in place of {_origin(owner)}" if owner and is_other else "--overwrite" if last else ""
-        return Planned(clip, "todo", reason, stamp=stamp)
+        return PlannedClip(clip, "todo", reason, stamp=stamp)
     if owner and is_other:
         return _refused(
             clip,
@@ -233,7 +233,7 @@ def _decide(
     if last is not None and last["event"] == "failed" and _is_from(last, source):
         change = history.change(last, settings) or _input_change(clip, last, last, stamp, verify_hash=verify_hash)
         if not change and not retry_failed:
-            return Planned(clip, "failed", last["message"], "--retry-failed tries it again", stamp)
+            return PlannedClip(clip, "failed", last["message"], "--retry-failed tries it again", stamp)
         reason = f"failed before; {change or '--retry-failed'}"
     done = history.done.get(clip.name)
     if done is not None:
@@ -242,21 +242,21 @@ def _decide(
             change = change or _input_change(clip, done, there, stamp, verify_hash=verify_hash)
         missing = [name for name, facts in done["files"].items() if _size(folder / name) != facts[0]]
         if not change and not missing:
-            is_news = there is None or last is not done
-            return Planned(clip, "done", stamp=stamp, frames=done["frames"], is_news=is_news)
+            is_unrecorded = there is None or last is not done
+            return PlannedClip(clip, "done", stamp=stamp, frames=done["frames"], is_unrecorded=is_unrecorded)
         reason = reason or change or f"{missing[0]} is missing"
     edited = history.edited(clip.name, folder)
     if edited and not is_being_replaced(out, clip.name):
         text = f"{folder}: {edited} was changed after jmpose wrote it"
-        is_news = last is None or last["event"] != "edited"
-        return Planned(clip, "edited", text, _REPLACE, stamp, is_news=is_news)
+        is_unrecorded = last is None or last["event"] != "edited"
+        return PlannedClip(clip, "edited", text, _REPLACE, stamp, is_unrecorded=is_unrecorded)
     if clip.name not in history.begun and any((folder / name).exists() for name in RESULT_FILES):
         return _refused(clip, stamp, f"{folder}: holds results that are not in this folder's journal")
-    return Planned(clip, "todo", reason, stamp=stamp)
+    return PlannedClip(clip, "todo", reason, stamp=stamp)
 
 
-def _refused(clip: Clip, stamp: dict[str, Any], reason: str, hint: str = _REPLACE) -> Planned:
-    return Planned(clip, "refused", reason, hint, stamp)
+def _refused(clip: Clip, stamp: dict[str, Any], reason: str, hint: str = _REPLACE) -> PlannedClip:
+    return PlannedClip(clip, "refused", reason, hint, stamp)
 
 
 def _origin(entry: Entry) -> str:

@@ -16,14 +16,14 @@ from queue import Empty, Queue
 
 import orjson
 
-from jmpose_cli.runs.workers import environment
+from jmpose_cli.child_environment import child_environment
 
 _LOOK_EVERY_S = 0.25
 PROBE_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.runs.probing")
 
 
 @dataclass(frozen=True)
-class Found:
+class Probed:
     """What a header says.
 
     Attributes:
@@ -46,7 +46,7 @@ def probe_videos(
     timeout_s: float = 20.0,
     stream: int | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
-) -> list[Found]:
+) -> list[Probed]:
     """Probe videos; one that hangs or crashes the prober is left to the workers, which will say what is wrong.
 
     Args:
@@ -56,7 +56,7 @@ def probe_videos(
         stream: Which of their video streams, from 1; None chooses.
         is_stopped: Says when the user has had enough; what is not yet known then stays so.
     """
-    found: list[Found] = [Found()] * len(paths)
+    found: list[Probed] = [Probed()] * len(paths)
     todo: Queue[int] = Queue()
     for number in range(len(paths)):
         todo.put(number)
@@ -109,11 +109,11 @@ def _start(stream: int | None) -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env=environment(),
+        env=child_environment(),
     )
 
 
-def _ask(child: "subprocess.Popen[bytes]", path: Path, timeout_s: float) -> Found | None:
+def _ask(child: "subprocess.Popen[bytes]", path: Path, timeout_s: float) -> Probed | None:
     """Give the answer to one path; None when there is none."""
     assert child.stdin is not None and child.stdout is not None
     watchdog = threading.Timer(timeout_s, child.kill)
@@ -121,7 +121,7 @@ def _ask(child: "subprocess.Popen[bytes]", path: Path, timeout_s: float) -> Foun
     try:
         child.stdin.write(os.fsencode(os.path.abspath(path)).replace(b"\n", b"\0") + b"\n")
         child.stdin.flush()
-        return Found(**orjson.loads(child.stdout.readline()))
+        return Probed(**orjson.loads(child.stdout.readline()))
     except (OSError, orjson.JSONDecodeError):
         return None
     finally:
@@ -139,9 +139,9 @@ def main() -> None:
     for line in sys.stdin.buffer:
         path = Path(os.fsdecode(line.rstrip(b"\n").replace(b"\0", b"\n")))
         try:
-            answer = Found(len(pages_of(path))) if is_picture(path) else Found(*header_frames(path, number=stream))
+            answer = Probed(len(pages_of(path))) if is_picture(path) else Probed(*header_frames(path, number=stream))
         except JmposeError as error:
-            answer = Found(error=error.message, hint=error.hint)
+            answer = Probed(error=error.message, hint=error.hint)
         with suppress(BrokenPipeError):
             sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
             sys.stdout.buffer.flush()

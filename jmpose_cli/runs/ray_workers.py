@@ -1,23 +1,22 @@
 """Workers on a Ray cluster: the one file that imports ray.
 
 Each worker is an actor that runs the same loop as a local one. Folders of inputs and results must be the same on all
-machines (shared storage); what a lost machine had committed is gone on with by the next one.
+machines (shared storage); the next worker resumes after what a lost machine had committed.
 """
 
 import os
 import queue
 import threading
-import time
 from typing import Any
 
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs.messages import Died, FromWorker, Inbox, SetUp, ToWorker
+from jmpose_cli.runs.worker_pool import Report, Worker, WorkerPool
 
 LOCAL = "local"
 _TAKE_S = 1.0
 _CALLS_AT_A_TIME = 4  # messages are given while others are waited for
-_RETRIES = 3
 
 
 class _Host:
@@ -35,7 +34,7 @@ class _Host:
         self._inbox.put(message)
 
     def take(self, timeout_s: float) -> list[FromWorker]:
-        """Give what was said, waiting for the first of it."""
+        """Return what was said, waiting for the first of it."""
         try:
             said = [self._said.get(timeout=timeout_s)]
         except queue.Empty:
@@ -47,8 +46,46 @@ class _Host:
         return said
 
 
-class RayCrew:
-    """Workers on a Ray cluster; see `crew.Crew`.
+class _RayWorker:
+    """A worker on the cluster.
+
+    Args:
+        ray: The module, connected.
+        actor: A `_Host`.
+        report: Takes what the worker says; called from another thread.
+    """
+
+    def __init__(self, ray: Any, actor: Any, report: Report) -> None:
+        self._ray, self._actor, self._report = ray, actor, report
+        self._is_closed = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, message: ToWorker) -> None:
+        """See `Worker`."""
+        self._actor.put.remote(message)
+
+    def kill(self) -> None:
+        """See `Worker`."""
+        self._ray.kill(self._actor)
+
+    def close(self) -> None:
+        """See `Worker`."""
+        self._is_closed.set()
+        self.kill()
+
+    def _listen(self) -> None:
+        """Fetch what the actor says until it is gone."""
+        try:
+            while not self._is_closed.is_set():
+                for message in self._ray.get(self._actor.take.remote(_TAKE_S)):
+                    self._report(message)
+        except Exception as error:  # Ray raises one for each way in which an actor or its machine can be lost
+            reason = str(error).strip().splitlines()
+            self._report(Died(f"Ray says: {reason[0] if reason else type(error).__name__}"))
+
+
+class RayWorkers(WorkerPool):
+    """Workers on a Ray cluster.
 
     Args:
         config: The settings; the device "auto" takes one GPU a worker where the cluster has any.
@@ -59,11 +96,10 @@ class RayCrew:
         JmposeError: Ray is not installed, or the cluster cannot be reached or has not enough GPUs.
     """
 
-    retries = _RETRIES
-    is_here = False
+    retries = 3
+    is_local = False
 
     def __init__(self, config: InferConfig, address: str, *, size: int | None) -> None:
-        self._config = config
         self._ray = _connected(address)
         resources: dict[str, float] = self._ray.cluster_resources()
         nodes = max(1, sum(node["Alive"] for node in self._ray.nodes()))
@@ -72,66 +108,25 @@ class RayCrew:
             raise JmposeError(
                 f"--device {config.device}: the Ray cluster {address} has no GPU", hint="use --device cpu"
             )
-        self.size = size or gpus or nodes
+        super().__init__(size or gpus or nodes)
         if gpus and self.size > gpus:
             raise JmposeError(f"--workers {self.size}: the cluster has {gpus} GPUs", hint="one worker takes one")
-        self._workers_here = -(-self.size // nodes)
+        if config.device.startswith("cuda"):
+            config = config.model_copy(update={"device": "cuda"})  # Ray shows a worker its own GPU only
+        self._set_up = SetUp(config, workers_here=-(-self.size // nodes))
         cores = max(1.0, resources.get("CPU", 1.0) // self.size) if not gpus else 1.0
         options = {"num_cpus": cores, "num_gpus": int(gpus > 0), "max_concurrency": _CALLS_AT_A_TIME}
         self._host = self._ray.remote(_Host).options(**options)
-        self._actors: dict[int, tuple[int, Any]] = {}  # seat: number, actor
-        self._said: queue.Queue[tuple[int, FromWorker]] = queue.Queue()
-        self._started = 0
-        self._is_closed = threading.Event()
 
-    def start(self, seat: int) -> None:
-        """See `Crew`."""
-        self._started += 1
-        actor = self._host.remote()
-        self._actors[seat] = (self._started, actor)
-        config = self._config
-        if config.device.startswith("cuda"):
-            config = config.model_copy(update={"device": "cuda"})  # Ray shows a worker its own GPU only
-        actor.put.remote(SetUp(config, self._workers_here))
-        threading.Thread(target=self._listen, args=(self._started, actor), daemon=True).start()
-
-    def send(self, seat: int, message: ToWorker) -> None:
-        """See `Crew`."""
-        self._actors[seat][1].put.remote(message)
-
-    def listen(self, timeout_s: float) -> tuple[int, FromWorker] | None:
-        """See `Crew`."""
-        until = time.monotonic() + timeout_s
-        while True:
-            try:
-                number, message = self._said.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                return None
-            for seat, (current, _) in self._actors.items():
-                if current == number:  # words of a worker that was replaced do not count
-                    return seat, message
-
-    def kill(self, seat: int) -> None:
-        """See `Crew`."""
-        self._ray.kill(self._actors[seat][1])
+    def _launch(self, number: int, report: Report) -> Worker:
+        worker = _RayWorker(self._ray, self._host.remote(), report)
+        worker.send(self._set_up)
+        return worker
 
     def close(self) -> None:
-        """See `Crew`."""
-        self._is_closed.set()
-        for _, actor in self._actors.values():
-            self._ray.kill(actor)
-        self._actors.clear()
+        """End all workers, and leave the cluster."""
+        super().close()
         self._ray.shutdown()
-
-    def _listen(self, number: int, actor: Any) -> None:
-        """Fetch what an actor says until it is gone."""
-        try:
-            while not self._is_closed.is_set():
-                for message in self._ray.get(actor.take.remote(_TAKE_S)):
-                    self._said.put((number, message))
-        except Exception as error:  # Ray raises one for each way in which an actor or its machine can be lost
-            reason = str(error).strip().splitlines()
-            self._said.put((number, Died(f"Ray says: {reason[0] if reason else type(error).__name__}")))
 
 
 def _connected(address: str) -> Any:

@@ -15,18 +15,19 @@ from typing import Any, get_args
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from jmpose_cli.annotate.layout import FAILURES_FILE, OVERLAY_FILE
 from jmpose_cli.annotate.task import ClipSummary
 from jmpose_cli.console import LINE_EVERY_S, STEADY_S, make_console, say_start, stages_text
-from jmpose_cli.runs.plan import Planned, State
+from jmpose_cli.runs.plan import PlannedClip, State
+from jmpose_cli.runs.summary import Failure
 from jmpose_cli.text import one_line, to_json
 
-OVERLAY = "overlay.mp4"
 _MOST_LISTED = 10
 _LOG_EVERY_S = 5.0
 
 
 @dataclass
-class _Seat:
+class _ClipProgress:
     """What a worker is doing."""
 
     name: str
@@ -34,16 +35,6 @@ class _Seat:
     done: int
     people: int = 0
     bar: TaskID | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A video that failed, for the table and `failures.json`."""
-
-    name: str
-    input: str
-    message: str
-    hint: str
 
 
 class RunReport:
@@ -58,7 +49,7 @@ class RunReport:
     def __init__(self, *, quiet: bool = False, verbose: bool = False, log_json: bool = False) -> None:
         self._console = make_console(stderr=True)
         self._quiet, self._verbose, self._log = quiet or log_json, verbose, log_json
-        self._seats: dict[int, _Seat] = {}
+        self._clips: dict[int, _ClipProgress] = {}
         self._bar: Progress | None = None
         self._all: TaskID | None = None
         self._videos = self._videos_done = 0
@@ -112,9 +103,9 @@ class RunReport:
         """Say what is being done while there is nothing to count yet."""
         say_start(text, quiet=self._quiet)
 
-    def plan(self, planned: Sequence[Planned]) -> None:
+    def plan(self, planned: Sequence[PlannedClip]) -> None:
         """Say what will be done, what is done already, and what cannot be."""
-        by_state: dict[str, list[Planned]] = {state: [] for state in get_args(State)}
+        by_state: dict[str, list[PlannedClip]] = {state: [] for state in get_args(State)}
         for one in planned:
             by_state[one.state].append(one)
         counts = {state: len(them) for state, them in by_state.items()}
@@ -142,34 +133,34 @@ class RunReport:
         if len(again) > _MOST_LISTED:
             self.note(f"{len(again) - _MOST_LISTED} more are done again")
 
-    def begin(self, seat: int, name: str, total: int | None, done: int) -> None:
+    def begin(self, worker: int, name: str, total: int | None, done: int) -> None:
         """A worker has opened a video."""
-        self.event("begin", worker=seat, name=name, frames=total, resumed=done)
+        self.event("begin", worker=worker, name=name, frames=total, resumed=done)
         if done and not self._quiet:
             self._print(f"{one_line(name)}: goes on behind frame {done}")
-        for other in [number for number, at in self._seats.items() if at.name == name]:
-            self._frames_done -= self._seats[other].done
-            self._frames_before -= self._seats[other].done
+        for other in [number for number, at in self._clips.items() if at.name == name]:
+            self._frames_done -= self._clips[other].done
+            self._frames_before -= self._clips[other].done
             self._drop(other)
         self._frames_done += done
         self._frames_before += done
-        self._drop(seat)
-        self._seats[seat] = _Seat(name, total, done)
+        self._drop(worker)
+        self._clips[worker] = _ClipProgress(name, total, done)
         if self._bar:
-            self._seats[seat].bar = self._bar.add_task(one_line(name), total=total, completed=done, counts="")
+            self._clips[worker].bar = self._bar.add_task(one_line(name), total=total, completed=done, counts="")
         self._show()
 
-    def advance(self, seat: int, frames: int, people: int) -> None:
+    def advance(self, worker: int, frames: int, people: int) -> None:
         """More frames of a worker's video are finished."""
         self._frames_done += frames
         if self._steady is None:
             self._steady = (time.monotonic(), self._frames_done - self._frames_before)
-        at = self._seats.get(seat)
+        at = self._clips.get(worker)
         if at is not None:
             at.done, at.people = at.done + frames, people
         self._show()
 
-    def done(self, seat: int, name: str, summary: ClipSummary) -> None:
+    def done(self, worker: int, name: str, summary: ClipSummary) -> None:
         """A video is complete."""
         self._videos_done += 1
         self._last_done.append((name, summary))
@@ -178,26 +169,26 @@ class RunReport:
         for stage, seconds in summary.stage_s.items():
             self._busy[stage] = self._busy.get(stage, 0.0) + seconds
         facts = {"frames": summary.frames, "people": summary.people, "tracks": summary.tracks}
-        self.event("done", worker=seat, name=name, wall_s=round(summary.wall_s, 3), **facts)
+        self.event("done", worker=worker, name=name, wall_s=round(summary.wall_s, 3), **facts)
         for note in summary.notes:
             self.note(f"{name}: {note}")
         if self._verbose and not self._quiet:
             self._print(f"{one_line(name)}: {stages_text(summary.stage_s)}")
-        self._drop(seat)
+        self._drop(worker)
 
-    def failed(self, seat: int, failure: Failure, trace: str = "") -> None:
+    def failed(self, worker: int, failure: Failure, trace: str = "") -> None:
         """A video has failed."""
         self._videos_done += 1
-        self.event("failed", worker=seat, name=failure.name, message=failure.message, hint=failure.hint)
+        self.event("failed", worker=worker, name=failure.name, message=failure.message, hint=failure.hint)
         self.error(failure.message, failure.hint, name=failure.name)
         if self._verbose and trace:
             self._print(trace)
-        self._drop(seat)
+        self._drop(worker)
 
-    def stopped(self, seat: int, name: str, frames: int) -> None:
+    def stopped(self, worker: int, name: str, frames: int) -> None:
         """A video was left behind a commit."""
-        self.event("stopped", worker=seat, name=name, frames=frames)
-        self._drop(seat)
+        self.event("stopped", worker=worker, name=name, frames=frames)
+        self._drop(worker)
 
     def error(self, message: str, hint: str, *, name: str = "") -> None:
         """Print why something failed."""
@@ -241,7 +232,7 @@ class RunReport:
             for problem in problems[:_MOST_LISTED]:
                 table.add_row(one_line(problem.name), one_line(problem.message))
             self._console.print(table, highlight=False, style="red")
-            text = f"{len(problems)} of {len(problems) + done_now} inputs failed; all are in {out / 'failures.json'}"
+            text = f"{len(problems)} of {len(problems) + done_now} inputs failed; all are in {out / FAILURES_FILE}"
             self._console.print(text, style="red", highlight=False)
         finished = [*done, *(name for name, _ in self._last_done)]
         self._console.print(_where(out, finished, only=len(done) + done_now == 1))
@@ -265,8 +256,8 @@ class RunReport:
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False)
 
-    def _drop(self, seat: int) -> None:
-        at = self._seats.pop(seat, None)
+    def _drop(self, worker: int) -> None:
+        at = self._clips.pop(worker, None)
         if at is not None and at.bar is not None and self._bar:
             self._bar.remove_task(at.bar)
         self._show()
@@ -276,17 +267,17 @@ class RunReport:
         now = time.monotonic()
         if self._bar and self._all is not None:
             self._bar.update(self._all, completed=self._frames_done, counts=self._counts(now))
-            for at in self._seats.values():
+            for at in self._clips.values():
                 if at.bar is not None:
                     of = f"/{at.total}" if at.total else ""
                     self._bar.update(at.bar, completed=at.done, counts=f"{at.done}{of} frames, {at.people} people")
             return
-        if now - self._shown_s < (_LOG_EVERY_S if self._log else LINE_EVERY_S) or not self._seats:
+        if now - self._shown_s < (_LOG_EVERY_S if self._log else LINE_EVERY_S) or not self._clips:
             return
         self._shown_s = now
         self.event("progress", videos=self._videos_done, frames=self._frames_done, rate=round(self._rate(now), 2))
         if not self._quiet:
-            busy = ", ".join(f"{at.name} {at.done}{f'/{at.total}' if at.total else ''}" for at in self._seats.values())
+            busy = ", ".join(f"{at.name} {at.done}{f'/{at.total}' if at.total else ''}" for at in self._clips.values())
             self._print(f"{self._counts(now)}: {one_line(busy)}")
 
     def _rate(self, now: float) -> float:
@@ -314,11 +305,11 @@ class RunReport:
 
 def _where(out: Path, names: Sequence[str], *, only: bool) -> str:
     """Say where the results of videos are, and their overlays, if there are any."""
-    drawn = [name for name in names if (out / name / OVERLAY).is_file()]
+    drawn = [name for name in names if (out / name / OVERLAY_FILE).is_file()]
     if only and names:
         folder = out / names[0]
-        return f"results in {folder}" + (f"; watch {folder / OVERLAY}" if drawn else "")
-    return f"results in {out}" + (f"; watch {out / '<video>' / OVERLAY}" if drawn else "")
+        return f"results in {folder}" + (f"; watch {folder / OVERLAY_FILE}" if drawn else "")
+    return f"results in {out}" + (f"; watch {out / '<video>' / OVERLAY_FILE}" if drawn else "")
 
 
 def _plain_table(*columns: str) -> Table:

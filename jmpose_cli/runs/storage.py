@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from jmpose_cli.annotate.task import StoppedError
+from jmpose_cli.child_environment import child_environment
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.runs.workers import environment
 
 STORAGE_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.runs.storage_child")
 SILENCE_S = 60.0
@@ -166,7 +166,7 @@ class Storage:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env=environment(),
+                env=child_environment(),
             )
             self._said = queue.Queue()
             threading.Thread(target=_listen, args=(self._child, self._said), daemon=True).start()

@@ -21,10 +21,10 @@ from jmpose_cli.home import settle
 from jmpose_cli.machine import explain
 from jmpose_cli.runs.messages import (
     Advanced,
-    Alive,
     Done,
     Failed,
     FromWorker,
+    Heartbeat,
     Inbox,
     Noted,
     NotReady,
@@ -171,7 +171,7 @@ class _Sender(Watcher):
             self._send(Advanced(frames - self._frames_sent, self._people))
         elif now - self._sent_s > ALIVE_EVERY_S and (self._steps > self._steps_sent or not self._is_opened):
             # Before the video is open, the decoder's own watchdog counts.
-            self._send(Alive())
+            self._send(Heartbeat())
         else:
             return
         self._frames_sent, self._steps_sent, self._sent_s = frames, self._steps, now

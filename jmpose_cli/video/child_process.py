@@ -10,10 +10,9 @@ import weakref
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import IO
 
-import jmpose_cli
+from jmpose_cli.child_environment import child_environment
 from jmpose_cli.video.messages import ChildMessage, Job
 from jmpose_cli.video.ring import create_memory
 
@@ -25,7 +24,7 @@ CHILD_COMMAND = (sys.executable, "-P", "-m", "jmpose_cli.video.child")
 _MOST_IDLE = 2
 _MOST_JOBS = 64  # native decoders leak a little now and then
 _SLICE_S = 0.25
-_LONGEST_FUNERAL_S = 5.0
+_LONGEST_END_S = 5.0
 
 
 class ChildStalledError(Exception):
@@ -57,7 +56,8 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                env=_environment(),
+                # It does no linear algebra: a pool of threads for it would cost start-up time and memory.
+                env={**child_environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
         self._finalizer = weakref.finalize(self, _stop, self._process, self._link, self._errors, self.memory)
 
@@ -161,19 +161,10 @@ def started(job: Job) -> ChildProcess:
     return child
 
 
-def _environment() -> dict[str, str]:
-    """Return this process's environment, with the package importable whatever way the parent found it."""
-    package_root = str(Path(jmpose_cli.__file__).resolve().parents[1])
-    inherited = os.environ.get("PYTHONPATH")
-    path = package_root if not inherited else os.pathsep.join((package_root, inherited))
-    # The child does no linear algebra: a pool of threads for it would cost start-up time and memory.
-    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-
-
 def _stop(process: "subprocess.Popen[bytes]", link: Connection, errors: IO[bytes], memory: int) -> None:
     link.close()
     process.kill()
     with suppress(subprocess.TimeoutExpired):  # the kernel keeps one that waits for a dead network disk
-        process.wait(_LONGEST_FUNERAL_S)
+        process.wait(_LONGEST_END_S)
     errors.close()
     os.close(memory)

@@ -11,7 +11,7 @@ import pytest
 from jmpose_cli import device
 from jmpose_cli.annotate import networks as tools
 from jmpose_cli.known_weights import Choice
-from jmpose_cli.runs.workers import LocalCrew
+from jmpose_cli.runs.local_workers import LocalWorkers
 from tests.conftest import ROOT
 from tests.runs import batch_assets
 from tests.runs.batch_assets import command, entries, run_here, street_video
@@ -36,13 +36,13 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def again(finished, monkeypatch):
-    """Run again, with a crew that must not start."""
+    """Run again, with workers that must not start."""
 
     def started(*_):
         raise StartedError
 
     def infer(*options):
-        monkeypatch.setattr(LocalCrew, "start", started)
+        monkeypatch.setattr(LocalWorkers, "start", started)
         return run_here(finished / "v.mp4", "--out", finished / "out", *SMALL, *options)
 
     return infer

@@ -18,7 +18,7 @@ from jmpose_cli.runs.inputs import Clip, clip_source, input_stamp
 from jmpose_cli.runs.journal import Journal
 from jmpose_cli.runs.plan import (
     History,
-    Planned,
+    PlannedClip,
     Settings,
     of_shard,
     parse_shard,
@@ -146,7 +146,7 @@ class Desk:
         history.take_in(json.loads(json.dumps(self.entries)))
         return history
 
-    def plan(self, **options: bool) -> Planned:
+    def plan(self, **options: bool) -> PlannedClip:
         return plan_clip(self.clip, self.history(), out=self.out, settings=self.settings, **options)
 
 
@@ -459,19 +459,19 @@ def test_hints_name_the_option_that_helps(desk):
 def test_what_was_found_out_is_said_once(desk):
     """A video that was moved is not hashed by every run, nor does a failure with other settings come back."""
     desk.done()
-    assert not desk.plan().is_news
+    assert not desk.plan().is_unrecorded
     desk.copy_input()
-    assert desk.plan().is_news
+    assert desk.plan().is_unrecorded
     desk.kept()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "input_hash", lambda path: pytest.fail("it is known"))
-        assert desk.plan().state == "done" and not desk.plan().is_news
+        assert desk.plan().state == "done" and not desk.plan().is_unrecorded
     desk.set("people", max_people=3)
     desk.failed("r2")
     desk.set("people", max_people=None)
-    assert desk.plan().state == "done" and desk.plan().is_news
+    assert desk.plan().state == "done" and desk.plan().is_unrecorded
     desk.kept()
-    assert not desk.plan().is_news and desk.history().last[desk.clip.name]["event"] == "done"
+    assert not desk.plan().is_unrecorded and desk.history().last[desk.clip.name]["event"] == "done"
 
 
 def test_an_address_with_another_token_is_the_same_video(desk, monkeypatch):

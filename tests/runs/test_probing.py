@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from jmpose_cli.runs import probing
-from jmpose_cli.runs.probing import Found, probe_videos
+from jmpose_cli.runs.probing import Probed, probe_videos
 from tests.video_assets import make_video
 
 # In place of the prober: hangs at, dies of, or talks nonsense about a path that says so.
@@ -47,9 +47,9 @@ def test_headers_are_read(tmp_path):
         processes=1,
     )
     a, text, none, b, empty, *odd, c = found
-    assert a == Found(7, 25.0)
+    assert a == Probed(7, 25.0)
     assert b.frames == 30 and b.fps == pytest.approx(30000 / 1001)
-    assert c == Found(5, 12.5)
+    assert c == Probed(5, 12.5)
     assert odd == [a] * len(names)
     assert (none.frames, none.error, none.hint) == (None, f"{tmp_path / 'none.mp4'}: no such file", "check the path")
     assert text.frames is None and str(tmp_path / "text.mp4") in text.error and text.hint
@@ -66,7 +66,7 @@ def test_frames_are_counted_from_where_the_clock_starts(tmp_path, suffix):
 def test_a_file_without_timestamps_has_no_rate(tmp_path):
     make_video(tmp_path / "a.mjpeg", codec="mjpeg", pix_fmt="yuvj420p")
     (found,) = probe_videos([tmp_path / "a.mjpeg"], processes=1)
-    assert found == Found(None, None)
+    assert found == Probed(None, None)
 
 
 def test_nothing_in_the_users_folder_is_run(tmp_path, monkeypatch):
@@ -74,7 +74,7 @@ def test_nothing_in_the_users_folder_is_run(tmp_path, monkeypatch):
     for module in ("av", "orjson", "jmpose_cli"):
         (tmp_path / f"{module}.py").write_text("raise SystemExit('the wrong module')")
     monkeypatch.chdir(tmp_path)
-    assert probe_videos([Path("a.mp4")], processes=1) == [Found(3, 25.0)]
+    assert probe_videos([Path("a.mp4")], processes=1) == [Probed(3, 25.0)]
 
 
 def test_no_videos_need_no_process(monkeypatch):
@@ -92,7 +92,7 @@ def test_answers_come_in_the_order_of_the_videos(false_prober, processes):
 @pytest.mark.parametrize("trouble", ["crash", "nonsense"])
 def test_one_that_spoils_the_prober_is_left_to_the_workers(false_prober, trouble):
     paths = [Path("aa"), Path(trouble), Path("bbb"), Path(trouble), Path("cccc")]
-    expected = [Found(2), Found(), Found(3), Found(), Found(4)]
+    expected = [Probed(2), Probed(), Probed(3), Probed(), Probed(4)]
     assert probe_videos(paths, processes=1) == expected
     assert not children()
 
@@ -100,7 +100,7 @@ def test_one_that_spoils_the_prober_is_left_to_the_workers(false_prober, trouble
 def test_one_that_hangs_the_prober_costs_no_more_than_the_timeout(false_prober):
     paths = [Path("aa"), Path("hang"), Path("bbb"), Path("hang")]
     begun = time.monotonic()
-    assert probe_videos(paths, processes=1, timeout_s=1.0) == [Found(2), Found(), Found(3), Found()]
+    assert probe_videos(paths, processes=1, timeout_s=1.0) == [Probed(2), Probed(), Probed(3), Probed()]
     assert 2.0 <= time.monotonic() - begun < 10  # the prober sleeps for 100 s
     assert not children()
 
@@ -108,10 +108,10 @@ def test_one_that_hangs_the_prober_costs_no_more_than_the_timeout(false_prober):
 def test_one_that_takes_its_time_is_waited_for(monkeypatch):
     slow = "import time; time.sleep(0.5); input(); print('{\"frames\": 1}', flush=True)"
     monkeypatch.setattr(probing, "PROBE_COMMAND", (sys.executable, "-S", "-c", slow))
-    assert probe_videos([Path("a")], processes=1) == [Found(1)]
+    assert probe_videos([Path("a")], processes=1) == [Probed(1)]
 
 
 def test_a_prober_that_cannot_say_anything_is_no_harm(monkeypatch):
     monkeypatch.setattr(probing, "PROBE_COMMAND", (sys.executable, "-S", "-c", "raise SystemExit(3)"))
-    assert probe_videos([Path("a"), Path("b")], processes=2) == [Found(), Found()]
+    assert probe_videos([Path("a"), Path("b")], processes=2) == [Probed(), Probed()]
     assert not children()

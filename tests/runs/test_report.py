@@ -9,8 +9,9 @@ import pytest
 from jmpose_cli.annotate.task import ClipSummary
 from jmpose_cli.runs import report as run_report
 from jmpose_cli.runs.inputs import Clip
-from jmpose_cli.runs.plan import Planned, State
-from jmpose_cli.runs.report import Failure, RunReport
+from jmpose_cli.runs.plan import PlannedClip, State
+from jmpose_cli.runs.report import RunReport
+from jmpose_cli.runs.summary import Failure
 
 
 class Clock:
@@ -41,8 +42,8 @@ def terminal(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "150")
 
 
-def planned(state: State = "todo", *, frames: int | None = None, name: str = "a", reason: str = "") -> Planned:
-    return Planned(Clip(Path(f"{name}.mp4"), name), state, reason, frames=frames)
+def planned(state: State = "todo", *, frames: int | None = None, name: str = "a", reason: str = "") -> PlannedClip:
+    return PlannedClip(Clip(Path(f"{name}.mp4"), name), state, reason, frames=frames)
 
 
 def summary(frames: int = 10, *, resumed: int = 0, wall_s: float = 2.0, notes: Sequence[str] = ()) -> ClipSummary:
@@ -228,18 +229,18 @@ def test_with_more_frames_than_the_headers_claimed_no_end_is_foretold(clock, cap
     assert capsys.readouterr().err == "0 of 1 videos, 20 frames, 2.0/s: a 20/10\n"
 
 
-@pytest.mark.parametrize("next_seat", [0, 1])
-def test_frames_that_another_worker_does_again_count_once(clock, capsys, next_seat):
+@pytest.mark.parametrize("next_worker", [0, 1])
+def test_frames_that_another_worker_does_again_count_once(clock, capsys, next_worker):
     """A worker dies behind frame 50 of which 40 were committed; the next one goes on with the video."""
     report = RunReport()
     report.plan([planned(frames=100)])
     with report:
         report.begin(0, "a", 100, 0)
         report.advance(0, 50, 1)
-        report.begin(next_seat, "a", 100, 40)
+        report.begin(next_worker, "a", 100, 40)
         capsys.readouterr()
         clock.now += 10
-        report.advance(next_seat, 20, 1)
+        report.advance(next_worker, 20, 1)
     line = capsys.readouterr().err
     assert line.startswith("0 of 1 videos, 60 of 100 frames, ") and line.endswith("0:00:20 left: a 60/100\n")
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.runs.probing import Found, probe_videos
+from jmpose_cli.runs.probing import Probed, probe_videos
 from jmpose_cli.video.picture_damage import is_damaged
 from jmpose_cli.video.picture_pages import pages_in
 from jmpose_cli.video.source import open_video
@@ -54,7 +54,7 @@ def test_all_pictures_of_a_file_are_frames(tmp_path, name):
         assert source.notes == notes
         assert read(tmp_path / name, frames=(2, 5))[0] == [2, 3, 4]
         assert read(tmp_path / name, deliver_from=4)[0] == [4, 5]
-        assert probe_videos([tmp_path / name], processes=1) == [Found(6)]
+        assert probe_videos([tmp_path / name], processes=1) == [Probed(6)]
 
 
 def test_the_rate_given_is_for_files_that_have_none(tmp_path):
