@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.text_file import utf8_of
 from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 from jmpose_cli.yaml_text import parse_yaml
 
@@ -230,10 +231,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """Read a file of settings.
 
     Raises:
-        JmposeError: It cannot be read, or holds something else.
+        JmposeError: It cannot be read, is in another encoding than UTF-8, or holds something else.
     """
     try:
-        tree = parse_yaml(read_regular(file).decode())
+        tree = parse_yaml(utf8_of(file, read_regular(file)).decode())
     except (OSError, ValueError) as error:
         raise JmposeError(f"--config {file}: cannot be read ({error})", hint="it must be a YAML file") from error
     if tree is None:

@@ -36,7 +36,7 @@ class _Tolerant(io.FileIO):
 class StandardStreams:
     """Puts streams that never fail in the place of `sys.stdout` and `sys.stderr`.
 
-    A reader that goes away (`| head`) does not end a run, nor does a full disk behind `>`. Descriptors that were closed
+    A reader that goes away (`| head`) does not end a run, nor does a full disk after `>`. Descriptors that were closed
     (`>&-`) are opened on nothing: else the next file that is opened, such as a journal, would get their number, and
     whatever a library prints.
     """

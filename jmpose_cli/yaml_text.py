@@ -1,5 +1,6 @@
 """YAML that others wrote, read with limits: what a small text may not do is take minutes or gigabytes."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import yaml
@@ -9,7 +10,7 @@ _MAX_VALUE, _MAX_DEPTH = 4096, 32
 
 
 class _Loader(yaml.SafeLoader):
-    """Builds plain values only, and neither repeats nor nests them without end."""
+    """Builds plain values only; refuses what repeats or nests without end, and keys that stand twice in a mapping."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -31,12 +32,23 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; by itself, yaml would keep the last value of a doubled key and say nothing."""
+        seen = set()
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: {str(key)[:40]!r} is there twice")
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
 
 def parse_yaml(text: str) -> Any:
     """Return the value of a YAML text.
 
     Raises:
-        ValueError: It is none, larger or deeper than settings are, or repeats itself by aliases.
+        ValueError: It is none, larger or deeper than settings are, repeats itself by aliases, or has a key twice.
     """
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"it has {len(text)} characters, at most {_MAX_CHARACTERS}")

@@ -76,6 +76,10 @@ def test_time_ranges(tmp_path):
         ({"assignments": ["pose.batch=" + "[" * 20_000]}, "cannot be read", ""),
         ({"assignments": ["pose.batch=" + "{a: " * 20_000]}, "cannot be read", ""),
         ({"assignments": ["a=[&a [x], *a]"]}, "cannot be read", ""),
+        ({"yaml": "people:\n  max_people: 5\n  max_people: 6"}, "line 3: 'max_people' is there twice", "YAML"),
+        ({"yaml": "pose: {batch: 2}\ndevice: cpu\npose: {batch: 3}"}, "line 3: 'pose' is there twice", "YAML"),
+        ({"yaml": "0x1: 3\n1: 3"}, "line 2: '1' is there twice", "YAML"),
+        ({"assignments": ["people={max_people: 1, max_people: 2}"]}, "cannot be read", ""),
         ({"yaml": "just text"}, "holds no settings", "key: value"),
     ],
 )
@@ -102,3 +106,17 @@ def test_every_setting_has_a_dotted_name():
 def test_the_rate_has_one_name_and_its_former_one(name):
     config = build_config(file=None, assignments=[f"decode.{name}=12.5"], options={})
     assert config.decode.fps == 12.5 and config.of_results()["decode"]["fps"] == 12.5
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"), [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16LE"), ("utf-32", "UTF-32"), ("utf-8-sig", None)]
+)
+def test_the_encoding_of_a_settings_file_is_named_where_it_is_another_one(tmp_path, encoding, named):
+    file = tmp_path / "run.yaml"
+    file.write_bytes("device: cpu\n".encode(encoding))
+    if named is None:
+        assert build_config(file=file, assignments=[], options={}).device == "cpu"
+        return
+    with pytest.raises(JmposeError, match=rf"run\.yaml is {named} text") as caught:
+        build_config(file=file, assignments=[], options={})
+    assert "iconv" in caught.value.hint

@@ -57,7 +57,7 @@ def compression(crop: Bytes, quality: int) -> Bytes:
 
 
 def own_grain(rng: np.random.Generator, crops: Sequence[Bytes]) -> list[Bytes]:
-    """Give every frame mild noise and compression of its own: neighbours then know what the key frame has lost."""
+    """Add mild noise and compression to every frame on its own: neighbours then know what the key frame has lost."""
     noise, quality = float(rng.uniform(1, 8)), int(rng.integers(35, 90))
     return [
         compression(dark_noise(rng, crop, gain=1, grain=noise), quality=quality + int(rng.integers(-10, 11)))

@@ -33,7 +33,7 @@ class ImageBoxes:
 def annotated_boxes(truth: PoseRecords) -> ImageBoxes:
     """Take the boxes of annotated people with joints; images without annotations were not looked at.
 
-    Track ids stay behind: the tracker must find them itself.
+    Track ids are left out: the tracker must find them itself.
 
     Raises:
         JmposeError: A person with joints has no box.

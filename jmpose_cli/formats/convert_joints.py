@@ -113,7 +113,7 @@ def _synthesise(records: PoseRecords, joints: list[str]) -> list[str]:
 
 
 def with_visibility_of(records: PoseRecords, to: TargetFormat) -> PoseRecords:
-    """Give hidden and visible joints the numbers of another format.
+    """Renumber hidden and visible joints as another format does.
 
     PoseTrack writes 0 and 1, COCO 1 and 2; between formats of one family the numbers stay as they are. Results lists
     say nothing about it: there, a joint is visible from the score `VISIBLE_SCORE` on.

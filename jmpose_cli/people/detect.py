@@ -34,7 +34,7 @@ MAX_BOXES = 300
 _GREY = 114  # what YOLO networks are trained to see around a letterboxed picture
 _GRID = 32  # coarsest stride of the networks
 _GPU_BATCH = 8
-_MAX_VALUES = 1 << 28  # in one array of a network at work; those of published ones are a tenth of it
+_MAX_VALUES = 1 << 28  # in one array of a running network; those of published ones are a tenth of it
 _MAX_VALUES_TOGETHER = 1 << 29
 
 

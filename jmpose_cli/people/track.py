@@ -91,7 +91,7 @@ class _Held:
 
 
 class PeopleTracker:
-    """Gives every person of one video an id. One object a video: `push` frames in order, then `finish`.
+    """Assigns an id to every person of one video. One object a video: `push` frames in order, then `finish`.
 
     Args:
         fps: Average frame rate.
@@ -244,7 +244,7 @@ class PeopleTracker:
         )
 
     def _backfill(self, track: int, row: _Row) -> None:
-        """Give a new track the nameless box of the step before from which the library started it."""
+        """Hand a new track the nameless box of the step before from which the library started it."""
         first = self._last_step
         if first is None or first.segment != self._segment or not first.nameless:
             return
@@ -296,7 +296,7 @@ class PeopleTracker:
         return SURE_SCORE if self._step_s < FAR_APART_S else 0.0
 
     def _keep_singles(self, frame: _Held, *, least: float) -> None:
-        """Give ids of their own to boxes that no track has claimed, from a score on."""
+        """Assign ids of their own to boxes that no track has claimed, from a score on."""
         for row in frame.nameless:
             if row.score >= least:
                 frame.rows[self._next_id] = row

@@ -38,12 +38,12 @@ class PersonMaps:
         return sum(maps.nbytes for maps in (*self.maps, self.heatmaps))
 
 
-# Gives the maps of crops: pictures [F, H, W, 3], the picture of each crop [P], affines [P, 2, 3] of crop to image.
+# Computes the maps of crops: pictures [F, H, W, 3], the picture of each crop [P], affines [P, 2, 3] of crop to image.
 Encode = Callable[[Tensor, Tensor, Tensor], FrameFeatures]
 
 
 class MapKeeper:
-    """Gives the maps of all people of windows, and keeps those of a frame for as long as somebody holds the frame.
+    """Computes the maps of all people of windows, and keeps those of a frame for as long as somebody holds the frame.
 
     In the paper a window shows one image region in all frames, which takes T passes of the backbone for a person and
     frame. Here each frame is cut by the person's own box in it: one pass serves all windows.

@@ -41,7 +41,7 @@ class Holder:
 
 
 class Claims:
-    """The claims of this process; a context manager that gives them all back.
+    """The claims of this process; a context manager that ends them all.
 
     Args:
         folder: Where claims and holders lie, shared by all processes.
@@ -78,7 +78,7 @@ class Claims:
         self.close()
 
     def take(self, key: str) -> Holder | None:
-        """Claim a video; return who has it when another living process does."""
+        """Claim a video; return its holder when another living process has it."""
         path = self._folder / f"{key}.claim"
         with explain_os_errors(path, ends_run=True), open_own(self._folder / "lock", "ab") as gate:
             with suppress(OSError):
@@ -101,7 +101,7 @@ class Claims:
         self._mine.add(path)
         return None
 
-    def give_back(self, key: str) -> None:
+    def release(self, key: str) -> None:
         """End a claim."""
         path = self._folder / f"{key}.claim"
         self._mine.discard(path)
@@ -125,7 +125,7 @@ class Claims:
         return self._folder / "holders" / token
 
     def _owner(self, path: Path) -> str | None:
-        """Give the token in a claim: None without a claim, "" of a claim that names nobody."""
+        """Return the token in a claim: None without a claim, "" of a claim that names nobody."""
         try:
             text = read_regular(path, most_bytes=_LONGEST_CLAIM).decode(errors="replace").strip()
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Many videos: planned, claimed, given to workers, journalled; stopped and gone on with."""
+"""Many videos: planned, claimed, given to workers, recorded in the journal; stopped and resumed."""
 
 import secrets
 import time
@@ -59,11 +59,11 @@ _OPEN = ("todo", "unreadable")  # a worker gets it, or it fails in this run
 
 @dataclass(frozen=True)
 class ResumeOptions:
-    """What the user wants of this run, beside the settings.
+    """What is done again of what an earlier run has done.
 
     Attributes:
         retry_failed: Try again what failed before.
-        verify_hash: Compare inputs by content.
+        verify_hash: Tell changed inputs by their content, not by size and time of change.
     """
 
     retry_failed: bool = False
@@ -83,7 +83,7 @@ class _WorkerState:
 
 
 class Coordinator:
-    """One run over videos.
+    """Takes one run over videos from the plan to the summary.
 
     Args:
         clips: The videos.
@@ -93,7 +93,7 @@ class Coordinator:
         resume: What is done again.
         workers: The workers, not yet started.
         report: Shows what happens.
-        stop: Says when the user has had enough.
+        stop: Tells whether the user asked to stop.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Coordinator:
             self._finish(planned)
         if self._fatal is not None:
             self._report.error(self._fatal.message, self._fatal.hint)
-            self._report.note("nothing more can be written; the same command goes on where this run was")
+            self._report.note("nothing more can be written; the same command resumes this run")
             return 1
         if self._stop.asked:
             return self._stop.exit_code
@@ -172,7 +172,7 @@ class Coordinator:
         """Plan without a worker, whose start takes seconds; None when there is work, or when that is not certain.
 
         Raises:
-            StoppedError: The user has had enough.
+            StoppedError: The user asked to stop.
         """
         before = self._history.newest_settings()
         known = all(clip.name in self._history.last for clip in self._clips)
@@ -189,7 +189,7 @@ class Coordinator:
 
         Raises:
             JmposeError: It cannot start.
-            StoppedError: The user has had enough.
+            StoppedError: The user asked to stop.
         """
         people = "" if self._config.people.boxes else f" and the detector ({self._config.people.detector})"
         compiled = ", to be compiled, which takes a minute or more" if self._config.pose.compile else ""
@@ -202,7 +202,7 @@ class Coordinator:
         return self._plan(settings, self._decide(settings, probed))
 
     def _probe(self) -> dict[str, PlannedClip]:
-        """Read the headers of videos that are not known to be done; give those that cannot be read, and frames."""
+        """Read the headers of videos not known to be done: which cannot be read, how many frames the others have."""
         wanted = [c for c in self._clips if not c.problem and not c.url and self._history.is_open(c.name)]
         files = [clip for clip in wanted if not clip.path.is_dir()]
         processes = min(_MOST_PROBERS, 1 + len(files) // _PROBER_EACH)
@@ -218,7 +218,9 @@ class Coordinator:
                 probed[clip.name] = PlannedClip(clip, "todo", found.error, found.hint)
             else:
                 frames = frames_in_range(found.frames, found.fps, self._config.decode)
-                probed[clip.name] = PlannedClip(clip, "todo", frames=frames)
+                is_asked_for = frames == frames_in_range(None, found.fps, self._config.decode)
+                is_estimate = found.is_estimate and not is_asked_for
+                probed[clip.name] = PlannedClip(clip, "todo", frames=frames, is_estimate=is_estimate)
         return probed
 
     def _start(self, number: int) -> None:
@@ -227,7 +229,7 @@ class Coordinator:
         self._pool.start(number)
 
     def _first_ready(self) -> Settings | None:
-        """Wait for the first worker; None when the user has had enough before."""
+        """Wait for the first worker; None when the user asked to stop before."""
         while True:
             heard = self._pool.listen(LISTEN_S)
             if self._stop.asked:
@@ -250,7 +252,7 @@ class Coordinator:
         """Decide what happens to each video.
 
         Raises:
-            StoppedError: The user has had enough.
+            StoppedError: The user asked to stop.
         """
         planned: list[PlannedClip] = []
         for clip in self._clips:
@@ -268,7 +270,7 @@ class Coordinator:
             )
             header = probed.get(clip.name)
             if one.state == "todo" and header is not None:
-                one = replace(one, frames=header.frames)
+                one = replace(one, frames=header.frames, is_estimate=header.is_estimate)
                 if header.reason:  # cannot be read
                     one = replace(one, state="unreadable", reason=header.reason, hint=header.hint)
             planned.append(one)
@@ -286,7 +288,7 @@ class Coordinator:
         return planned
 
     def _record_as_it_stands(self, one: PlannedClip) -> None:
-        """Say in the journal that a video's results stand as they are, so that the next runs need not find out."""
+        """Record that a video's results stand as they are, so that the next runs need not find out."""
         if one.state == "edited":
             self._journal.add("edited", name=one.clip.name, run=self._run, reason=one.reason, hint=one.hint)
             return
@@ -295,7 +297,7 @@ class Coordinator:
         self._journal.add("kept", name=one.clip.name, run=self._run, stamp=one.stamp, **_source(one.clip))
 
     def _work(self) -> None:
-        """Keep all workers busy until nothing is left or the user has had enough."""
+        """Keep all workers busy until nothing is left or the user asked to stop."""
         asked_to_stop = False
         for number in range(1, min(self._pool.size, len(self._todo))):
             self._start(number)
@@ -303,7 +305,7 @@ class Coordinator:
             is_ending = self._stop.asked or self._fatal is not None
             if is_ending and not asked_to_stop:
                 asked_to_stop = True
-                self._report.note("stopping behind the frames in work; once more to stop at once")
+                self._report.note("stopping after the frames in progress; once more to stop at once")
                 for number in self._busy():
                     self._pool.send(number, Stop())
             if self._stop.is_urgent:
@@ -323,7 +325,7 @@ class Coordinator:
         return [number for number, worker in self._workers.items() if worker.clip is not None]
 
     def _assign_next(self, number: int) -> None:
-        """Give a worker the next video that nobody else has."""
+        """Assign to a worker the next video that nobody else has."""
         worker = self._workers[number]
         while self._todo:
             one = self._todo.popleft()
@@ -336,7 +338,7 @@ class Coordinator:
                     continue
                 one = self._plan_again(one)
                 if one.state in ("done", "failed", "edited"):
-                    self._claims.give_back(work_key(name))
+                    self._claims.release(work_key(name))
                     self._remaining.discard(name)
                     continue
                 if one.state in ("unreadable", "refused"):
@@ -345,7 +347,7 @@ class Coordinator:
                 task = self._task(one)
                 self._journal.add("begin", name=name, run=self._run, stamp=one.stamp, **_source(one.clip))
             except StoppedError:  # while a server was asked
-                self._claims.give_back(work_key(name))
+                self._claims.release(work_key(name))
                 self._todo.appendleft(one)
                 return
             except OutputError as error:
@@ -375,14 +377,14 @@ class Coordinator:
         return one if is_wanted else again
 
     def _record(self, event: Event, **facts: Any) -> None:
-        """Add to the journal; without it, the run cannot go on."""
+        """Add to the journal; the run ends when that fails."""
         try:
             self._journal.add(event, **facts)
         except OutputError as error:
             self._fatal = error
 
     def _handle(self, number: int, message: FromWorker) -> None:
-        """Act on what a worker says."""
+        """Act on a message of a worker."""
         worker = self._workers[number]
         worker.heard_s = time.monotonic()
         if isinstance(message, Ready):
@@ -441,7 +443,7 @@ class Coordinator:
         self._release(number, one)
 
     def _fail(self, number: int, one: PlannedClip, message: Failed) -> None:
-        """Note that a video cannot be done, or that the run cannot go on."""
+        """Note that a video cannot be done, or that the run cannot continue."""
         worker = self._workers[number]
         if message.stops_run:
             self._fatal = OutputError(message.message, hint=message.hint)
@@ -477,7 +479,7 @@ class Coordinator:
         self._release(number, one)
 
     def _release(self, number: int, one: PlannedClip) -> None:
-        self._claims.give_back(work_key(one.clip.name))
+        self._claims.release(work_key(one.clip.name))
         worker = self._workers[number]
         worker.clip = worker.task = None
 
@@ -490,7 +492,7 @@ class Coordinator:
             name = one.clip.name
             self._attempts[name] = self._attempts.get(name, 0) + 1
             if self._attempts[name] <= self._pool.retries:
-                self._report.note(f"{name}: its worker is gone ({died.reason}); another one goes on with it")
+                self._report.note(f"{name}: its worker is gone ({died.reason}); another one resumes it")
                 self._todo.appendleft(one)
                 self._release(number, one)
             else:
@@ -525,10 +527,10 @@ class Coordinator:
         self._report.table(self._failures, left, edited=edited, done=done, out=self._out)
         if self._elsewhere:
             names = ", ".join(self._elsewhere[:3]) + " ..." * (len(self._elsewhere) > 3)
-            self._report.note(f"{len(self._elsewhere)} videos are in work elsewhere: {names}")
+            self._report.note(f"{len(self._elsewhere)} videos are in progress elsewhere: {names}")
         if self._stop.asked:
             rest = f"{len(self._remaining)} video{'s' * (len(self._remaining) != 1)}"
-            self._report.note(f"stopped with {rest} to go; the same command goes on where this run was")
+            self._report.note(f"stopped with {rest} to go; the same command resumes this run")
         if self._fatal is None:
             try:
                 write_summary(self._out, self._journal.path, asked=self._asked, failures=[*self._failures, *left])
@@ -551,10 +553,10 @@ def _failure(clip: Clip, message: str, hint: str) -> Failure:
 
 
 def _given(clip: Clip) -> str:
-    """Give an input as it was named or found."""
+    """Return an input as it was named or found."""
     return clip.url or str(clip.path)
 
 
 def _source(clip: Clip) -> dict[str, str]:
-    """Give where a video comes from, for the journal."""
+    """Return where a video comes from, for the journal."""
     return asdict(clip_source(clip))

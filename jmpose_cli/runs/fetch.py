@@ -1,4 +1,4 @@
-"""Inputs that do not lie on a disk: decoders need files, so a worker fetches a copy first."""
+"""Inputs that are on no disk: decoders need files, so a worker fetches a copy first."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from jmpose_cli.runs.storage import Storage
 
 @contextmanager
 def local_copy(task: ClipTask, run: RunConfig, watcher: Watcher) -> Iterator[ClipTask]:
-    """Give the task with a local path; a fetched copy lies in its work folder and is gone at the end.
+    """Yield the task with a local path; a fetched copy lies in its work folder and is removed at the end.
 
     Args:
         task: The video.

@@ -11,7 +11,7 @@ _TURNING = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u20
 
 
 def safe_name(name: str) -> str:
-    """Give the folder for a path with `/`: each part is safe, and the whole is never empty.
+    """Return the folder for a path with `/`: each part is safe, and the whole is never empty.
 
     A part that is safe stays as it is. Any other is changed and gets the beginning of its checksum, so that it is the
     same in every run and equals that of no other input.
@@ -21,7 +21,7 @@ def safe_name(name: str) -> str:
 
 
 def comparable(name: str) -> str:
-    """Give what is equal for names that are one folder on some file system."""
+    """Return a key that is equal for names that are one folder on some file system."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -62,7 +62,7 @@ def told_apart(names: list[str]) -> list[str]:
 
 
 def utf8(text: str) -> bytes:
-    """Give the bytes of a name, those that are no UTF-8 as they are, whatever encoding this machine has for files."""
+    """Return the bytes of a name, those that are no UTF-8 as they are, whatever encoding this machine has for files."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

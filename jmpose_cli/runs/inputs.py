@@ -256,7 +256,7 @@ def _in_list(path: Path, search: _Search) -> Iterator[_UnnamedClip]:
 def _in_url(url: str, base: Path | None, search: _Search) -> Iterator[_UnnamedClip]:
     """Find the videos at an address."""
     if _is_web(url):
-        # Servers have no folders, and what stands behind ? belongs to the address.
+        # Servers have no folders, and what follows ? belongs to the address.
         url = _web_address(url)
         named = [part for part in urlsplit(url).path.split("/") if part.strip(". ")]
         place = Path("/", *(named or [urlsplit(url).hostname or "address"]))
@@ -351,7 +351,7 @@ class Source:
 
 
 def clip_source(clip: Clip) -> Source:
-    """Say where a video comes from."""
+    """Return where a video comes from."""
     if clip.url:
         return Source(clip.url, clip.url)
     return Source(_as_text(os.path.abspath(clip.path)), _as_text(os.path.realpath(clip.path)))
@@ -363,7 +363,7 @@ def _as_text(path: str) -> str:
 
 
 def input_stamp(clip: Clip, storage: Storage | None = None) -> dict[str, Any]:
-    """Give a cheap fingerprint of an input, ready for JSON.
+    """Return a cheap fingerprint of an input, ready for JSON.
 
     Args:
         clip: The input.
@@ -371,7 +371,7 @@ def input_stamp(clip: Clip, storage: Storage | None = None) -> dict[str, Any]:
 
     Raises:
         JmposeError: A URL cannot be reached.
-        StoppedError: The user has had enough of waiting for it.
+        StoppedError: The user asked to stop while waiting for it.
         OSError: The input is gone.
     """
     if clip.url:

@@ -53,7 +53,7 @@ class WorkerProcess:
         return self._process.pid
 
     def send(self, message: ToWorker) -> None:
-        """Give it a message; when it is gone, `Died` is on its way."""
+        """Send it a message; when it is gone, `Died` follows."""
         with suppress(OSError):
             self._link.send(message)
 
@@ -118,7 +118,7 @@ class WorkerThread:
         self._thread.start()
 
     def send(self, message: ToWorker) -> None:
-        """Give it a message."""
+        """Send it a message."""
         self._inbox.put(message)
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""What a worker and the one who gives it videos say to each other."""
+"""The messages between the coordinator and its workers."""
 
 import queue
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Stop:
-    """To a worker: commit what is done of the video in work, and leave it."""
+    """To a worker: commit what is done of the video in progress, and leave it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class NotReady:
 
 @dataclass(frozen=True)
 class Opened:
-    """The video in work has about `total` frames, of which `done` were done before."""
+    """The video in progress has about `total` frames, of which `done` were done before."""
 
     total: int | None
     done: int
@@ -64,7 +64,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Advanced:
-    """More frames of the video in work are done, with so many people in the last one."""
+    """More frames of the video in progress are done, with so many people in the last one."""
 
     frames: int
     people: int
@@ -79,7 +79,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Nothing is done yet, but the worker is at work."""
+    """No frame is done since the last message, but the worker is working."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Failed:
         trace: Where it happened, for `--verbose`.
         stops_run: Every other video would fail likewise.
         needs_new_worker: The worker may be damaged.
-        keeps_work: What is done of it may be right, and `--retry-failed` is to go on there.
+        keeps_work: What is done of it may be right, and `--retry-failed` is to resume there.
     """
 
     message: str

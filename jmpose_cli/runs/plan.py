@@ -48,9 +48,10 @@ class PlannedClip:
         reason: Why, a clause; empty for a new video.
         hint: What the user can do about it.
         stamp: Fingerprint of the input.
-        entry: The journal's last word on it when the plan was made.
+        entry: The journal's last entry on it when the plan was made.
         frames: Number of frames by the container's claim; for "done" what was processed. None: not known.
-        is_unrecorded: The journal does not say so yet of a "done" or "edited" one.
+        is_estimate: `frames` was not counted: it follows from the duration.
+        is_unrecorded: It is "done" or "edited", and the journal does not say so yet.
     """
 
     clip: Clip
@@ -59,12 +60,13 @@ class PlannedClip:
     hint: str = ""
     stamp: dict[str, Any] = field(default_factory=dict)
     frames: int | None = None
+    is_estimate: bool = False
     entry: Entry | None = None
     is_unrecorded: bool = False
 
 
 class History:
-    """What the journal says, folded to the last word on each video.
+    """What the journal says, reduced to the last entry on each video.
 
     Attributes:
         last: By a video's name, the last entry on what came of it: "done", "failed" or "edited"; "kept" makes it "done"
@@ -99,7 +101,7 @@ class History:
                 self._moved[entry["name"]].append(entry)
 
     def newest_settings(self) -> Settings | None:
-        """Give the settings of the last run; None when there was none."""
+        """Return the settings of the last run; None when there was none."""
         return next(reversed(self._settings.values()), None)
 
     def is_open(self, name: str) -> bool:
@@ -113,12 +115,12 @@ class History:
         return next((file for file, facts in files.items() if _is_other(folder / file, facts)), None)
 
     def at_source(self, name: str, source: Source) -> Entry | None:
-        """Give the entry that says what a video was like when it lay there; None when only other places are known."""
+        """Return the entry that says what a video was like when it lay there; None when only other places are known."""
         known = [self.done[name], *self._moved[name]] if name in self.done else [self.begun[name]]
         return next((entry for entry in reversed(known) if _is_from(entry, source)), None)
 
     def owner(self, name: str) -> Entry | None:
-        """Give the entry on the video that the results, or else what is unfinished, are of."""
+        """Return the entry on the video that the results, or else what is unfinished, are of."""
         if name in self.done:
             return self.done[name]
         return self.begun.get(name) if name not in self.last else None
@@ -177,7 +179,7 @@ def plan_clip(
         storage: Reads addresses; None takes one for this video alone.
 
     Raises:
-        StoppedError: The user has had enough of waiting for a server.
+        StoppedError: The user asked to stop while a server was waited for.
     """
     try:
         one = _decide(
@@ -271,7 +273,7 @@ def _is_from(entry: Entry, source: Source) -> bool:
 
 
 def _stamp(entry: Entry) -> dict[str, Any]:
-    """Give the fingerprint in an entry; journals of old versions do not always have it."""
+    """Return the fingerprint in an entry; journals of old versions do not always have it."""
     stamp = entry.get("stamp")
     return stamp if isinstance(stamp, dict) else {}
 
@@ -335,7 +337,7 @@ def work_key(name: str) -> str:
 
 
 def work_folder(out: Path, name: str) -> Path:
-    """Give the folder for what is unfinished of a video."""
+    """Return the folder for what is unfinished of a video."""
     return out / STATE_FOLDER / "work" / work_key(name)
 
 

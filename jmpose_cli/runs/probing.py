@@ -1,7 +1,7 @@
-"""How many frames videos have by their headers, read in a process apart: a poisoned file must not take the run along.
+"""How many frames videos have by their headers, read in a process of its own: a poisoned file must not end the run.
 
 `python -m jmpose_cli.runs.probing` reads one path a line from standard input and answers with a JSON object a line.
-A number behind it says which of their video streams.
+A number after it says which of their video streams.
 """
 
 import os
@@ -29,12 +29,14 @@ class Probed:
     Attributes:
         frames: Number of frames; None where it is not said.
         fps: Average frame rate; None where the file has no timestamps.
+        is_estimate: The header does not count the frames; it is what fits into the duration.
         error: Why the video cannot be read; empty when it can.
         hint: What to do about it.
     """
 
     frames: int | None = None
     fps: float | None = None
+    is_estimate: bool = False
     error: str = ""
     hint: str = ""
 
@@ -54,7 +56,7 @@ def probe_videos(
         processes: How many to probe at a time.
         timeout_s: Longest time for one.
         stream: Which of their video streams, from 1; None chooses.
-        is_stopped: Says when the user has had enough; what is not yet known then stays so.
+        is_stopped: Tells whether the user asked to stop; what is not known by then stays so.
     """
     found: list[Probed] = [Probed()] * len(paths)
     todo: Queue[int] = Queue()
@@ -114,7 +116,7 @@ def _start(stream: int | None) -> "subprocess.Popen[bytes]":
 
 
 def _ask(child: "subprocess.Popen[bytes]", path: Path, timeout_s: float) -> Probed | None:
-    """Give the answer to one path; None when there is none."""
+    """Return the answer to one path; None when there is none."""
     assert child.stdin is not None and child.stdout is not None
     watchdog = threading.Timer(timeout_s, child.kill)
     watchdog.start()
@@ -128,10 +130,16 @@ def _ask(child: "subprocess.Popen[bytes]", path: Path, timeout_s: float) -> Prob
         watchdog.cancel()
 
 
+def _by_header(path: Path, stream: int | None) -> Probed:
+    from jmpose_cli.video.container import header_frames
+
+    found = header_frames(path, number=stream)
+    return Probed(found.frames, found.fps, found.is_estimate)
+
+
 def main() -> None:
     """Answer paths until there are no more."""
     from jmpose_cli.errors import JmposeError
-    from jmpose_cli.video.container import header_frames
     from jmpose_cli.video.image_folder import is_picture
     from jmpose_cli.video.picture_pages import pages_of
 
@@ -139,7 +147,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         path = Path(os.fsdecode(line.rstrip(b"\n").replace(b"\0", b"\n")))
         try:
-            answer = Probed(len(pages_of(path))) if is_picture(path) else Probed(*header_frames(path, number=stream))
+            answer = Probed(len(pages_of(path))) if is_picture(path) else _by_header(path, stream)
         except JmposeError as error:
             answer = Probed(error=error.message, hint=error.hint)
         with suppress(BrokenPipeError):

@@ -54,6 +54,7 @@ class RunReport:
         self._all: TaskID | None = None
         self._videos = self._videos_done = 0
         self._frames_total: int | None = 0
+        self._about = ""  # "about " where headers do not count the frames
         self._frames_done = self._frames_before = 0  # the latter by earlier runs
         self._steady: tuple[float, int] | None = None  # when the first frames were done, and how many
         self._sums = {"frames": 0, "people": 0, "tracks": 0, "resumed": 0}
@@ -111,6 +112,7 @@ class RunReport:
         counts = {state: len(them) for state, them in by_state.items()}
         known = [one.frames for one in by_state["todo"] if one.frames is not None]
         self._frames_total = sum(known) if len(known) == counts["todo"] else None
+        self._about = "about " * any(one.is_estimate for one in by_state["todo"])
         self._videos = counts["todo"] + counts["unreadable"]
         self.event("plan", **counts, frames=self._frames_total)
         for one in by_state["failed"] + by_state["refused"] + by_state["edited"]:
@@ -118,7 +120,7 @@ class RunReport:
         if self._quiet:
             return
         if len(planned) > 1 or counts["done"] or counts["edited"]:
-            frames = f"{sum(known)}{'' if self._frames_total is not None else ' or more'} frames"
+            frames = f"{self._about}{sum(known)}{'' if self._frames_total is not None else ' or more'} frames"
             todo = f"{counts['todo']} video{'s' * (counts['todo'] != 1)}"
             parts = [f"{todo} to do, {frames}" if counts["todo"] else "nothing to do"]
             parts += [f"{counts['done']} done already"] * bool(counts["done"])
@@ -137,7 +139,7 @@ class RunReport:
         """A worker has opened a video."""
         self.event("begin", worker=worker, name=name, frames=total, resumed=done)
         if done and not self._quiet:
-            self._print(f"{one_line(name)}: goes on behind frame {done}")
+            self._print(f"{one_line(name)}: resumes after frame {done}")
         for other in [number for number, at in self._clips.items() if at.name == name]:
             self._frames_done -= self._clips[other].done
             self._frames_before -= self._clips[other].done
@@ -186,7 +188,7 @@ class RunReport:
         self._drop(worker)
 
     def stopped(self, worker: int, name: str, frames: int) -> None:
-        """A video was left behind a commit."""
+        """A video was left after a commit."""
         self.event("stopped", worker=worker, name=name, frames=frames)
         self._drop(worker)
 
@@ -287,7 +289,7 @@ class RunReport:
         rate = self._rate(now)
         text = f"{self._videos_done} of {self._videos} videos, {self._frames_done}"
         if self._frames_total and self._frames_done <= self._frames_total:
-            text = f"{text} of {self._frames_total} frames, {rate:.1f}/s"
+            text = f"{text} of {self._about}{self._frames_total} frames, {rate:.1f}/s"
             left_s = self._left_s(self._frames_total, now)
             return text if left_s is None else f"{text}, {timedelta(seconds=round(left_s))} left"
         return f"{text} frames, {rate:.1f}/s"

@@ -1,4 +1,4 @@
-"""Inputs behind addresses, read through fsspec in a process apart: whatever a server does, one can leave it at once."""
+"""Inputs at addresses, read through fsspec in a process of its own: whatever a server does, it can be left at once."""
 
 import queue
 import shutil
@@ -47,11 +47,11 @@ class Storage:
     Args:
         silence_s: A server from which nothing comes for so many seconds is given up; as long as something comes, a
             transfer may take any time.
-        is_stopped: Says when the user has had enough.
+        is_stopped: Tells whether the user asked to stop.
 
     Raises:
         JmposeError: From every request: the address cannot be read, or nothing comes.
-        StoppedError: From every request, within a moment, when the user has had enough.
+        StoppedError: From every request, within a moment, when the user asked to stop.
     """
 
     def __init__(self, *, silence_s: float = SILENCE_S, is_stopped: Callable[[], bool] = lambda: False) -> None:
@@ -73,7 +73,7 @@ class Storage:
         return Addresses(tuple(answer.get("paths", ())), tuple(answer.get("urls", ())), answer.get("top"))
 
     def facts(self, url: str) -> dict[str, Any]:
-        """Give the size of a file in bytes, None where it is not said, and what else tells its versions apart."""
+        """Return the size of a file in bytes, None where it is not said, and what else tells its versions apart."""
         answer = self._ask({"do": "facts", "url": url}, verb="read")
         return {key: value for key, value in answer.items() if key != "done"}
 
@@ -85,7 +85,7 @@ class Storage:
         """
 
         def watch(answer: dict[str, Any]) -> object:
-            """Check how far the copy is; what is returned changes as long as something comes."""
+            """Check how far the copy is; what is returned changes as long as something arrives."""
             with suppress(FileNotFoundError):
                 answer["there"] = target.stat().st_size
             size = max(answer.get("size") or 0, answer.get("bytes") or 0, answer.get("there") or 0)

@@ -1,4 +1,4 @@
-"""The process that reads what lies behind addresses: `python -m jmpose_cli.runs.storage_child`.
+"""The process that reads what is at addresses: `python -m jmpose_cli.runs.storage_child`.
 
 It reads one request a line from standard input, a JSON object with `do` and `url`, and answers with JSON objects a
 line: any number of signs of life, then the answer or an `error`. It ends with its parent.

@@ -1,4 +1,4 @@
-"""What came of all videos, for programs: `summary.json` and `failures.json` in the folder of the results."""
+"""The state of all videos, for programs: `summary.json` and `failures.json` in the folder of the results."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -25,22 +25,26 @@ class Failure:
 
 
 def write_summary(out: Path, journal: Path, *, asked: Collection[str], failures: Sequence[Failure]) -> None:
-    """Write `summary.json`, the state of all videos that the journal knows, and `failures.json`.
+    """Write `summary.json`, the state of all videos that the journal knows, and `failures.json`, those that failed.
 
     Args:
         out: Folder of the results.
         journal: The journal's file.
-        asked: Names of the videos that the user named: `failures.json` is on these alone, as nobody wants to read for
-            ever what was wrong with a list that is mended.
+        asked: Names of the videos that the user named. What failed before it was begun, as it is no video, counts as
+            long as it is named: nobody wants to read for ever what was wrong with a list that is mended.
         failures: Those of this run, with those that the journal does not hold.
     """
     reader, history = Journal(journal), History()
     try:
         with reader.locked():  # another run may end at the same time
             history.take_in(reader.news())
-            videos = {name: _row(entry, history.done.get(name)) for name, entry in history.last.items()}
+            videos = {
+                name: _row(entry, history.done.get(name))
+                for name, entry in history.last.items()
+                if entry["event"] != "failed" or name in asked or name in history.begun
+            }
             videos |= {one.name: _failed_row(one.input, one.message, one.hint) for one in failures}
-            failed = [{"name": n, **row} for n, row in videos.items() if row["state"] == "failed" and n in asked]
+            failed = [{"name": n, **row} for n, row in videos.items() if row["state"] == "failed"]
             totals = {
                 **{state: sum(row["state"] == state for row in videos.values()) for state in _STATES},
                 **{key: sum(row.get(key, 0) for row in videos.values()) for key in ("frames", "people")},
@@ -52,7 +56,7 @@ def write_summary(out: Path, journal: Path, *, asked: Collection[str], failures:
 
 
 def _row(entry: Entry, done: Entry | None) -> dict[str, Any]:
-    """Give a video's row of the summary.
+    """Return a video's row of the summary.
 
     Args:
         entry: The last one on it.

@@ -1,4 +1,4 @@
-"""A worker: loads the networks once, then processes one video after the other.
+"""A worker: loads the networks once, then processes one video after another.
 
 `python -m jmpose_cli.runs.worker LINK` is one in a process of its own; LINK is the descriptor of its connection to the
 parent. It ends when the parent closes the link or dies.
@@ -78,7 +78,7 @@ def serve(inbox: Inbox, send: Send) -> None:
 
 
 def _process(task: "ClipTask", config: "InferConfig", tools: "Tools", inbox: Inbox, send: Send) -> None:
-    """Process one video and say what came of it."""
+    """Process one video and send the outcome."""
     from jmpose_cli.annotate.clip import process_clip
     from jmpose_cli.runs.fetch import local_copy
 
@@ -118,7 +118,7 @@ def _process(task: "ClipTask", config: "InferConfig", tools: "Tools", inbox: Inb
 
 
 def _unexpected(error: Exception) -> Failed:
-    """Explain any other failure as one of this video, so that the next ones go on."""
+    """Explain any other failure as one of this video, so that the next ones are processed."""
     explained = explain(error)
     if explained is not None:
         return Failed(explained.message, explained.hint, _trace(), needs_new_worker=True, keeps_work=True)
@@ -139,7 +139,7 @@ class _Finished:
 
 
 class _Sender(Watcher):
-    """Sends word of one video's progress, a few times a second."""
+    """Reports the progress of one video, a few times a second."""
 
     def __init__(self, send: Send) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class _Sender(Watcher):
         self._send(Noted(text))
 
     def report(self) -> None:
-        """Send what is new, or now and then a sign of life if there is life."""
+        """Send what is new, or now and then a heartbeat while there is progress of any kind."""
         frames, now = self._frames, time.monotonic()
         if frames > self._frames_sent:
             self._send(Advanced(frames - self._frames_sent, self._people))

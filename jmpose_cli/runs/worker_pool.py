@@ -13,10 +13,10 @@ Report = Callable[[FromWorker], None]
 
 
 class Worker(Protocol):
-    """One running worker; what it says, `Died` at last, goes to the `Report` that it was made with."""
+    """One running worker; its messages, `Died` at last, go to the `Report` that it was made with."""
 
     def send(self, message: ToWorker) -> None:
-        """Give it a message; when it is gone, `Died` is on its way."""
+        """Send it a message; when it is gone, `Died` follows."""
 
     def kill(self) -> None:
         """End it at once; `Died` follows."""
@@ -59,7 +59,7 @@ class WorkerPool(ABC):
         self._workers[number] = self._launch(number, lambda message: self._heard.put((number, start, message)))
 
     def send(self, number: int, message: ToWorker) -> None:
-        """Give a worker a message."""
+        """Send a worker a message."""
         self._workers[number].send(message)
 
     def listen(self, timeout_s: float) -> tuple[int, FromWorker] | None:

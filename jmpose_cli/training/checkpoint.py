@@ -46,6 +46,11 @@ class Position:
             raise ValueError(f"best is {str(self.best)[:40]}")
 
 
+def checkpoint_files(folder: Path) -> list[Path]:
+    """List the complete checkpoints of a run folder, the newest last."""
+    return sorted((folder / FOLDER).glob(_PATTERN))
+
+
 class Checkpoints:
     """The checkpoints of one run folder, the last few of which are kept.
 
@@ -70,13 +75,13 @@ class Checkpoints:
         keep: int,
     ) -> None:
         self._arithmetic, self.notes = arithmetic, list[str]()
-        self._folder, self._keep = folder / FOLDER, keep
+        self._run_folder, self._folder, self._keep = folder, folder / FOLDER, keep
         self._settings = decisive_settings(config) | {f"{_DATA}{name}": s for name, s in checksums.items()}
         self._settings[_PRECISION] = arithmetic.name
 
     def files(self) -> list[Path]:
         """Complete checkpoints, the newest last."""
-        return sorted(self._folder.glob(_PATTERN))
+        return checkpoint_files(self._run_folder)
 
     def save(self, position: Position, stateful: Mapping[str, Any]) -> Path:
         """Write a checkpoint, then remove the oldest ones.

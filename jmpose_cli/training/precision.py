@@ -22,7 +22,7 @@ class Arithmetic:
     Attributes:
         name: `fp32`, or `bf16-mixed`: bfloat16 where it is safe.
         reason: Why it is not what one would expect; empty where it is.
-        may_differ: Whether a checkpoint that was made in another arithmetic may be gone on with.
+        may_differ: Whether a checkpoint that was made in another arithmetic may be resumed.
     """
 
     name: Name

@@ -21,7 +21,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import Access, choose_model
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.text import one_line
-from jmpose_cli.training.checkpoint import Checkpoints, Position
+from jmpose_cli.training.checkpoint import Checkpoints, Position, checkpoint_files
 from jmpose_cli.training.config import TrainConfig
 from jmpose_cli.training.devices import keep_depthwise_fp32, sync_batch_norms
 from jmpose_cli.training.optimise import build_optimizer, moving_average
@@ -141,7 +141,8 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
         # Sampling has no deterministic gradient on a GPU; there, a warning names it.
         torch.use_deterministic_algorithms(True, warn_only=fabric.device.type != "cpu")
     torch.manual_seed(config.seed)
-    model = _model(config)
+    has_weights = resume and bool(checkpoint_files(folder))
+    model = build_model(config.build_model_config()) if has_weights else _new_model(config)
     data = open_data(config, model.config.preprocess)
     model.to(fabric.device)
     model.backbone.to(memory_format=torch.channels_last)
@@ -207,8 +208,8 @@ def _launch(config: TrainConfig, arithmetic: Arithmetic) -> Fabric:
     return fabric
 
 
-def _model(config: TrainConfig) -> JMPose:
-    """Build the network, with the weights that it starts from."""
+def _new_model(config: TrainConfig) -> JMPose:
+    """Build the network with the weights that a run starts from; a resumed run has its own in its checkpoint."""
     model = build_model(config.build_model_config())
     if config.init is None:
         return model

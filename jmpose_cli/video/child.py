@@ -73,7 +73,7 @@ class Outlet:
         self._last_sent_s = monotonic()
 
     def open_ring(self, descriptor: int, found: Probe) -> FrameRing:
-        """Give the ring its size."""
+        """Set the size of the ring."""
         ring = FrameRing(descriptor, height=found.info.height, width=found.info.width)
         self.capacity = self._free = ring.slots
         return ring

@@ -62,7 +62,7 @@ class ChildProcess:
         self._finalizer = weakref.finalize(self, _stop, self._process, self._link, self._errors, self.memory)
 
     def begin(self, job: Job) -> None:
-        """Give it a job; the one before must have ended.
+        """Start a job in it; the one before must have ended.
 
         Raises:
             ChildDiedError: If the child has ended.
@@ -123,7 +123,7 @@ class ChildPool:
         self._lock = threading.Lock()
 
     def take(self, job: Job) -> ChildProcess:
-        """Give the job to an idle child, or to a new one."""
+        """Start the job in an idle child, or to a new one."""
         while True:
             with self._lock:
                 child = self._idle.pop() if self._idle else None

@@ -27,6 +27,7 @@ _MOST_PIXELS = 2**31 - 1  # that FFmpeg can be told
 _WIDEST_PIXEL = 4
 _ROUNDING = 0.01  # of a shape, where a coder has scaled to whole pixels and kept the ratio of the whole picture
 _FINEST_ASPECT = 1000
+_LEAST_BYTES_OF_A_FRAME = 8  # "as the one before" in the thriftiest codecs, with the head of its packet
 
 
 @dataclass(frozen=True)
@@ -269,15 +270,28 @@ def probe(
         )
 
 
-def header_frames(path: Path, *, number: int | None = None) -> tuple[int | None, float | None]:
+@dataclass(frozen=True)
+class HeaderFrames:
+    """How many frames a file has by its header.
+
+    Attributes:
+        frames: Number of frames; None where nothing is said.
+        fps: Average frame rate; None where the file has no timestamps.
+        is_estimate: The header does not count the frames; `frames` is what fits into the duration, but not more than
+            into the file. Pauses are in it.
+    """
+
+    frames: int | None = None
+    fps: float | None = None
+    is_estimate: bool = False
+
+
+def header_frames(path: Path, *, number: int | None = None) -> HeaderFrames:
     """Read from a file's header how many frames its main stream has, or should have, and how many a second.
 
     Args:
         path: The video file.
         number: Which of its video streams, from 1; None chooses.
-
-    Returns:
-        Number of frames, None where it is not said; frame rate, None where the file has no timestamps.
 
     Raises:
         JmposeError: If the file is missing, unreadable or no video.
@@ -285,12 +299,15 @@ def header_frames(path: Path, *, number: int | None = None) -> tuple[int | None,
     with open_container(path) as container:
         stream = main_stream(container, path, number=number)
         if not _has_clock(stream):
-            return int(stream.frames) or None, None
+            return HeaderFrames(int(stream.frames) or None)
         fps, _ = _frame_rate(stream, None)
         if stream.frames:
-            return int(stream.frames), fps
+            return HeaderFrames(int(stream.frames), fps)
         end_s = _claimed_end_s(container, stream)
-        return None if end_s is None else max(round((end_s - _begin_s(stream)) * fps), 1), fps
+        if end_s is None:
+            return HeaderFrames(None, fps)
+        frames = min(round((end_s - _begin_s(stream)) * fps), path.stat().st_size // _LEAST_BYTES_OF_A_FRAME)
+        return HeaderFrames(max(frames, 1), fps, is_estimate=True)
 
 
 def _has_clock(stream: Any) -> bool:

@@ -110,7 +110,7 @@ class VideoFileSource:
         self._let_go()
 
     def _let_go(self) -> None:
-        """Give the child back when it has ended its job, kill it otherwise."""
+        """Return the child to the pool when it has ended its job, kill it otherwise."""
         if self._is_at_rest and self._children is not None:
             self._is_at_rest = False
             self._children.put(self._child)

@@ -1,7 +1,7 @@
 """Overlay out: H.264 video that plays everywhere, at the source's timestamps and with its sound.
 
 The video is encoded in segments of a fixed number of frames, each by an encoder of its own, whose packets wait in a
-record file. So a run that was killed goes on behind the last whole segment, and its file is the same to the byte.
+record file. So a run that was killed resumes after the last whole segment, and its file is the same to the byte.
 """
 
 import errno
@@ -178,7 +178,7 @@ class OverlayWriter:
             self._at = _Reached(**values)
 
     def _set_up(self, encoder: Any, time_base: Fraction = TIME_BASE) -> None:
-        """Give an encoder, or the stream that stands for all of them, its settings."""
+        """Apply the settings to an encoder, or to the stream that stands for all of them."""
         encoder.width, encoder.height = self._size
         encoder.pix_fmt = "yuv420p"
         encoder.time_base = time_base

@@ -135,7 +135,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
     try:
         shown = command("infer", CLIP, "--out", disk, "--frames", "0:40")
         assert shown.returncode == 1 and "No space left" in shown.stderr and "Traceback" not in shown.stderr
-        assert "the same command goes on where this run was" in shown.stderr
+        assert "the same command resumes this run" in shown.stderr
         assert [p for p in disk.rglob("*") if p.is_file() and ".jmpose" not in p.parts] == []
     finally:
         subprocess.run(["umount", disk], check=True)

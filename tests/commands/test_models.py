@@ -147,7 +147,9 @@ def test_a_model_of_the_hub_is_fetched_when_it_is_named_and_used_offline_after_t
 def test_offline_names_what_is_missing(tmp_path, words):
     person = {"id": 1, "name": "person", "keypoints": list(COCO17.joints), "skeleton": []}
     image = {"id": 1, "file_name": "1.jpg", "width": 64, "height": 64}
-    truth = {"images": [image], "annotations": [], "categories": [person]}
+    found = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 40, 40], "area": 1600, "iscrowd": 0}
+    found |= {"keypoints": [20, 20, 2] * 17, "num_keypoints": 17}
+    truth = {"images": [image], "annotations": [found], "categories": [person]}
     (tmp_path / "val.json").write_text(json.dumps(truth))
     (tmp_path / "1.jpg").touch()
     words = [str(word).format(data=tmp_path / "val.json") for word in words]

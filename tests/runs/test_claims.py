@@ -145,18 +145,18 @@ def test_one_that_is_only_held_up_keeps_its_claims(tmp_path):
 def test_what_is_given_back_is_free(tmp_path):
     with Claims(tmp_path) as mine, Claims(tmp_path) as other:
         assert mine.take("video") is None and mine.take("kept") is None
-        mine.give_back("video")
+        mine.release("video")
         assert other.take("video") is None
         assert mine.take("video") is not None
         assert other.take("kept") is not None
-        mine.give_back("never taken")
+        mine.release("never taken")
 
 
 def test_a_claim_may_be_taken_twice_by_the_same(tmp_path):
     with Claims(tmp_path) as mine, Claims(tmp_path) as other:
         assert mine.take("video") is None
         assert mine.take("video") is None
-        mine.give_back("video")
+        mine.release("video")
         assert other.take("video") is None
 
 
@@ -165,7 +165,7 @@ def test_nothing_but_the_lock_is_left_behind(tmp_path):
         for key in KEYS[:5]:
             assert mine.take(key) is None
             assert other.take(key) is not None
-        mine.give_back(KEYS[0])
+        mine.release(KEYS[0])
         raise KeyError("on the way")
     assert files_in(tmp_path) == ["lock"]
     mine.close()

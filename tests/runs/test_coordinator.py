@@ -153,7 +153,7 @@ def test_a_worker_that_dies_takes_its_video_only(few, undisturbed, tmp_path):
     again = run_here(few, "--out", tmp_path, *SMALL)
     assert again.exit_code == 1 and "failed before" in again.stderr and results(tmp_path) == found
     retried = run_here(few, "--out", tmp_path, *SMALL, "--retry-failed")
-    assert retried.exit_code == 0 and "long: goes on behind frame" in retried.stderr
+    assert retried.exit_code == 0 and "long: resumes after frame" in retried.stderr
     assert results(tmp_path) == undisturbed
     assert assets.failures(tmp_path) == set()
 
@@ -163,7 +163,7 @@ def test_a_signal_commits_and_says_how_to_go_on(few, undisturbed, tmp_path):
     wait_for_process(process, "jmpose_cli.runs.worker", out=tmp_path, name="long")
     process.send_signal(signal.SIGTERM)
     _, shown = process.communicate(timeout=60)
-    assert process.returncode == 143 and "the same command goes on where this run was" in shown
+    assert process.returncode == 143 and "the same command resumes this run" in shown
     to_go = 4 - [entry["event"] for entry in entries(tmp_path)].count("done")
     assert to_go and f"stopped with {to_go} video" in shown  # the one in progress included
     (stopped,) = [entry for entry in entries(tmp_path) if entry["event"] == "stopped"]
@@ -230,7 +230,7 @@ def test_a_disk_that_gets_full_stops_the_run_and_spoils_nothing(few, undisturbed
         pytest.skip("needs the right to mount a small disk")
     try:
         shown = run_here(few, "--out", disk, *SMALL)
-        assert shown.exit_code == 1 and "the same command goes on where this run was" in shown.stderr
+        assert shown.exit_code == 1 and "the same command resumes this run" in shown.stderr
         found = results(disk)
         assert all(undisturbed[name] == data for name, data in found.items())
         assert len(found) < len(undisturbed) and not any(name.endswith(".partial") for name in found)
@@ -346,7 +346,7 @@ def test_a_list_that_was_wrong_is_forgotten_when_it_is_mended(few, tmp_path):
     wrong.write_text(str(few / "v000.mp4"))
     assert run_here(wrong, *words).exit_code == 0
     assert assets.failures(tmp_path / "out") == set()
-    assert set(json.loads((tmp_path / "out" / "summary.json").read_text())["videos"]) == {"v000", "notes"}
+    assert set(json.loads((tmp_path / "out" / "summary.json").read_text())["videos"]) == {"v000"}
 
 
 def test_a_worker_that_hangs_is_stopped(few, tmp_path):
@@ -357,7 +357,7 @@ def test_a_worker_that_hangs_is_stopped(few, tmp_path):
     assert process.returncode == 1 and "made no progress for 6 s and is stopped" in shown
     (failure,) = json.loads((tmp_path / "failures.json").read_text())
     assert failure["name"] == "long" and "the worker process died" in failure["reason"]
-    assert (tmp_path / STATE_FOLDER / "work" / work_key("long")).is_dir()  # --retry-failed goes on
+    assert (tmp_path / STATE_FOLDER / "work" / work_key("long")).is_dir()  # --retry-failed resumes it
 
 
 def test_addresses_are_fetched(few, undisturbed, tmp_path):

@@ -63,6 +63,15 @@ def test_frames_are_counted_from_where_the_clock_starts(tmp_path, suffix):
     assert found.fps == 25 and found.frames == pytest.approx(50, abs=2)
 
 
+def test_a_pause_of_hours_is_no_million_frames(tmp_path):
+    for suffix, pause_s in ((".mp4", 7200), (".mkv", 25200)):
+        times = [*(n / 25 for n in range(4)), *(pause_s + n / 25 for n in range(4))]
+        make_video(tmp_path / f"a{suffix}", timestamps=times)
+    counted, estimated = probe_videos([tmp_path / "a.mp4", tmp_path / "a.mkv"], processes=1)
+    assert (counted.frames, counted.is_estimate) == (8, False)
+    assert estimated.is_estimate and estimated.frames <= (tmp_path / "a.mkv").stat().st_size // 8
+
+
 def test_a_file_without_timestamps_has_no_rate(tmp_path):
     make_video(tmp_path / "a.mjpeg", codec="mjpeg", pix_fmt="yuvj420p")
     (found,) = probe_videos([tmp_path / "a.mjpeg"], processes=1)

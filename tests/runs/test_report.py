@@ -42,8 +42,10 @@ def terminal(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "150")
 
 
-def planned(state: State = "todo", *, frames: int | None = None, name: str = "a", reason: str = "") -> PlannedClip:
-    return PlannedClip(Clip(Path(f"{name}.mp4"), name), state, reason, frames=frames)
+def planned(
+    state: State = "todo", *, frames: int | None = None, name: str = "a", reason: str = "", is_estimate: bool = False
+) -> PlannedClip:
+    return PlannedClip(Clip(Path(f"{name}.mp4"), name), state, reason, frames=frames, is_estimate=is_estimate)
 
 
 def summary(frames: int = 10, *, resumed: int = 0, wall_s: float = 2.0, notes: Sequence[str] = ()) -> ClipSummary:
@@ -148,6 +150,7 @@ def test_verbose_shows_stages_and_traces(clock, capsys):
     [
         ([planned(frames=10), planned(frames=32)], "2 videos to do, 42 frames"),
         ([planned(frames=10), planned(frames=None)], "2 videos to do, 10 or more frames"),
+        ([planned(frames=10), planned(frames=32, is_estimate=True)], "2 videos to do, about 42 frames"),
         ([planned("done"), planned("done")], "nothing to do; 2 done already"),
         ([planned("done")], "nothing to do; 1 done already"),
         (
@@ -180,7 +183,7 @@ def test_the_line_counts_resumed_frames_as_done_but_not_in_the_rate(clock, capsy
     capsys.readouterr()
     with report:
         report.begin(0, "a", 100, 40)
-        assert capsys.readouterr().err == "a: goes on behind frame 40\n"
+        assert capsys.readouterr().err == "a: resumes after frame 40\n"
         clock.now += 10
         report.advance(0, 20, 3)
         # The first frames wait for all that starts: they foretell nothing.
@@ -231,7 +234,7 @@ def test_with_more_frames_than_the_headers_claimed_no_end_is_foretold(clock, cap
 
 @pytest.mark.parametrize("next_worker", [0, 1])
 def test_frames_that_another_worker_does_again_count_once(clock, capsys, next_worker):
-    """A worker dies behind frame 50 of which 40 were committed; the next one goes on with the video."""
+    """A worker dies after frame 50 of which 40 were committed; the next one resumes the video."""
     report = RunReport()
     report.plan([planned(frames=100)])
     with report:

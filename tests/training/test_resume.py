@@ -13,6 +13,10 @@ import pytest
 import torch
 import yaml
 
+from jmpose.network import build_model
+from jmpose.weights import save_model
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.training.prepare import prepare
 from tests.training.conftest import weights_of
 
 KILLS = 4
@@ -99,3 +103,20 @@ def newest_step(folder):
 
 def newest_state(folder):
     return torch.load(sorted((folder / "checkpoints").glob("step-*.pt"))[-1], weights_only=True)
+
+
+def test_the_first_weights_are_needed_until_there_is_a_checkpoint(settings, tmp_path):
+    first = tmp_path / "first.safetensors"
+    save_model(build_model(settings().build_model_config()), first)
+    config, out = settings(f"init={first}", "optim.epochs=1"), tmp_path / "run"
+    out.mkdir()
+    begun = prepare(config, out, resume=True)  # killed before it had saved anything
+    begun.position.step = 3
+    begun.checkpoints.save(begun.position, begun.stateful)
+    first.unlink()
+    resumed = prepare(config, out, resume=True)
+    assert resumed.position.step == 3
+    weights = zip(begun.model.state_dict().values(), resumed.model.state_dict().values(), strict=True)
+    assert all(torch.equal(before, after) for before, after in weights)
+    with pytest.raises(JmposeError, match=r"first\.safetensors"):
+        prepare(config, tmp_path / "other", resume=False)

@@ -95,7 +95,7 @@ def test_in_a_folder_the_first_of_several_is_used_and_said(tmp_path):
     said = "files with several pictures, of which only the first is used: 3: 0.webp (of 6), 1.png (of 3), 2.tif (of 2)"
     numbers, _, source = read(tmp_path, fps=25)
     assert numbers == [0, 0, 0, 0] and source.notes == [said]
-    _, _, source = read(tmp_path, fps=25, deliver_from=3)  # as a run that goes on
+    _, _, source = read(tmp_path, fps=25, deliver_from=3)  # as a run that resumes
     assert source.notes == [said]
 
 
