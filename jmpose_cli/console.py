@@ -166,7 +166,7 @@ def stages_text(seconds: dict[str, float]) -> str:
 
 @contextmanager
 def download_bar(*, shown: bool = True) -> Iterator[DownloadProgress | None]:
-    """Return what a download calls as it proceeds; on a terminal it draws a bar on standard error."""
+    """Yield what a download calls as it proceeds; on a terminal it draws a bar on standard error."""
     console = make_console(stderr=True)
     if not shown or not console.is_terminal:
         yield None

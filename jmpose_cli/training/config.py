@@ -223,7 +223,7 @@ def is_upkeep(key: str) -> bool:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return nested settings as `section.key` and value."""
+    """Yield nested settings as `section.key` and value."""
     rows: list[tuple[str, Any]] = []
     for key, value in values.items():
         rows += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
