@@ -15,7 +15,7 @@ from jmpose_cli.commands.train import train
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.home import settle
 from jmpose_cli.machine import explain
-from jmpose_cli.streams import StandardStreams
+from jmpose_cli.standard_streams import StandardStreams
 from jmpose_cli.text import one_line
 
 app = typer.Typer(

@@ -107,7 +107,7 @@ def test_doctor_without_libgl_names_the_packages(tmp_path, monkeypatch):
     (tmp_path / "cv2" / "__init__.py").write_text(f"raise ImportError({LIBGL!r})\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cv2", raising=False)
-    (finding,) = (f for f in doctor.examine(doctor.Wanted(), self_test=False) if f.check == "pictures")
+    (finding,) = (f for f in doctor.examine(doctor.InferOptions(), self_test=False) if f.check == "pictures")
     assert finding.status == "problem" and "libgl1 libglib2.0-0t64" in finding.todo
     assert "opencv-python-headless" in finding.todo
 

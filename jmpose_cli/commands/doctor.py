@@ -19,7 +19,7 @@ def doctor(
     The exit code is 0 when all that `jmpose infer` needs works, else 1. Nothing is fetched.
     """
     try:
-        from jmpose_cli.upkeep.doctor import Wanted, run_doctor
+        from jmpose_cli.upkeep.doctor import InferOptions, run_doctor
     except ImportError as error:  # what the checks themselves need
         from jmpose_cli.machine import explain
         from jmpose_cli.text import one_line
@@ -29,4 +29,4 @@ def doctor(
         typer.secho(f"error: jmpose is not whole: {one_line(str(error))}", err=True, fg=typer.colors.RED)
         typer.secho(f"hint: {hint}", err=True)
         raise typer.Exit(1) from error
-    raise typer.Exit(run_doctor(Wanted(device, model, detector), self_test=self_test, as_json=as_json))
+    raise typer.Exit(run_doctor(InferOptions(device, model, detector), self_test=self_test, as_json=as_json))

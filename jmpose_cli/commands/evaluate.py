@@ -113,8 +113,8 @@ def evaluate(
 
     jmpose eval --data posetrack_data --split val --model nano --boxes gt,detect --out scores
     """
-    from jmpose_cli.evaluation.command import EvalOptions, run_eval
     from jmpose_cli.evaluation.results import ModelOptions
+    from jmpose_cli.evaluation.run import EvalOptions, run_eval
 
     options = EvalOptions(
         protocol=protocol.value,

@@ -15,7 +15,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
-from jmpose_cli.inside import OutsideError, path_inside
+from jmpose_cli.safe_paths import OutsideError, path_inside
 from jmpose_cli.video.source import open_video
 
 Value = TypeVar("Value")

@@ -7,7 +7,7 @@ from pathlib import Path
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
-from jmpose_cli.inside import OutsideError, path_inside
+from jmpose_cli.safe_paths import OutsideError, path_inside
 
 _ANNOTATIONS = ("annotations/{}", "posetrack_data/annotations/{}", "posetrack_data/{}", "{}")
 _SHOWN = 10  # missing files that a message names

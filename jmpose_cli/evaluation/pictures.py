@@ -10,12 +10,12 @@ import numpy as np
 from jmpose.keypoints import POSETRACK18
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles, PoseRecords
-from jmpose_cli.inside import OutsideError, path_inside
 from jmpose_cli.metrics.joints import JOINTS
 from jmpose_cli.metrics.pose_ap import assign_poses
 from jmpose_cli.metrics.posetrack import Evaluation
 from jmpose_cli.metrics.rules import AP_RULES
 from jmpose_cli.metrics.video import MATCH_DISTANCE, VideoPair, pair_people, pair_video
+from jmpose_cli.safe_paths import OutsideError, path_inside
 from jmpose_cli.values import Bools, Bytes
 from jmpose_cli.video.image_folder import read_image
 
@@ -122,7 +122,7 @@ def _background(images: Path, file_name: str, video: str) -> Bytes | None:
 
 
 def _draw(video: VideoPair, frame: int, background: Bytes | None) -> str:
-    """Draw one frame; give a base64 JPEG."""
+    """Draw one frame; return a base64 JPEG."""
     import cv2
 
     truth, predicted = video.truth, video.predicted

@@ -78,7 +78,7 @@ def _plan(source: Path, target: Path, to: TargetFormat, reporter: Reporter) -> M
 
 
 def _convert(path: Path, written: Path, to: TargetFormat, reporter: Reporter) -> list[str]:
-    """Convert one file; gives what the user should know."""
+    """Convert one file; return what the user should know."""
     records = read_poses(path)
     with explain_os_errors(written):
         written.parent.mkdir(parents=True, exist_ok=True)

@@ -195,7 +195,7 @@ def _ultralytics() -> None:
 
 
 def _load_checkpoint(weights: Path) -> tuple[Any, int]:
-    """Load an ultralytics checkpoint; give the network in eval mode and the input size that it was trained at."""
+    """Load an ultralytics checkpoint; return the network in eval mode and the input size that it was trained at."""
     try:
         stored = read_checkpoint(weights)
         model = _build(weights, stored.network, stored.state, side=stored.input_side)
@@ -230,7 +230,7 @@ def _fused(model: Any) -> Any:
 
 
 def load_shipped(weights: Path) -> tuple[Any, int]:
-    """Load what `save_detector` wrote; give the network, not fused, and the longer side of its input in pixels.
+    """Load what `save_detector` wrote; return the network, not fused, and the longer side of its input in pixels.
 
     Raises:
         JmposeError: A file is missing or damaged, or is no detector.

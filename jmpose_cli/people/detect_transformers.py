@@ -322,7 +322,7 @@ def _not_done(file: Path, what: str) -> JmposeError:
 
 
 def _load_network(file: Path, config: dict[str, Any]) -> Any:
-    """Build the network that `config` describes and fill it; give it in eval mode and fp32."""
+    """Build the network that `config` describes and fill it; return it in eval mode and fp32."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -160,7 +160,7 @@ class PeopleTracker:
         cut: bool = False,
         track_ids: Ids | None = None,
     ) -> list[TrackedFrame]:
-        """Add the next frame; give the frames that are settled now, in order, each once.
+        """Add the next frame; return the frames that are settled now, in order, each once.
 
         Args:
             index: Frame number, ascending.
@@ -215,7 +215,7 @@ class PeopleTracker:
             self._record(self._id_of[their_id], frame, rows[row])
 
     def _keep_pace(self, time_s: float) -> float:
-        """Fit memory and reach to the time between looks; give the time to tell the library."""
+        """Fit memory and reach to the time between looks; return the time to tell the library."""
         passed_s = time_s - self._last_look_s
         if self._steps:
             self._intervals_s.append(passed_s)

@@ -243,7 +243,7 @@ class PoseEstimator:
         return FrameFeatures(tuple(joined[1:]), joined[0])
 
     def _fuse_windows(self, people: Sequence[Sequence[PersonMaps]], exists: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the temporal part; give the final and the initial heatmaps `[B, K, h, w]`."""
+        """Run the temporal part; return the final and the initial heatmaps `[B, K, h, w]`."""
         with self._arithmetic():
             output = self._fuse(arrange(people, self._places, self.preprocess, lay=not self._shared_crops), exists)
         return output.heatmaps, output.initial_key

@@ -31,7 +31,7 @@ class Stopped(Exception):  # noqa: N818
 
 
 def fit(run: Run, display: Display, board: Board) -> list[Score]:
-    """Train to the end; gives the last scores.
+    """Train to the end; return the last scores.
 
     Raises:
         JmposeError: A broken picture, a loss that is no number, too little memory, or weights that cannot be written.

@@ -98,7 +98,7 @@ class Located:
 
 @torch.inference_mode()
 def locate(model: JMPose, batch: Batch) -> tuple[Located, Tensor, Tensor]:
-    """Find the joints of a batch; gives also the final and initial heatmaps `[B, K, h, w]`."""
+    """Find the joints of a batch; return also the final and initial heatmaps `[B, K, h, w]`."""
     preprocess = model.config.preprocess
     output = model(network_input(batch.crops, model), batch.exists)
     xy, scores = [], []

@@ -67,7 +67,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InferOptions:
     """What `jmpose infer` would be asked for.
 
     Attributes:
@@ -81,7 +81,7 @@ class Wanted:
     detector: str = "auto"
 
 
-def run_doctor(wanted: Wanted, *, self_test: bool, as_json: bool) -> int:
+def run_doctor(asked: InferOptions, *, self_test: bool, as_json: bool) -> int:
     """Run all checks and print what they found.
 
     Returns:
@@ -89,7 +89,7 @@ def run_doctor(wanted: Wanted, *, self_test: bool, as_json: bool) -> int:
     """
     console = make_console()
     found = []
-    for finding in examine(wanted, self_test=self_test):
+    for finding in examine(asked, self_test=self_test):
         found.append(finding)
         if not as_json:
             _show(console, finding)
@@ -98,29 +98,29 @@ def run_doctor(wanted: Wanted, *, self_test: bool, as_json: bool) -> int:
         record = {"jmpose": __version__, "ok": not problems, "findings": [asdict(finding) for finding in found]}
         print(to_json(record, indent=True).decode())
     else:
-        verdict = f"to be mended: {', '.join(problems)}" if problems else "all that jmpose infer needs works"
+        verdict = f"needs fixing: {', '.join(problems)}" if problems else "all that jmpose infer needs works"
         verdict += "" if self_test or problems else ", as far as looked at"
         console.print(f"\n{verdict}", style="red" if problems else "green")
     return 1 if problems else 0
 
 
-def examine(wanted: Wanted, *, self_test: bool) -> Iterator[Finding]:
+def examine(asked: InferOptions, *, self_test: bool) -> Iterator[Finding]:
     """Yield the findings of all checks, the quick ones first; a check that fails itself is a problem."""
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "python": check_python,
         "packages": check_packages,
         "torch": check_torch,
         "pictures": check_pictures,
-        "device": lambda: check_device(wanted.device),
+        "device": lambda: check_device(asked.device),
         "decoders": check_decoders,
         "encoder": check_encoder,
-        "models": lambda: check_models(wanted),
+        "models": lambda: check_models(asked),
         "folders": check_folders,
         "extras": check_extras,
         "licences": check_licences,
     }
     if self_test:
-        checks["self-test"] = lambda: check_by_running(wanted)
+        checks["self-test"] = lambda: check_by_running(asked)
     for name, check in checks.items():
         try:
             yield from check()
@@ -135,13 +135,13 @@ def examine(wanted: Wanted, *, self_test: bool) -> Iterator[Finding]:
 
 def check_python() -> Iterator[Finding]:
     """Python's version against the package's."""
-    wanted = metadata.metadata("jmpose")["Requires-Python"]
+    needed = metadata.metadata("jmpose")["Requires-Python"]
     facts = {"python": platform.python_version(), "platform": platform.platform(), "executable": sys.executable}
     text = f"{facts['python']} on {facts['platform']}, {usable_cores()} cores usable"
-    if SpecifierSet(wanted).contains(facts["python"], prereleases=True):
+    if SpecifierSet(needed).contains(facts["python"], prereleases=True):
         yield Finding("python", "ok", text, facts=facts)
     else:
-        yield Finding("python", "problem", f"{text}; jmpose needs {wanted}", "use a newer Python", facts)
+        yield Finding("python", "problem", f"{text}; jmpose needs {needed}", "use a newer Python", facts)
 
 
 def check_packages() -> Iterator[Finding]:
@@ -299,10 +299,10 @@ def _is_gpu(asked: str) -> bool:
         return False
 
 
-def check_models(wanted: Wanted) -> Iterator[Finding]:
+def check_models(asked: InferOptions) -> Iterator[Finding]:
     """The weights that a run would take, and those that are at hand; nothing is fetched."""
-    offline, on_gpu = Access(offline=True), _is_gpu(wanted.device)
-    for option, name in (("--model", wanted.model), ("--detector", wanted.detector)):
+    offline, on_gpu = Access(offline=True), _is_gpu(asked.device)
+    for option, name in (("--model", asked.model), ("--detector", asked.detector)):
         try:
             if option == "--model":
                 choice = choose_model(name, on_gpu=on_gpu, access=offline)
@@ -328,7 +328,7 @@ def check_folders() -> Iterator[Finding]:
     try:
         folders["temporary files"] = Path(tempfile.gettempdir())
     except OSError as error:
-        todo = "set TMPDIR to a folder that you may write to; until then a run's go to .jmpose in its --out"
+        todo = "set TMPDIR to a folder that you may write to; until then a run puts them into .jmpose in its --out"
         yield Finding("folders", "note", f"temporary files: {error.strerror}", todo)
     if not is_kept():
         text = f"no home folder can be written to, so the cache is {folders['cache']}"
@@ -387,11 +387,11 @@ def check_licences() -> Iterator[Finding]:
             yield Finding("licences", "ok", text, facts={"model": entry.name, "weights": entry.weights_licence})
 
 
-def check_by_running(wanted: Wanted) -> Iterator[Finding]:
+def check_by_running(asked: InferOptions) -> Iterator[Finding]:
     """Run the whole tool on some frames of the example."""
     from jmpose_cli.upkeep.self_test import run_self_test
 
-    result = run_self_test(device=wanted.device, model=wanted.model, detector=wanted.detector)
+    result = run_self_test(device=asked.device, model=asked.model, detector=asked.detector)
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.stage_s.items())
     text = f"{result.frames} frames decoded, {result.people} poses of people estimated, "
     text += f"H.264 written and read back, in {result.wall_s:.1f} s after {result.load_s:.1f} s of loading ({stages})"

@@ -109,7 +109,7 @@ def _checksums(entry: Entry) -> list[str]:
 
 
 def _run_pose(entry: Entry, device: "Device") -> tuple[list[Any], list[str]]:
-    """Estimate the poses of the example's people; give `[frame][person][joint] = (x, y, score)` and what was found."""
+    """Estimate the example's people; return `[frame][person][joint] = (x, y, score)` and what was found."""
     from jmpose_cli.pose.estimator import PoseEstimator
 
     path, name = location(entry), device.name
@@ -202,7 +202,7 @@ def _compare_joints(name: str, outputs: list[Any], recorded: list[Any]) -> str:
 
 
 def _run_detector(entry: Entry, device: "Device") -> tuple[list[Any], list[str]]:
-    """Detect people in the example; give `[frame][person] = (x0, y0, x1, y1, score)` and what was found."""
+    """Detect people in the example; return `[frame][person] = (x0, y0, x1, y1, score)` and what was found."""
     frames = _example_frames()[0].frames[:: _FRAMES // 2]
     detector = _load_detector(entry, device)
     together = detector.detect(frames)

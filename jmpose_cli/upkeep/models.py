@@ -51,7 +51,7 @@ def list_models(*, kind: Kind | None, as_json: bool) -> None:
         licence = entry.weights_licence.removesuffix(" (model card)")
         table.add_row(entry.name, entry.kind, state(entry), size, entry.keypoint_set, *numbers, licence)
     make_console().print(table)
-    make_console().print(f"\ncached ones lie in {cache_folder()}")
+    make_console().print(f"\ncached ones are in {cache_folder()}")
 
 
 def show_model(name: str, *, as_json: bool) -> None:

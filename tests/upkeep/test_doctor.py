@@ -18,7 +18,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import app
 from jmpose_cli.people.detect import YoloDetector
 from jmpose_cli.upkeep import doctor, self_test
-from jmpose_cli.upkeep.doctor import Finding, Wanted
+from jmpose_cli.upkeep.doctor import Finding, InferOptions
 from jmpose_cli.values import Detections
 
 CHECKS = {
@@ -61,7 +61,7 @@ def test_lines_for_people_and_an_exit_code():
     assert shown.exit_code == 1
     assert "problem  --device cuda:77: torch " in shown.stdout
     assert "libx264: overlays are H.264" in shown.stdout
-    assert shown.stdout.rstrip().endswith("to be mended: device")
+    assert shown.stdout.rstrip().endswith("needs fixing: device")
     assert "self-test" not in shown.stdout
 
 
@@ -209,7 +209,7 @@ def test_the_driver_is_asked_for_its_version(monkeypatch):
 
 
 def test_models_that_are_not_at_hand():
-    found = [f for f in doctor.check_models(Wanted(model="nanno", detector="dfine-s")) if f.status == "problem"]
+    found = [f for f in doctor.check_models(InferOptions(model="nanno", detector="dfine-s")) if f.status == "problem"]
     assert found[0].text.startswith("--model nanno") and found[1].text.count("dfine-s")
     assert all(finding.todo for finding in found)
 
@@ -236,7 +236,7 @@ def test_a_check_that_breaks_is_a_problem_and_the_others_go_on(monkeypatch):
         raise ValueError("odd metadata")
 
     monkeypatch.setattr(doctor, "check_python", broken)
-    found = list(doctor.examine(Wanted(), self_test=False))
+    found = list(doctor.examine(InferOptions(), self_test=False))
     assert found[0] == Finding("python", "problem", "ValueError: odd metadata", doctor._REINSTALL)
     assert {finding.check for finding in found} == CHECKS - {"self-test"}
 
@@ -246,13 +246,13 @@ def test_a_self_test_that_fails_says_why(monkeypatch):
         raise JmposeError("no decoder takes this", hint="try another")
 
     monkeypatch.setattr(self_test, "run_self_test", broken)
-    found = only(doctor.examine(Wanted(), self_test=True), "problem")
+    found = only(doctor.examine(InferOptions(), self_test=True), "problem")
     assert (found.check, found.text, found.todo) == ("self-test", "no decoder takes this", "try another")
 
 
 def test_a_detector_that_finds_nobody_is_a_problem(monkeypatch):
     monkeypatch.setattr(YoloDetector, "detect", lambda self, frames, **_: [Detections.empty() for _ in frames])
-    (found,) = doctor.check_by_running(Wanted())
+    (found,) = doctor.check_by_running(InferOptions())
     assert found.status == "problem" and "0 poses" in found.text and "another --detector" in found.todo
 
 

@@ -21,9 +21,9 @@ from jmpose_cli.config import InferConfig, build_config
 from jmpose_cli.console import Reporter, download_bar, say_start
 from jmpose_cli.data.layouts import AnnotatedVideo, find_stills, find_videos
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.evaluation.data import ImageBoxes, annotated_boxes, boxes_from
-from jmpose_cli.evaluation.files import Scoring, check_annotated, score_run
+from jmpose_cli.evaluation.boxes import ImageBoxes, annotated_boxes, boxes_from
 from jmpose_cli.evaluation.results import EvaluatedRun, EvaluatedSet, ModelOptions
+from jmpose_cli.evaluation.score_files import Scoring, check_annotated, score_run
 from jmpose_cli.files import PartialFile, explain_os_errors
 from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.keypoint_mapping import map_keypoints

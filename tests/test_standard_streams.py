@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 # As `jmpose` does, with a file that is opened when a descriptor is free.
 PROGRAM = """
 import sys
-from jmpose_cli.streams import StandardStreams
+from jmpose_cli.standard_streams import StandardStreams
 streams = StandardStreams()
 with open(sys.argv[1], "w") as kept:
     for number in range(3):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from jmpose_cli.console import Reporter
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.evaluation.files import Scoring, evaluate_files, track_threshold_of
 from jmpose_cli.evaluation.report import print_tables, write_eval_json
 from jmpose_cli.evaluation.results import EvaluatedSet, ModelOptions
+from jmpose_cli.evaluation.score_files import Scoring, evaluate_files, track_threshold_of
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.metrics.bootstrap import MIN_REPLICATES, Comparison, compare
 from jmpose_cli.metrics.hota import HotaRule
@@ -40,7 +40,7 @@ class EvalOptions:
 
 
 def run_eval(options: EvalOptions) -> int:
-    """Score, print, write; give the exit code.
+    """Score, print, write; return the exit code.
 
     Raises:
         JmposeError: Options that do not go together, or anything that the inputs are to blame for.
@@ -82,7 +82,7 @@ def _check(options: EvalOptions) -> None:
     if options.html and options.out is None:
         raise JmposeError("--html without --out", hint="name a folder for the page")
     if 0 < options.replicates < MIN_REPLICATES:
-        hint = f"allowed: 0 for no intervals, or {MIN_REPLICATES} and more, which their ends take"
+        hint = f"allowed: 0 for no intervals, or at least {MIN_REPLICATES}"
         raise JmposeError(f"--replicates {options.replicates}", hint=hint)
     if options.images is not None and not options.images.is_dir():
         raise JmposeError(f"--images {options.images}: no such folder")
@@ -105,7 +105,7 @@ def _evaluated(options: EvalOptions, reporter: Reporter) -> EvaluatedSet:
     )
     if options.gt is not None:
         return evaluate_files(options.gt, options.pred, scoring)
-    from jmpose_cli.evaluation.model import evaluate_model
+    from jmpose_cli.evaluation.score_model import evaluate_model
 
     assert options.data is not None
     assert options.out is not None

@@ -6,7 +6,7 @@ import pytest
 
 from jmpose.keypoints import COCO17
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.evaluation.files import Scoring, evaluate_files
+from jmpose_cli.evaluation.score_files import Scoring, evaluate_files
 
 OKS = Scoring("coco")
 JOINTS = [[100 + 10 * i, 50 + 20 * i, 2] for i in range(17)]

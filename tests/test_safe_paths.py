@@ -1,6 +1,6 @@
 import pytest
 
-from jmpose_cli.inside import OutsideError, path_inside
+from jmpose_cli.safe_paths import OutsideError, path_inside
 
 
 @pytest.fixture
