@@ -26,7 +26,7 @@ import torch
 
 from jmpose.sampling import crop_affine
 from jmpose_cli.annotate.background import StageClock
-from jmpose_cli.annotate.networks import load_tools
+from jmpose_cli.annotate.networks import load_networks
 from jmpose_cli.annotate.stages import batched_windows
 from jmpose_cli.annotate.video import open_clip
 from jmpose_cli.config import InferConfig
@@ -72,10 +72,10 @@ def switches(device: str) -> Iterator[Switch]:
 
 def video_windows(video: Path, config: InferConfig) -> list[list[Windows]]:
     """The windows of a video, some frames at a time, as `jmpose infer` makes them."""
-    tools, _ = load_tools(config)
-    with open_clip(video, config.decode, children=tools.children) as source:
-        made = list(batched_windows(source, config, tools, StageClock()))
-    tools.children.close()
+    networks, _ = load_networks(config)
+    with open_clip(video, config.decode, children=networks.children) as source:
+        made = list(batched_windows(source, config, networks, StageClock()))
+    networks.close()
     return made
 
 

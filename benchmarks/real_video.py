@@ -31,7 +31,8 @@ import numpy as np
 
 from jmpose.keypoints import COCO17
 from jmpose_cli.annotate.background import StageClock
-from jmpose_cli.annotate.stages import Tools, find_people
+from jmpose_cli.annotate.networks import Networks
+from jmpose_cli.annotate.stages import find_people
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
@@ -152,9 +153,9 @@ def find_tracks(video: Path, detector: Path) -> tuple[float, list[SeenFrame]]:
     """Find and track people as `jmpose infer --detector` does; gives frames a second, and all frames."""
     config = InferConfig()
     yolo = YoloDetector(detector, device="cpu", min_score=config.people.keep_box_score)
-    tools: Any = Tools(detector=yolo, boxes=None, estimator=None, info={})  # type: ignore[arg-type]  # no pose wanted
+    networks: Any = Networks(detector=yolo, boxes=None, estimator=None, info={})  # type: ignore[arg-type]  # no pose wanted
     with open_video(video) as source:
-        frames = [SeenFrame(s.pixels.copy(), s.people) for s in find_people(source, config, tools, StageClock())]
+        frames = [SeenFrame(s.pixels.copy(), s.people) for s in find_people(source, config, networks, StageClock())]
         return source.info.fps, frames
 
 

@@ -79,6 +79,44 @@ class Detections(_ShapeRepr):
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
+@dataclass(frozen=True)
+class CutState:
+    """What the cut detector remembers of the frames before.
+
+    Attributes:
+        thumbnail: `[27, 48]` float32, the last frame's standardised grey thumbnail.
+        histogram: `[512]` float32, its colour histogram.
+        usual: Running mean of ordinary change.
+    """
+
+    thumbnail: Float
+    histogram: Float
+    usual: float
+
+
+@dataclass(frozen=True, repr=False)
+class Observation(_ShapeRepr):
+    """What was found in one frame before tracking, and what the next frame needs of it.
+
+    Attributes:
+        index: Frame number in the file, from 0.
+        time_s: Presentation timestamp, seconds.
+        cut: A hard cut lies before the frame.
+        detections: The people found; None when nobody looked.
+        ids: `[N]` int64 track ids that came with the boxes; None when none came.
+        cut_state: State of the cut detector after this frame.
+        since_detection: Frames since the last one looked at, this one included.
+    """
+
+    index: int
+    time_s: float
+    cut: bool
+    detections: Detections | None
+    ids: Ids | None
+    cut_state: CutState
+    since_detection: int
+
+
 @dataclass(frozen=True, repr=False)
 class TrackedFrame(_ShapeRepr):
     """The people of one frame with their track ids.

@@ -1,4 +1,4 @@
-"""One video from frames to files, in chunks that survive a crash."""
+"""One video from frames to files."""
 
 import os
 import platform
@@ -19,7 +19,9 @@ from jmpose.regular_file import open_own
 from jmpose_cli import __version__
 from jmpose_cli.annotate.background import StageClock, in_background
 from jmpose_cli.annotate.layout import OVERLAY_FILE, RUN_FILE, result_files
-from jmpose_cli.annotate.stages import ChangedVideoError, Result, Tools, pose_frames, queue_frames, spacing_for
+from jmpose_cli.annotate.networks import Networks
+from jmpose_cli.annotate.resume import ChangedVideoError, first_needed, kept_frames, resumed_frames
+from jmpose_cli.annotate.stages import PosedFrame, queue_frames
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher, replacing_mark
 from jmpose_cli.annotate.video import frames_to_come, input_hash, open_clip
@@ -55,7 +57,7 @@ class _Count:
         self.tracks.update(poses.people.track_ids.tolist())
 
 
-def process_clip(task: ClipTask, *, config: InferConfig, tools: Tools, watcher: Watcher) -> ClipSummary:
+def process_clip(task: ClipTask, *, config: InferConfig, networks: Networks, watcher: Watcher) -> ClipSummary:
     """Process one video, from where an earlier run left it, and write its files.
 
     The files are the same to the byte however often the run was stopped or killed, and whatever the size of chunks and
@@ -69,25 +71,25 @@ def process_clip(task: ClipTask, *, config: InferConfig, tools: Tools, watcher: 
     with explain_os_errors(task.folder):
         task.folder.mkdir(parents=True, exist_ok=True)
         task.work.mkdir(parents=True, exist_ok=True)
-    identity = _identity(task, config, tools)
+    identity = _identity(task, config, networks)
     with ClipStore(task.work / "poses.records", identity) as store:
         try:
-            return _Clip(task, config, tools, watcher, store).process()
+            return _Clip(task, config, networks, watcher, store).process()
         except ChangedVideoError as error:
             # Decoders are exact, so this is a file that was replaced without a trace, or bad storage.
             watcher.note(f"{error.message}; it is begun anew")
             store.restart(identity)
-            return _Clip(task, config, tools, watcher, store).process()
+            return _Clip(task, config, networks, watcher, store).process()
 
 
-def _identity(task: ClipTask, config: InferConfig, tools: Tools) -> dict[str, Any]:
+def _identity(task: ClipTask, config: InferConfig, networks: Networks) -> dict[str, Any]:
     """Give all that decides the results; compared as JSON."""
     parts = {
         "version": __version__,
         "stamp": task.stamp,
         "settings": config.of_results(),
-        "weights": tools.info["weights"],
-        "device": tools.info["device"],
+        "weights": networks.info["weights"],
+        "device": networks.info["device"],
     }
     copied: dict[str, Any] = orjson.loads(orjson.dumps(parts))
     return copied
@@ -96,8 +98,10 @@ def _identity(task: ClipTask, config: InferConfig, tools: Tools) -> dict[str, An
 class _Clip:
     """The processing of one video; one object an attempt."""
 
-    def __init__(self, task: ClipTask, config: InferConfig, tools: Tools, watcher: Watcher, store: ClipStore) -> None:
-        self._task, self._config, self._tools = task, config, tools
+    def __init__(
+        self, task: ClipTask, config: InferConfig, networks: Networks, watcher: Watcher, store: ClipStore
+    ) -> None:
+        self._task, self._config, self._networks = task, config, networks
         self._watcher, self._store = watcher, store
         self._clock = StageClock()
         self._packets = task.work / "overlay.records"
@@ -116,9 +120,9 @@ class _Clip:
         with ExitStack() as stack:
             source = stack.enter_context(self._open(needed_from))
             self._watcher.opened(frames_to_come(source, config.decode), store.frames)
-            results = stack.enter_context(
-                in_background(self._results(source, needed_from), ahead=queue_frames(source.info), name="pose")
-            )
+            results = resumed_frames(source, config, self._networks, self._clock, store=store, decoded_from=needed_from)
+            ahead = queue_frames(source.info)
+            results = stack.enter_context(in_background(results, ahead=ahead, name="pose"))
             frames = self._kept(results, source)
             if config.pose.smooth:
                 frames = self._smoothed(frames)
@@ -147,7 +151,7 @@ class _Clip:
             input_sha256=digest.result(),
             files={},
         )
-        _write_run(summary, self._task, config, self._tools, store.ending["video"])
+        _write_run(summary, self._task, config, self._networks, store.ending["video"])
         _remove_stale(self._task.folder, config)
         return replace(summary, files={name: file_facts(self._task.folder / name) for name in result_files(config)})
 
@@ -161,54 +165,26 @@ class _Clip:
             )
 
     def _needed_from(self) -> int:
-        """Give the ordinal number of the first frame whose pixels are needed."""
-        store = self._store
-        if store.fps is None:
-            return 0
-        first = store.frames
-        if store.ending is None:
-            first -= spacing_for(self._tools, store.fps).reach
-        if self._config.output.overlay and not self._config.pose.smooth:
-            first = min(first, self._encoded)
-        return max(first, 0)
+        """Return the ordinal number of the first frame whose pixels are needed."""
+        shown = self._config.output.overlay and not self._config.pose.smooth
+        return first_needed(self._store, self._networks, drawn=self._encoded if shown else None)
 
     def _open(self, needed_from: int) -> FrameSource:
         begin = self._store.index_at(needed_from)
-        return open_clip(self._task.path, self._config.decode, deliver_from=begin, children=self._tools.children)
+        return open_clip(self._task.path, self._config.decode, deliver_from=begin, children=self._networks.children)
 
-    def _results(self, source: FrameSource, needed_from: int) -> Iterator[Result]:
-        """Yield every frame with its poses; none is decoded when all are done and drawn."""
-        store = self._store
-        if store.ending is not None and needed_from >= store.frames:
-            yield from (Result(None, poses, None) for poses in store.poses())
-            return
-        yield from pose_frames(source, self._config, self._tools, self._clock, earlier=store, decoded_from=needed_from)
-
-    def _kept(self, results: Iterator[Result], source: FrameSource) -> Iterator[tuple[Bytes | None, FramePoses]]:
-        """Pass frames on and keep the new ones, in chunks; leave when asked to stop."""
-        store, run, fps = self._store, self._config.run, source.info.fps
-        committed_s = time.monotonic()
-        for result in results:
-            if result.front is not None:
-                store.add(result.front, result.poses)
-                is_late = time.monotonic() - committed_s > run.chunk_s
-                if store.waiting >= run.chunk_frames or is_late or self._watcher.stop.is_set():
-                    with self._clock("commit"):
-                        store.commit(fps=fps)
-                    committed_s = time.monotonic()
-                self._watcher.advanced(len(result.poses))
-            yield result.pixels, result.poses
-            if self._watcher.stop.is_set():
-                store.commit(fps=fps)
-                raise StoppedError(store.frames)
-        store.commit(fps=fps)
+    def _kept(self, results: Iterator[PosedFrame], source: FrameSource) -> Iterator[tuple[Bytes | None, FramePoses]]:
+        """Pass frames on and keep the new ones and what is known at the end."""
+        store, fps = self._store, source.info.fps
+        for frame in kept_frames(results, store, self._config.run, self._watcher, self._clock, fps=fps):
+            yield frame.pixels, frame.poses
         if store.ending is None:
             store.finish({"notes": list(source.notes), "video": _described(source.info)})
 
     def _smoothed(self, frames: Iterator[tuple[Bytes | None, FramePoses]]) -> Iterator[tuple[Bytes | None, FramePoses]]:
         """Yield smoothed poses with the pixels of a second pass over the video, from the first not yet encoded."""
         store = self._store
-        with PoseSpool(self._task.work / "smooth", joints=len(self._tools.estimator.keypoints)) as spool:
+        with PoseSpool(self._task.work / "smooth", joints=len(self._networks.estimator.keypoints)) as spool:
             for _, poses in frames:
                 spool.write(poses)
             smooth = spool.smoothed(cutoff_hz=self._config.pose.smooth_cutoff_hz)
@@ -231,7 +207,7 @@ class _Clip:
         pixel_width: float,
     ) -> None:
         """Write every frame; the overlay gets those that it has not."""
-        output, keypoints = self._config.output, self._tools.estimator.keypoints
+        output, keypoints = self._config.output, self._networks.estimator.keypoints
         shown = output.keypoint_set or keypoints
         style = DrawStyle(background="black" if output.black_background else "frame", blur_faces=output.blur_faces)
         for pixels, poses in frames:
@@ -257,14 +233,14 @@ class _Clip:
         meta = VideoMeta(
             name, info.width, info.height, info.fps, printable(path.name), names, pixel_aspect=info.pixel_aspect
         )
-        config, tools = self._config, self._tools
+        config, networks = self._config, self._networks
         for form in config.output.formats:
             yield open_writer(
                 form,
                 self._task.folder,
                 meta,
-                tools.estimator.keypoints,
-                info=tools.info,
+                networks.estimator.keypoints,
+                info=networks.info,
                 smoothed=config.pose.smooth,
                 written=config.output.keypoint_set,
             )
@@ -300,10 +276,12 @@ def _described(info: VideoInfo) -> dict[str, Any]:
     return {name: getattr(info, name) for name in (*names, "decoder", "stream")}
 
 
-def _write_run(summary: ClipSummary, task: ClipTask, config: InferConfig, tools: Tools, video: dict[str, Any]) -> None:
+def _write_run(
+    summary: ClipSummary, task: ClipTask, config: InferConfig, networks: Networks, video: dict[str, Any]
+) -> None:
     """Write `run.json`, the last file of a video: where it stands, all others are complete."""
     record = {
-        **tools.info,
+        **networks.info,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in RECORDED_PACKAGES},

@@ -1,23 +1,89 @@
 """The networks of a run: chosen, checked and loaded once a process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jmpose.files import file_sha256
 from jmpose.keypoints import KeypointSet
 from jmpose_cli import __version__
-from jmpose_cli.config import InferConfig
+from jmpose_cli.config import InferConfig, PeopleConfig
 from jmpose_cli.device import may_take_gpu, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
 from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model
+from jmpose_cli.video.source import ChildPool
 
 if TYPE_CHECKING:
-    from jmpose_cli.annotate.stages import Tools
     from jmpose_cli.device import Device
     from jmpose_cli.people.detect import PersonDetector
     from jmpose_cli.pose.estimator import PoseEstimator
+    from jmpose_cli.pose.windows import Windows
+    from jmpose_cli.values import Detections, FramePoses, Ids
+
+
+class BoxSource(Protocol):
+    """Boxes that are known before, of one video."""
+
+    def at(self, index: int) -> tuple["Detections | None", "Ids | None"]:
+        """Return the boxes of frame `index` and their track ids, if known; no boxes: nobody looked at the frame."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is loaded once and used for every video; none of it keeps anything of a video.
+
+    Attributes:
+        detector: Finds people; None when boxes come from a file.
+        boxes: Known boxes, or None.
+        estimator: The pose network.
+        info: Versions, device and weights, for the output files.
+        children: Processes that decode.
+    """
+
+    detector: "PersonDetector | None"
+    boxes: BoxSource | None
+    estimator: "PoseEstimator"
+    info: dict[str, Any]
+    children: ChildPool = field(default_factory=ChildPool)
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        self.children.close()
+
+    def poses(self, frames: Sequence["Windows"], people: PeopleConfig) -> list["FramePoses"]:
+        """Estimate the poses of some key frames; of people found twice one is left, known boxes are all kept.
+
+        Args:
+            frames: The windows of each key frame, all of one video.
+            people: Says how alike the poses of one person are.
+        """
+        return [
+            self._each_once(poses, w, people) for poses, w in zip(self.estimator.estimate(frames), frames, strict=True)
+        ]
+
+    def both_poses(
+        self, frames: Sequence["Windows"], people: PeopleConfig
+    ) -> tuple[list["FramePoses"], list["FramePoses"]]:
+        """Like `poses`, and beside it what the backbone alone sees in the key frames: the single-frame baseline."""
+        final, initial = (
+            [self._each_once(poses, w, people) for poses, w in zip(kind, frames, strict=True)]
+            for kind in self.estimator.estimate_both(frames)
+        )
+        return final, initial
+
+    def _each_once(self, poses: "FramePoses", windows: "Windows", people: PeopleConfig) -> "FramePoses":
+        from jmpose_cli.pose.doubles import without_doubles
+
+        if self.boxes is not None:
+            return poses
+        return without_doubles(
+            poses,
+            self.estimator.keypoints,
+            same_pose_oks=people.same_pose_oks,
+            pixel_width=windows.key.pixel_width,
+        )
 
 
 def check_settings(config: InferConfig, *, videos: int, access: Access) -> None:
@@ -56,7 +122,7 @@ def fetch_models(config: InferConfig, access: Access, *, detecting: bool) -> Non
         choose_detector(config.people.detector, on_gpu=False, access=access)
 
 
-def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", dict[str, str]]:
+def load_networks(config: InferConfig, *, workers_here: int = 1) -> tuple[Networks, dict[str, str]]:
     """Check the device, choose and load the weights.
 
     Args:
@@ -64,12 +130,11 @@ def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", 
         workers_here: Processes that share this machine's cores.
 
     Returns:
-        The tools, and what was taken, for the header: device, model, people.
+        The networks, and what was taken, for the header: device, model, people.
 
     Raises:
         JmposeError: The device is absent, or weights cannot be read.
     """
-    from jmpose_cli.annotate.stages import Tools
     from jmpose_cli.device import choose_device
 
     device = choose_device(config.device, precision=config.precision)
@@ -101,7 +166,7 @@ def load_tools(config: InferConfig, *, workers_here: int = 1) -> tuple["Tools", 
         part = estimator.temporal
         info["weights"]["temporal"] = {"name": part.stem, "sha256": file_sha256(part)}
     info["keypoints"], header["keypoints"] = _keypoints(estimator.keypoints, config.output.keypoint_set)
-    return Tools(detector, boxes, estimator, info), header
+    return Networks(detector, boxes, estimator, info), header
 
 
 def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool:
@@ -111,7 +176,7 @@ def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool
 
     Args:
         config: The settings, which must be those of the earlier run in all that decides results.
-        weights: Name and sha256 by part, as `load_tools` gives them.
+        weights: Name and sha256 by part, as `load_networks` gives them.
     """
     on_gpu, offline = may_take_gpu(config.device), Access(offline=True)
     try:

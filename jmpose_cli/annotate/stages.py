@@ -1,32 +1,137 @@
-"""The stages of one video: decode, find people, track, make windows, estimate poses; each runs ahead of the next.
+"""The stages of one video: look at the frames, track people, make windows, estimate poses.
 
-All of it is a function of the frames in their order. So a run that was killed goes on exactly: what the first stages
-found in the frames already done is read back and given to a new tracker, the frames that reach into the windows of the
-next one are decoded again, and everything behind is computed as if nothing had happened.
+Each is an object of one video that takes one item after the other and gives what is settled by then. All of it is a
+function of the frames in their order. `pose_frames` runs a video through them, each a thread ahead of the next;
+`LiveStages` takes frames as they come. `resume` wraps them for a video of which some is done.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 
 from jmpose_cli.annotate.background import StageClock, in_background
+from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.config import InferConfig
-from jmpose_cli.errors import JmposeError
-from jmpose_cli.people.cuts import CutDetector, CutState
+from jmpose_cli.people.cuts import CutDetector
 from jmpose_cli.people.track import PeopleTracker
-from jmpose_cli.pose.doubles import without_doubles
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
-from jmpose_cli.values import Bytes, Detections, FrameBatch, FramePoses, Ids, TrackedFrame
+from jmpose_cli.values import Bytes, CutState, Detections, FrameBatch, FramePoses, Ids, Observation, TrackedFrame
 from jmpose_cli.video.info import VideoInfo
-from jmpose_cli.video.source import ChildPool, FrameSource
-
-if TYPE_CHECKING:
-    from jmpose_cli.people.detect import PersonDetector
-    from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.video.source import FrameSource
 
 QUEUE_FRAMES = 6  # frames that may wait between two stages
 _QUEUE_BYTES = 256 * 2**20  # and fewer, where they are larger together
+
+
+@dataclass(frozen=True)
+class ObservedFrame:
+    """A frame on its way to the tracker.
+
+    Attributes:
+        pixels: `[H, W, 3]` uint8 RGB; None where the tracker only has to know what was found.
+        observation: What was found in it.
+    """
+
+    pixels: Bytes | None
+    observation: Observation
+
+
+@dataclass(frozen=True)
+class PosedFrame:
+    """One frame at the end of the stages.
+
+    Attributes:
+        pixels: `[H, W, 3]` uint8 RGB; None where the frame was not decoded again.
+        poses: Its people.
+        observation: What led to them; None for a frame that an earlier run did.
+    """
+
+    pixels: Bytes | None
+    poses: FramePoses
+    observation: Observation | None
+
+
+def pose_frames(
+    source: FrameSource, config: InferConfig, networks: Networks, clock: StageClock | None = None
+) -> Iterator[PosedFrame]:
+    """Yield every frame of a video in order with its poses.
+
+    Args:
+        source: Gives the frames; receives the tracker's notes at their end.
+        config: The settings.
+        networks: The networks.
+        clock: Counts busy seconds.
+    """
+    clock = clock or StageClock()
+    people = find_people(source, config, networks, clock)
+    with closing(windows_of(people, networks, source.info)) as windows:
+        yield from estimated(windows, config, networks, clock)
+
+
+def batched_windows(
+    source: FrameSource, config: InferConfig, networks: Networks, clock: StageClock
+) -> Iterator[list[Windows]]:
+    """Yield the windows of every frame in order, some frames at a time."""
+    people = find_people(source, config, networks, clock)
+    with closing(windows_of(people, networks, source.info)) as windows:
+        yield from in_batches(windows, networks)
+
+
+def find_people(source: FrameSource, config: InferConfig, networks: Networks, clock: StageClock) -> Iterator[SeenFrame]:
+    """Yield every frame of a video in order with its tracked people."""
+    observer = Observer(config, networks, clock, pixel_width=source.info.pixel_width)
+    batches = clock.waiting_for("decode", iter(source))
+    frames = (frame for batch in batches for frame in observer.push(batch))
+    yield from tracked(frames, source, config, clock)
+
+
+def tracked(
+    frames: Iterable[ObservedFrame], source: FrameSource, config: InferConfig, clock: StageClock
+) -> Iterator[SeenFrame]:
+    """Yield the frames that have pixels with their tracked people; notes go to the source at the end."""
+    tracker = TrackStage(config, clock, fps=source.info.fps, pixel_width=source.info.pixel_width)
+    for frame in frames:
+        yield from tracker.push(frame)
+    source.notes.extend(tracker.notes())
+    yield from tracker.finish()
+
+
+def windows_of(people: Iterator[SeenFrame], networks: Networks, info: VideoInfo) -> Generator[Windows, None, None]:
+    """Yield the windows of every frame in order; people are found in a thread some frames before them."""
+    maker = WindowMaker(spacing_for(networks, info.fps))
+    with in_background(people, ahead=queue_frames(info), name="people") as frames:
+        for frame in frames:
+            yield from maker.push(frame)
+        yield from maker.finish()
+
+
+def in_batches(windows: Iterable[Windows], networks: Networks) -> Iterator[list[Windows]]:
+    """Gather windows of some frames: as many people as the network wants at a time, but not too many frames."""
+    wanted = networks.estimator.windows_wanted
+    most_frames = max(QUEUE_FRAMES, wanted // 4)
+    waiting: list[Windows] = []
+    for one in windows:
+        waiting.append(one)
+        if sum(len(w.key.people) for w in waiting) >= wanted or len(waiting) >= most_frames:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def estimated(
+    windows: Iterable[Windows], config: InferConfig, networks: Networks, clock: StageClock
+) -> Iterator[PosedFrame]:
+    """Yield the key frame of each window with its poses."""
+    for batch in in_batches(windows, networks):
+        yield from _posed(batch, config, networks, clock)
+
+
+def _posed(batch: list[Windows], config: InferConfig, networks: Networks, clock: StageClock) -> list[PosedFrame]:
+    """Estimate the poses of some key frames."""
+    with clock("pose"):
+        poses = networks.poses(batch, config.people)
+    return [PosedFrame(w.key.pixels, p, w.key.observation) for w, p in zip(batch, poses, strict=True)]
 
 
 def queue_frames(info: VideoInfo) -> int:
@@ -34,95 +139,9 @@ def queue_frames(info: VideoInfo) -> int:
     return max(1, min(QUEUE_FRAMES, _QUEUE_BYTES // info.frame_bytes))
 
 
-class BoxSource(Protocol):
-    """Boxes that are known before, of one video."""
-
-    def at(self, index: int) -> tuple[Detections | None, Ids | None]:
-        """Give the boxes of frame `index` and their track ids, if known; no boxes: nobody looked at the frame."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What is loaded once and used for every video; none of it keeps anything of a video.
-
-    Attributes:
-        detector: Finds people; None when boxes come from a file.
-        boxes: Known boxes, or None.
-        estimator: The pose network.
-        info: Versions, device and weights, for the output files.
-        children: Processes that decode.
-    """
-
-    detector: "PersonDetector | None"
-    boxes: BoxSource | None
-    estimator: "PoseEstimator"
-    info: dict[str, Any]
-    children: ChildPool = field(default_factory=ChildPool)
-
-
-@dataclass(frozen=True)
-class Front:
-    """What the stages before the tracker found in one frame, and what they remember behind it.
-
-    Attributes:
-        index: Frame number in the file.
-        time_s: Timestamp in seconds.
-        cut: A hard cut lies before the frame.
-        detections: The people found; None when nobody looked.
-        ids: Track ids that came with the boxes.
-        cut_state: State of the cut detector behind this frame.
-        since_detection: Frames since the last one looked at, this one included.
-    """
-
-    index: int
-    time_s: float
-    cut: bool
-    detections: Detections | None
-    ids: Ids | None
-    cut_state: CutState
-    since_detection: int
-
-
-class Earlier(Protocol):
-    """What an earlier run left of this video.
-
-    Attributes:
-        frames: Number of frames that are done; the first ones of the video.
-        last: What the stages remember behind them; None when there are none.
-    """
-
-    frames: int
-    last: Front | None
-
-    def fronts(self) -> Iterator[Front]:
-        """Yield what was found in each frame done; `cut_state` may be that of a later one."""
-
-    def poses(self) -> Iterator[FramePoses]:
-        """Yield the poses of each frame done."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """One frame at the end of the stages.
-
-    Attributes:
-        pixels: `[H, W, 3]` uint8 RGB; None where the frame was not decoded again.
-        poses: Its people.
-        front: What led to them; None for a frame that an earlier run did.
-    """
-
-    pixels: Bytes | None
-    poses: FramePoses
-    front: Front | None
-
-
-class ChangedVideoError(JmposeError):
-    """The video gives other frames than in the run that is to be continued."""
-
-
-def spacing_for(tools: Tools, fps: float) -> Spacing:
-    """Give the shape of the model's windows in frames of a video."""
-    preprocess = tools.estimator.preprocess
+def spacing_for(networks: Networks, fps: float) -> Spacing:
+    """Return the shape of the model's windows in frames of a video."""
+    preprocess = networks.estimator.preprocess
     return Spacing.for_video(
         preprocess.window_offsets,
         fps=fps,
@@ -131,166 +150,82 @@ def spacing_for(tools: Tools, fps: float) -> Spacing:
     )
 
 
-def pose_frames(
-    source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock, *, earlier: Earlier, decoded_from: int
-) -> Iterator[Result]:
-    """Yield every frame in order with its poses, those that an earlier run did first.
+class LiveStages:
+    """All stages of one video, for frames that come from anywhere: everything happens in the caller's thread.
 
     Args:
-        source: Gives the frames from the one with the ordinal number `decoded_from` on.
         config: The settings.
-        tools: The networks.
+        networks: The networks.
+        fps: Frames that will come in a second, about.
+        pixel_width: Width of a pixel in heights of a pixel.
         clock: Counts busy seconds.
-        earlier: What is done.
-        decoded_from: Not later than `earlier.frames` less the windows' reach.
-
-    Raises:
-        ChangedVideoError: The source does not give the frames that the earlier run saw.
     """
-    done = earlier.poses()
-    for poses in islice(done, decoded_from):
-        yield Result(None, poses, None)
-    fronts: dict[int, Front] = {}
-    people = find_people(source, config, tools, clock, earlier=earlier, decoded_from=decoded_from, fronts=fronts)
-    made = windows_of(people, spacing_for(tools, source.info.fps), ahead=queue_frames(source.info))
-    for windows in islice(made, earlier.frames - decoded_from):
-        yield Result(windows.key.pixels, next(done), None)
-    for batch in in_batches(made, tools):
-        with clock("pose"):
-            estimated = tools.estimator.estimate(batch)
-            if tools.boxes is None:
-                estimated = [
-                    without_doubles(
-                        poses,
-                        tools.estimator.keypoints,
-                        same_pose_oks=config.people.same_pose_oks,
-                        pixel_width=source.info.pixel_width,
-                    )
-                    for poses in estimated
-                ]
-        for windows, poses in zip(batch, estimated, strict=True):
-            yield Result(windows.key.pixels, poses, fronts.pop(poses.people.index))
+
+    def __init__(
+        self,
+        config: InferConfig,
+        networks: Networks,
+        *,
+        fps: float,
+        pixel_width: float = 1.0,
+        clock: StageClock | None = None,
+    ) -> None:
+        self._config, self._networks, self._clock = config, networks, clock or StageClock()
+        self._observer = Observer(config, networks, self._clock, pixel_width=pixel_width)
+        self._tracker = TrackStage(config, self._clock, fps=fps, pixel_width=pixel_width)
+        self._maker = WindowMaker(spacing_for(networks, fps))
+
+    def push(self, batch: FrameBatch) -> list[PosedFrame]:
+        """Take the next frames; return those whose poses are settled now, in order, each once.
+
+        A frame is settled when the frames that its windows reach for are there, and no gap of a track that could still
+        be filled lies in it.
+        """
+        seen = [seen for frame in self._observer.push(batch) for seen in self._tracker.push(frame)]
+        return self._estimate([windows for frame in seen for windows in self._maker.push(frame)])
+
+    def finish(self) -> list[PosedFrame]:
+        """Return the last frames."""
+        windows = [windows for frame in self._tracker.finish() for windows in self._maker.push(frame)]
+        return self._estimate([*windows, *self._maker.finish()])
+
+    def notes(self) -> list[str]:
+        """Return what the user should know about the tracks so far."""
+        return list(self._tracker.notes())
+
+    def _estimate(self, windows: list[Windows]) -> list[PosedFrame]:
+        return list(estimated(windows, self._config, self._networks, self._clock))
 
 
-def batched_windows(
-    source: FrameSource, config: InferConfig, tools: Tools, clock: StageClock
-) -> Iterator[list[Windows]]:
-    """Yield the windows of every frame in order, some frames at a time."""
-    people = find_people(source, config, tools, clock)
-    made = windows_of(people, spacing_for(tools, source.info.fps), ahead=queue_frames(source.info))
-    return in_batches(made, tools)
-
-
-def in_batches(made: Iterator[Windows], tools: Tools) -> Iterator[list[Windows]]:
-    """Gather windows of some frames: as many people as the network wants at a time, but not too many frames."""
-    wanted = tools.estimator.windows_wanted
-    most_frames = max(QUEUE_FRAMES, wanted // 4)
-    waiting: list[Windows] = []
-    for windows in made:
-        waiting.append(windows)
-        if sum(len(w.key.people) for w in waiting) >= wanted or len(waiting) >= most_frames:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting
-
-
-def windows_of(people: Iterator[SeenFrame], spacing: Spacing, *, ahead: int) -> Iterator[Windows]:
-    """Yield the windows of every frame in order; people are found in a thread up to `ahead` frames before them."""
-    maker = WindowMaker(spacing)
-    with in_background(people, ahead=ahead, name="people") as frames:
-        for frame in frames:
-            yield from maker.push(frame)
-        yield from maker.finish()
-
-
-def find_people(
-    source: FrameSource,
-    config: InferConfig,
-    tools: Tools,
-    clock: StageClock,
-    *,
-    earlier: Earlier | None = None,
-    decoded_from: int = 0,
-    fronts: dict[int, Front] | None = None,
-) -> Iterator[SeenFrame]:
-    """Yield every decoded frame in order with its tracked people; the tracker decides how far it lags behind.
-
-    Args:
-        source: Gives the frames from the one with the ordinal number `decoded_from` on.
-        config: The settings.
-        tools: The networks.
-        clock: Counts busy seconds.
-        earlier: What is known of the first frames.
-        decoded_from: Ordinal number of the first frame decoded.
-        fronts: Receives what was found in each new frame, by its index, before it is yielded.
-    """
-    people = config.people
-    tracker = PeopleTracker(
-        new_track_score=people.min_box_score,
-        lost_after_s=people.lost_after_s,
-        max_gap_s=people.max_gap_s,
-        detect_every=people.detect_every,
-        max_people=people.max_people,
-        fps=source.info.fps,
-        pixel_width=source.info.pixel_width,
-        heights_per_s=people.heights_per_s,
-    )
-    held: dict[int, Bytes] = {}
-
-    def push(front: Front) -> list[TrackedFrame]:
-        with clock("track"):
-            return tracker.push(front.index, front.time_s, front.detections, cut=front.cut, track_ids=front.ids)
-
-    def seen(settled: list[TrackedFrame]) -> Iterator[SeenFrame]:
-        for tracked in settled:
-            if tracked.index in held:  # the others were not decoded
-                yield SeenFrame(held.pop(tracked.index), tracked, source.info.pixel_width)
-
-    known = earlier.fronts() if earlier else iter(())
-    for front in islice(known, decoded_from):
-        push(front)  # what it settles is done
-    last = earlier.last if earlier else None
-    ahead = _FrontStages(config, tools, clock, last=last, pixel_width=source.info.pixel_width)
-    for batch in clock.waiting_for("decode", iter(source)):
-        again = list(islice(known, len(batch)))
-        if [front.index for front in again] != batch.index[: len(again)].tolist():
-            raise ChangedVideoError(f"{source.info.path}: other frames than when the run was stopped")
-        new = ahead.find(FrameBatch(batch.frames[len(again) :], batch.index[len(again) :], batch.time_s[len(again) :]))
-        if fronts is not None:
-            fronts.update((front.index, front) for front in new)
-        for row, front in enumerate([*again, *new]):
-            held[front.index] = batch.frames[row]
-            yield from seen(push(front))
-    if next(known, None) is not None:
-        raise ChangedVideoError(f"{source.info.path}: fewer frames than when the run was stopped")
-    source.notes.extend(tracker.notes())
-    yield from seen(tracker.finish())
-
-
-class _FrontStages:
+class Observer:
     """The stages before the tracker: cuts, and the people in each frame looked at.
 
     Args:
         config: The settings.
-        tools: The networks.
+        networks: The networks.
         clock: Counts busy seconds.
-        last: The frame before the first one given; None at the start of the video.
+        after: What was found in the frame before the first one given; None at the start of the video.
         pixel_width: Width of a pixel in heights of a pixel.
     """
 
     def __init__(
-        self, config: InferConfig, tools: Tools, clock: StageClock, *, last: Front | None, pixel_width: float
+        self,
+        config: InferConfig,
+        networks: Networks,
+        clock: StageClock,
+        *,
+        pixel_width: float,
+        after: Observation | None = None,
     ) -> None:
         self._pixel_width = pixel_width
         self._every = config.people.detect_every
-        self._tools, self._clock = tools, clock
+        self._networks, self._clock = networks, clock
         self._cuts = CutDetector()
         self._since = self._every
-        if last is not None:
-            self._cuts.state, self._since = last.cut_state, last.since_detection
+        if after is not None:
+            self._cuts.state, self._since = after.cut_state, after.since_detection
 
-    def find(self, batch: FrameBatch) -> list[Front]:
+    def push(self, batch: FrameBatch) -> list[ObservedFrame]:
         """Look at the next frames."""
         remembered: list[tuple[bool, CutState, int]] = []
         wanted: list[int] = []
@@ -305,18 +240,65 @@ class _FrontStages:
                 remembered.append((cut, self._cuts.state, self._since))
         with self._clock("detect"):
             boxes = dict(zip(wanted, self._boxes(batch, wanted), strict=True))
-        fronts = []
+        frames = []
         for row, (index, time_s) in enumerate(zip(batch.index.tolist(), batch.time_s.tolist(), strict=True)):
             cut, state, since = remembered[row]
-            fronts.append(Front(index, time_s, cut, *boxes.get(row, (None, None)), state, since))
-        return fronts
+            observation = Observation(index, time_s, cut, *boxes.get(row, (None, None)), state, since)
+            frames.append(ObservedFrame(batch.frames[row], observation))
+        return frames
 
     def _boxes(self, batch: FrameBatch, rows: list[int]) -> list[tuple[Detections | None, Ids | None]]:
-        """Give the boxes of some frames of a batch, detected or from the file."""
-        if self._tools.boxes is not None:
-            return [self._tools.boxes.at(index) for index in batch.index[rows].tolist()]
+        """Return the boxes of some frames of a batch, detected or from the file."""
+        if self._networks.boxes is not None:
+            return [self._networks.boxes.at(index) for index in batch.index[rows].tolist()]
         if not rows:
             return []
-        assert self._tools.detector is not None
-        found = self._tools.detector.detect(batch.frames[rows], pixel_width=self._pixel_width)
+        assert self._networks.detector is not None
+        found = self._networks.detector.detect(batch.frames[rows], pixel_width=self._pixel_width)
         return [(people, None) for people in found]
+
+
+class TrackStage:
+    """The tracker, and the pixels of the frames that it holds; it decides how far it lags.
+
+    Args:
+        config: The settings.
+        clock: Counts busy seconds.
+        fps: Average frame rate.
+        pixel_width: Width of a pixel in heights of a pixel.
+    """
+
+    def __init__(self, config: InferConfig, clock: StageClock, *, fps: float, pixel_width: float) -> None:
+        people = config.people
+        self._tracker = PeopleTracker(
+            new_track_score=people.min_box_score,
+            lost_after_s=people.lost_after_s,
+            max_gap_s=people.max_gap_s,
+            detect_every=people.detect_every,
+            max_people=people.max_people,
+            fps=fps,
+            pixel_width=pixel_width,
+            heights_per_s=people.heights_per_s,
+        )
+        self._clock, self._pixel_width = clock, pixel_width
+        self._held: dict[int, tuple[Bytes, Observation]] = {}
+        self.notes = self._tracker.notes
+
+    def push(self, frame: ObservedFrame) -> Iterator[SeenFrame]:
+        """Take the next frame; yield those settled now that have pixels."""
+        seen = frame.observation
+        if frame.pixels is not None:
+            self._held[seen.index] = frame.pixels, seen
+        with self._clock("track"):
+            settled = self._tracker.push(seen.index, seen.time_s, seen.detections, cut=seen.cut, track_ids=seen.ids)
+        return self._seen(settled)
+
+    def finish(self) -> Iterator[SeenFrame]:
+        """Yield the last frames."""
+        return self._seen(self._tracker.finish())
+
+    def _seen(self, settled: list[TrackedFrame]) -> Iterator[SeenFrame]:
+        for people in settled:
+            if people.index in self._held:
+                pixels, observation = self._held.pop(people.index)
+                yield SeenFrame(pixels, people, self._pixel_width, observation)

@@ -1,4 +1,4 @@
-"""What is done of one video, on disk: enough to go on behind the last committed frame after a crash."""
+"""What is done of one video, on disk: enough to resume after the last committed frame."""
 
 import math
 from array import array
@@ -10,10 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from jmpose_cli.annotate.stages import Front
 from jmpose_cli.files import Arrays, RecordFile, explain_os_errors
-from jmpose_cli.people.cuts import CutState
-from jmpose_cli.values import Detections, Float, FramePoses, TrackedFrame
+from jmpose_cli.values import CutState, Detections, Float, FramePoses, Observation, TrackedFrame
 
 _NOBODY_LOOKED = -1
 _JOINTS = -1  # as many as the model has
@@ -54,7 +52,7 @@ class ClipStore:
 
     Attributes:
         frames: Number of frames committed; the first ones of the video.
-        last: What the stages remember behind them; None without frames.
+        last: What was found in the last of them; None without frames.
         fps: Frame rate of the video; None without frames.
         ending: What was known at the end of the video; None before.
 
@@ -66,7 +64,7 @@ class ClipStore:
         self.path = path
         with explain_os_errors(path):
             self._records = RecordFile(path, is_known=_is_known)
-        self._waiting: list[tuple[Front, FramePoses]] = []
+        self._waiting: list[tuple[Observation, FramePoses]] = []
         self._indices = array("q")
         self._forget()
         records = iter(self._records)
@@ -79,7 +77,7 @@ class ClipStore:
 
     def _forget(self) -> None:
         self.frames = 0
-        self.last: Front | None = None
+        self.last: Observation | None = None
         self.fps: float | None = None
         self.ending: dict[str, Any] | None = None
         self._waiting.clear()
@@ -106,21 +104,21 @@ class ClipStore:
         return len(self._waiting)
 
     def index_at(self, ordinal: int) -> int:
-        """Give the frame number in the file of a committed frame, or one behind the last for those behind."""
+        """Give the frame number in the file of a committed frame, or one after the last for those after it."""
         if ordinal < len(self._indices):
             return self._indices[ordinal]
         return self._indices[-1] + 1 if self._indices else 0
 
-    def add(self, front: Front, poses: FramePoses) -> None:
+    def add(self, observation: Observation, poses: FramePoses) -> None:
         """Take the next frame; it is safe after `commit`."""
-        self._waiting.append((front, poses))
+        self._waiting.append((observation, poses))
 
     def commit(self, *, fps: float) -> None:
         """Bring the frames added to the disk, as one chunk."""
         if not self._waiting:
             return
         values = {"fps": fps}
-        arrays = _chunk([front for front, _ in self._waiting], [poses for _, poses in self._waiting])
+        arrays = _chunk([seen for seen, _ in self._waiting], [poses for _, poses in self._waiting])
         with explain_os_errors(self.path):
             self._records.append(values, arrays)
             self._records.commit()
@@ -128,15 +126,15 @@ class ClipStore:
         self._read(values, arrays)
 
     def finish(self, ending: dict[str, Any]) -> None:
-        """Say that the video ends behind the frames committed, and keep what is known about it."""
+        """Say that the video ends after the frames committed, and keep what is known about it."""
         with explain_os_errors(self.path):
             self._records.append({"ending": ending})
             self._records.commit()
         self.ending = ending
 
-    def fronts(self) -> Iterator[Front]:
-        """Yield what the first stages found in each frame committed so far."""
-        yield from islice((front for arrays in self._chunks() for front in _fronts(arrays)), self.frames)
+    def observations(self) -> Iterator[Observation]:
+        """Yield what was found in each frame committed so far; `cut_state` may be that of a later one."""
+        yield from islice((one for arrays in self._chunks() for one in _observations(arrays)), self.frames)
 
     def poses(self) -> Iterator[FramePoses]:
         """Yield the poses of each frame committed so far."""
@@ -155,22 +153,24 @@ class ClipStore:
         self.fps = values["fps"]
         self.frames += len(arrays["index"])
         self._indices.extend(arrays["index"].tolist())
-        *_, self.last = _fronts(arrays)
+        *_, self.last = _observations(arrays)
 
 
-def _chunk(fronts: list[Front], frames: list[FramePoses]) -> Arrays:
+def _chunk(observations: list[Observation], frames: list[FramePoses]) -> Arrays:
     """Put some frames into one record."""
-    looked = [front.detections for front in fronts if front.detections is not None]
-    with_ids = [front.ids for front in fronts if front.ids is not None]
+    looked = [one.detections for one in observations if one.detections is not None]
+    with_ids = [one.ids for one in observations if one.ids is not None]
     people = [poses.people for poses in frames]
-    state = fronts[-1].cut_state
+    state = observations[-1].cut_state
     return {
-        "index": np.array([front.index for front in fronts], np.int64),
-        "time_s": np.array([front.time_s for front in fronts], np.float64),
-        "cut": np.array([front.cut for front in fronts], np.bool_),
-        "since_detection": np.array([front.since_detection for front in fronts], np.int64),
-        "found": np.array([_NOBODY_LOOKED if f.detections is None else len(f.detections) for f in fronts], np.int64),
-        "has_ids": np.array([front.ids is not None for front in fronts], np.bool_),
+        "index": np.array([one.index for one in observations], np.int64),
+        "time_s": np.array([one.time_s for one in observations], np.float64),
+        "cut": np.array([one.cut for one in observations], np.bool_),
+        "since_detection": np.array([one.since_detection for one in observations], np.int64),
+        "found": np.array(
+            [_NOBODY_LOOKED if one.detections is None else len(one.detections) for one in observations], np.int64
+        ),
+        "has_ids": np.array([one.ids is not None for one in observations], np.bool_),
         "found_boxes": _joined([found.boxes_xyxy_px for found in looked], (0, 4), np.float32),
         "found_scores": _joined([found.scores for found in looked], (0,), np.float32),
         "found_ids": _joined(with_ids, (0,), np.int64),
@@ -232,8 +232,8 @@ def _joined(parts: list[Any], empty: tuple[int, ...], dtype: type) -> np.ndarray
     return np.concatenate(parts) if parts else np.zeros(empty, dtype)
 
 
-def _fronts(arrays: Arrays) -> Iterator[Front]:
-    """Read the fronts of a chunk; all carry the cut detector's state behind the chunk."""
+def _observations(arrays: Arrays) -> Iterator[Observation]:
+    """Read what was found in the frames of a chunk; all carry the cut detector's state after the chunk."""
     state = CutState(arrays["thumbnail"], arrays["histogram"], float(arrays["usual"][0]))
     at = ids_at = 0
     columns = (arrays[name].tolist() for name in ("index", "time_s", "cut", "since_detection", "found", "has_ids"))
@@ -246,7 +246,7 @@ def _fronts(arrays: Arrays) -> Iterator[Front]:
         if has_ids:
             ids = arrays["found_ids"][ids_at : ids_at + found]
             ids_at += found
-        yield Front(index, time_s, cut, detections, ids, state, since)
+        yield Observation(index, time_s, cut, detections, ids, state, since)
 
 
 def _poses(arrays: Arrays) -> Iterator[FramePoses]:

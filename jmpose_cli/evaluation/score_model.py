@@ -15,8 +15,8 @@ import orjson
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.annotate.background import StageClock
-from jmpose_cli.annotate.networks import fetch_models, load_detector, load_estimator
-from jmpose_cli.annotate.stages import Tools, batched_windows
+from jmpose_cli.annotate.networks import Networks, fetch_models, load_detector, load_estimator
+from jmpose_cli.annotate.stages import batched_windows
 from jmpose_cli.config import InferConfig, build_config
 from jmpose_cli.console import Reporter, download_bar, say_start
 from jmpose_cli.data.layouts import AnnotatedVideo, find_stills, find_videos
@@ -32,14 +32,13 @@ from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.known_weights import Access
 from jmpose_cli.metrics.coco import notes_on
-from jmpose_cli.pose.doubles import without_doubles
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.values import FramePoses, TrackedFrame
 from jmpose_cli.video.image_folder import ImageFolderSource, read_image
 from jmpose_cli.video.info import Selection
 
 if TYPE_CHECKING:
-    from jmpose_cli.pose.estimator import PoseEstimator
+    pass
 
 DETECT, ANNOTATED = "detect", "gt"
 PREDICTIONS = "predictions"
@@ -84,7 +83,7 @@ def evaluate_model(data: Path, out: Path, options: ModelOptions, scoring: Scorin
             "run.offline": options.offline,
         },
     )
-    tools = _load(config, [c for c in choices if c.of_video is None], reporter)
+    loaded = _load(config, [c for c in choices if c.of_video is None], reporter)
     runs = []
     for choice in choices:
         targets = {kind: folders[choice.name, kind] for kind in _KINDS}
@@ -93,7 +92,9 @@ def evaluate_model(data: Path, out: Path, options: ModelOptions, scoring: Scorin
                 folder.mkdir(parents=True, exist_ok=True)
         predict = _predict_images if scoring.protocol == "coco" else _predict_video
         for video in videos:
-            predict(video, choice, targets, config, tools, reporter)
+            boxes = None if choice.of_video is None else choice.of_video(video)
+            networks = replace(loaded, boxes=boxes, detector=loaded.detector if boxes is None else None)
+            predict(video, choice.name, targets, config, networks, reporter)
         runs += [_scored(f"{choice.name}-{kind}", folder, videos, scoring) for kind, folder in targets.items()]
     pairs = [(f"{name}-single-frame", f"{name}-temporal") for name in names]
     pairs += [(f"{names[0]}-temporal", f"{name}-temporal") for name in names[1:]]
@@ -130,7 +131,7 @@ def _videos(data: Path, split: str, scoring: Scoring) -> list[AnnotatedVideo]:
     return [find_stills(data)]
 
 
-def _load(config: InferConfig, detecting: list[_BoxChoice], reporter: Reporter) -> Tools:
+def _load(config: InferConfig, detecting: list[_BoxChoice], reporter: Reporter) -> Networks:
     from jmpose_cli.device import choose_device, usable_cores
 
     say_start(f"loading the pose model ({config.pose.model})", quiet=reporter.quiet)
@@ -145,20 +146,18 @@ def _load(config: InferConfig, detecting: list[_BoxChoice], reporter: Reporter) 
     if detecting:
         detector, header["people"] = load_detector(config, device, threads=threads)
     reporter.header(header)
-    return Tools(detector, None, estimator, {})
+    return Networks(detector, None, estimator, {})
 
 
 def _predict_video(
     video: AnnotatedVideo,
-    choice: _BoxChoice,
+    boxes_name: str,
     targets: Mapping[str, Path],
     config: InferConfig,
-    tools: Tools,
+    networks: Networks,
     reporter: Reporter,
 ) -> None:
     """Write the temporal and the single-frame predictions of one video."""
-    boxes = None if choice.of_video is None else choice.of_video(video)
-    tools = replace(tools, boxes=boxes, detector=tools.detector if boxes is None else None)
     with ExitStack() as stack:
         source = stack.enter_context(
             ImageFolderSource(
@@ -174,44 +173,41 @@ def _predict_video(
             image_names=tuple(path.name for path in video.images),
             image_ids=tuple(image.id for image in video.truth.images),
         )
-        keypoints = tools.estimator.keypoints
+        keypoints = networks.estimator.keypoints
         writers = [
             stack.enter_context(PoseTrack18Writer(targets[kind] / f"{video.name}.json", meta, keypoints))
             for kind in _KINDS
         ]
-        progress = stack.enter_context(reporter.progress(f"{video.name}, boxes: {choice.name}", len(video.images)))
-        for windows in batched_windows(source, config, tools, StageClock()):
-            for writer, poses in zip(writers, tools.estimator.estimate_both(windows), strict=True):
+        progress = stack.enter_context(reporter.progress(f"{video.name}, boxes: {boxes_name}", len(video.images)))
+        for windows in batched_windows(source, config, networks, StageClock()):
+            for writer, poses in zip(writers, networks.both_poses(windows, config.people), strict=True):
                 for frame in poses:
-                    if boxes is None:
-                        writer.write(without_doubles(frame, keypoints, same_pose_oks=config.people.same_pose_oks))
-                    else:  # those of the data set and no others, so not those interpolated between them
-                        writer.write(frame.only(frame.people.observed))
+                    # Of the data set's boxes those and no others, so not those interpolated between them.
+                    writer.write(frame if networks.boxes is None else frame.only(frame.people.observed))
             for window in windows:
                 progress.advance(len(window.key.people))
 
 
 def _predict_images(
     data: AnnotatedVideo,
-    choice: _BoxChoice,
+    boxes_name: str,
     targets: Mapping[str, Path],
     config: InferConfig,
-    tools: Tools,
+    networks: Networks,
     reporter: Reporter,
 ) -> None:
     """Write the predictions of still images: windows of one frame, whose neighbours do not exist."""
-    boxes = None if choice.of_video is None else choice.of_video(data)
     names = data.truth.joints
     wanted = KeypointSet("data set", names, (), (1.0,) * len(names))
     with ExitStack() as stack:
         files = [stack.enter_context(PartialFile(targets[kind] / f"{data.name}.json")) for kind in _KINDS]
         for file in files:
             file.write(b"[")
-        progress = stack.enter_context(reporter.progress(f"{data.name}, boxes: {choice.name}", len(data.images)))
+        progress = stack.enter_context(reporter.progress(f"{data.name}, boxes: {boxes_name}", len(data.images)))
         separators = [b"\n"] * len(files)
-        for place, poses in enumerate(_still_poses(data, boxes, config, tools)):
+        for place, poses in enumerate(_still_poses(data, config, networks)):
             for number, (file, frame) in enumerate(zip(files, poses, strict=True)):
-                for record in _coco_results(data.truth.images[place].id, frame, tools.estimator.keypoints, wanted):
+                for record in _coco_results(data.truth.images[place].id, frame, networks.estimator.keypoints, wanted):
                     file.write(separators[number] + orjson.dumps(record))
                     separators[number] = b",\n"
             progress.advance(len(poses[0]))
@@ -220,18 +216,17 @@ def _predict_images(
 
 
 def _still_poses(
-    data: AnnotatedVideo, boxes: ImageBoxes | None, config: InferConfig, tools: Tools
+    data: AnnotatedVideo, config: InferConfig, networks: Networks
 ) -> Iterator[tuple[FramePoses, FramePoses]]:
     """Yield the temporal and the single-frame poses of each image."""
-    estimator: PoseEstimator = tools.estimator
-    spacing = Spacing(estimator.preprocess.window_offsets, max_gap_s=0.0)
+    spacing = Spacing(networks.estimator.preprocess.window_offsets, max_gap_s=0.0)
     for place, path in enumerate(data.images):
         pixels = read_image(path)
-        if boxes is None:
-            assert tools.detector is not None
-            (found,) = tools.detector.detect(pixels[None])
+        if networks.boxes is None:
+            assert networks.detector is not None
+            (found,) = networks.detector.detect(pixels[None])
         else:
-            given, _ = boxes.at(place)
+            given, _ = networks.boxes.at(place)
             assert given is not None
             found = given
         people = TrackedFrame(
@@ -244,10 +239,7 @@ def _still_poses(
         )
         maker = WindowMaker(spacing)
         windows = [*maker.push(SeenFrame(pixels, people)), *maker.finish()]
-        (final,), (initial,) = estimator.estimate_both(windows)
-        if boxes is None:
-            limit = config.people.same_pose_oks
-            final, initial = (without_doubles(p, estimator.keypoints, same_pose_oks=limit) for p in (final, initial))
+        (final,), (initial,) = networks.both_poses(windows, config.people)
         yield final, initial
 
 

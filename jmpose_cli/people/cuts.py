@@ -1,30 +1,13 @@
 """Hard cuts between two frames, from thumbnails."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
-from jmpose_cli.values import Bytes, Float
+from jmpose_cli.values import Bytes, CutState, Float
 
 _WIDTH, _HEIGHT = 48, 27
 _BINS = 8
 _MEMORY = 0.8  # weight of the past in the running mean of ordinary change
-
-
-@dataclass(frozen=True)
-class CutState:
-    """What a detector remembers of the frames before.
-
-    Attributes:
-        thumbnail: `[27, 48]` float32, the last frame's standardised grey thumbnail.
-        histogram: `[512]` float32, its colour histogram.
-        usual: Running mean of ordinary change.
-    """
-
-    thumbnail: Float
-    histogram: Float
-    usual: float
 
 
 class CutDetector:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jmpose_cli.values import Bools, Bytes, Ids, TrackedFrame
+from jmpose_cli.values import Bools, Bytes, Ids, Observation, TrackedFrame
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,13 @@ class SeenFrame:
         pixels: `[H, W, 3]` uint8 RGB.
         people: The people tracked in it.
         pixel_width: Width of a pixel in heights of a pixel.
+        observation: What the people were tracked by; None where nobody asks.
     """
 
     pixels: Bytes
     people: TrackedFrame
     pixel_width: float = 1.0
+    observation: Observation | None = None
 
 
 @dataclass(frozen=True)

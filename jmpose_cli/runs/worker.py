@@ -36,7 +36,7 @@ from jmpose_cli.runs.messages import (
 )
 
 if TYPE_CHECKING:
-    from jmpose_cli.annotate.stages import Tools
+    from jmpose_cli.annotate.networks import Networks
     from jmpose_cli.annotate.task import ClipTask
     from jmpose_cli.config import InferConfig
 
@@ -58,9 +58,9 @@ def serve(inbox: Inbox, send: Send) -> None:
         return
     settle()
     try:
-        from jmpose_cli.annotate.networks import load_tools
+        from jmpose_cli.annotate.networks import load_networks
 
-        tools, header = load_tools(first.config, workers_here=first.workers_here)
+        networks, header = load_networks(first.config, workers_here=first.workers_here)
     except JmposeError as error:
         send(NotReady(error.message, error.hint))
         return
@@ -70,14 +70,14 @@ def serve(inbox: Inbox, send: Send) -> None:
             raise
         send(NotReady(explained.message, explained.hint))
         return
-    with closing(tools.children):
-        send(Ready(header, tools.info["weights"]))
+    with closing(networks):
+        send(Ready(header, networks.info["weights"]))
         while (message := inbox.get()) is not None:
             if isinstance(message, Process):
-                _process(message.task, first.config, tools, inbox, send)
+                _process(message.task, first.config, networks, inbox, send)
 
 
-def _process(task: "ClipTask", config: "InferConfig", tools: "Tools", inbox: Inbox, send: Send) -> None:
+def _process(task: "ClipTask", config: "InferConfig", networks: "Networks", inbox: Inbox, send: Send) -> None:
     """Process one video and send the outcome."""
     from jmpose_cli.annotate.clip import process_clip
     from jmpose_cli.runs.fetch import local_copy
@@ -101,7 +101,7 @@ def _process(task: "ClipTask", config: "InferConfig", tools: "Tools", inbox: Inb
     answer: FromWorker
     try:
         with local_copy(task, config.run, watcher) as local:
-            answer = Done(process_clip(local, config=config, tools=tools, watcher=watcher))
+            answer = Done(process_clip(local, config=config, networks=networks, watcher=watcher))
     except StoppedError as stopped:
         answer = Stopped(stopped.frames)
     except OutputError as error:

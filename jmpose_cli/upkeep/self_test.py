@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jmpose_cli.annotate.clip import process_clip
 from jmpose_cli.annotate.layout import OVERLAY_FILE
-from jmpose_cli.annotate.networks import load_tools
+from jmpose_cli.annotate.networks import load_networks
 from jmpose_cli.annotate.task import ClipTask, Watcher
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
@@ -62,11 +62,11 @@ def run_self_test(*, device: str = "auto", model: str = "auto", detector: str = 
         }
     )
     started = time.perf_counter()
-    tools, _ = load_tools(config)
+    networks, _ = load_networks(config)
     load_s = time.perf_counter() - started
-    with closing(tools.children), tempfile.TemporaryDirectory(prefix="jmpose-doctor-") as folder:
+    with closing(networks), tempfile.TemporaryDirectory(prefix="jmpose-doctor-") as folder:
         task = ClipTask("self-test", EXAMPLE, "", Path(folder), Path(folder) / "work", {})
-        done = process_clip(task, config=config, tools=tools, watcher=Watcher())
+        done = process_clip(task, config=config, networks=networks, watcher=Watcher())
         with open_video(Path(folder) / OVERLAY_FILE, decoder="pyav") as source:
             seen = sum(len(batch) for batch in source)
         records = read_poses(Path(folder) / FILE_NAMES["coco"])

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jmpose_cli.annotate.stages import Front
+from jmpose_cli.annotate.store import ClipStore
+from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import RecordFile
-from jmpose_cli.people.cuts import CutState
-from jmpose_cli.values import Detections, FramePoses, TrackedFrame
+from jmpose_cli.values import CutState, Detections, FramePoses, Observation, TrackedFrame
 
 IDENTITY = {"version": "1", "stamp": {"size": 3, "mtime_ns": 2**60}, "settings": {"formats": ["coco"], "s": 0.1}}
 JOINTS = 15
-Frame = tuple[Front, FramePoses]
+Frame = tuple[Observation, FramePoses]
 
 
 def make_frame(number: int, *, found: int | None = 2, with_ids: bool = False, people: int = 2) -> Frame:
@@ -40,8 +40,8 @@ def make_frame(number: int, *, found: int | None = 2, with_ids: bool = False, pe
         observed=random.random(people) < 0.5,
         segment=number // 3,
     )
-    front = Front(index, time_s, bool(number % 3 == 0), detections, ids, state, since_detection=1 + number % 4)
-    return front, FramePoses(tracked, some(people, JOINTS, 2), some(people, JOINTS), some(people))
+    seen = Observation(index, time_s, bool(number % 3 == 0), detections, ids, state, since_detection=1 + number % 4)
+    return seen, FramePoses(tracked, some(people, JOINTS, 2), some(people, JOINTS), some(people))
 
 
 def same_array(one: np.ndarray | None, other: np.ndarray | None) -> bool:
@@ -55,7 +55,7 @@ def same_state(one: CutState, other: CutState) -> bool:
     return arrays and one.usual == other.usual
 
 
-def same_front(one: Front, other: Front) -> bool:
+def same_observation(one: Observation, other: Observation) -> bool:
     """Compare all but the cut detector's state."""
     if (one.detections is None) != (other.detections is None):
         return False
@@ -83,17 +83,17 @@ def same_poses(one: FramePoses, other: FramePoses) -> bool:
 def assert_holds(store: ClipStore, frames: list[Frame]) -> None:
     """Check that these frames, and no others, are committed."""
     assert store.frames == len(frames)
-    fronts, poses = list(store.fronts()), list(store.poses())
-    assert len(fronts) == len(poses) == len(frames)
-    assert all(same_front(read, front) for read, (front, _) in zip(fronts, frames, strict=True))
+    seen, poses = list(store.observations()), list(store.poses())
+    assert len(seen) == len(poses) == len(frames)
+    assert all(same_observation(read, made) for read, (made, _) in zip(seen, frames, strict=True))
     assert all(same_poses(read, made) for read, (_, made) in zip(poses, frames, strict=True))
-    assert [store.index_at(n) for n in range(len(frames))] == [front.index for front, _ in frames]
+    assert [store.index_at(n) for n in range(len(frames))] == [made.index for made, _ in frames]
     if not frames:
         assert store.last is None and store.fps is None and store.index_at(0) == 0
         return
     last = frames[-1][0]
     assert store.index_at(len(frames)) == store.index_at(len(frames) + 9) == last.index + 1
-    assert same_front(store.last, last) and same_state(store.last.cut_state, last.cut_state)
+    assert same_observation(store.last, last) and same_state(store.last.cut_state, last.cut_state)
 
 
 def write(path: Path, *chunks: list[Frame], identity: dict = IDENTITY) -> None:
@@ -144,11 +144,11 @@ def test_frames_committed_meanwhile_do_not_come_to_one_who_reads(path, frames):
     with ClipStore(path, IDENTITY) as store:
         store.add(*frames[0])
         store.commit(fps=25.0)
-        fronts, poses = store.fronts(), store.poses()
-        next(fronts), next(poses)
+        seen, poses = store.observations(), store.poses()
+        next(seen), next(poses)
         store.add(*frames[1])
         store.commit(fps=25.0)
-        assert list(fronts) == list(poses) == []
+        assert list(seen) == list(poses) == []
 
 
 frame_kinds = st.fixed_dictionaries(

@@ -140,10 +140,10 @@ def test_people_can_be_limited(tmp_path, options, most):
 def test_a_person_found_twice_is_one(tmp_path, monkeypatch):
     found = YoloDetector.detect
 
-    def doubled(self: YoloDetector, frames: np.ndarray) -> list[Detections]:
+    def doubled(self: YoloDetector, frames: np.ndarray, **shape: float) -> list[Detections]:
         """Give the leftmost certain box of each frame and, as a second one, nine tenths of it."""
         pairs = []
-        for one in found(self, frames):
+        for one in found(self, frames, **shape):
             row = np.where(one.scores >= 0.3, one.boxes_xyxy_px[:, 0], np.inf).argmin(keepdims=True)
             whole, part = one.boxes_xyxy_px[row], one.boxes_xyxy_px[row]
             part[:, 3] -= 0.1 * (part[:, 3] - part[:, 1])

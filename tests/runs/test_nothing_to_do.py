@@ -9,7 +9,12 @@ import time
 import pytest
 
 from jmpose_cli import device
+<<<<<<< HEAD
 from jmpose_cli.annotate import networks as tools
+=======
+from jmpose_cli.annotate import networks
+from jmpose_cli.runs.workers import LocalCrew
+>>>>>>> f3d2a26 (What is found in a frame travels with the frame: stages are plain generators and live objects, resume.py wraps them with replay)
 from jmpose_cli.known_weights import Choice
 from jmpose_cli.runs.local_workers import LocalWorkers
 from tests.conftest import ROOT
@@ -63,12 +68,12 @@ def test_other_settings_want_a_worker(again, options):
 
 def test_other_weights_of_the_same_name_want_a_worker(again, tmp_path, monkeypatch):
     (tmp_path / "nano.safetensors").write_bytes(b"other")
-    monkeypatch.setattr(tools, "choose_model", lambda *_, **__: Choice(tmp_path / "nano.safetensors"))
+    monkeypatch.setattr(networks, "choose_model", lambda *_, **__: Choice(tmp_path / "nano.safetensors"))
     assert isinstance(again().exception, StartedError)
 
 
 def test_a_gpu_that_takes_the_larger_model_wants_a_worker(again, monkeypatch):
-    monkeypatch.setattr(tools, "may_take_gpu", lambda asked: True)
+    monkeypatch.setattr(networks, "may_take_gpu", lambda asked: True)
     assert isinstance(again().exception, StartedError)
 
 
