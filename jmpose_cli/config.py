@@ -16,6 +16,8 @@ from jmpose_cli.yaml_text import parse_yaml
 
 _LONGEST_SHOWN = 100
 Settings = TypeVar("Settings", bound=BaseModel)
+NO_EFFECT = "no effect on results"
+"""Mark of a setting, in `Annotated`: equal runs may differ in it."""
 LARGEST_WHOLE = 2**53
 """Largest whole number in settings: that which every reader of JSON keeps."""
 
@@ -62,8 +64,8 @@ class DecodeConfig(_Section):
     stream: int | None = Field(
         None, ge=1, description="Which video stream of a file, from 1; None: the default one, else the largest."
     )
-    stall_timeout_s: float = Field(20.0, gt=0, description="A decoder silent for this long is stopped.")
-    max_megapixels: float = Field(
+    stall_timeout_s: Annotated[float, NO_EFFECT] = Field(20.0, gt=0, description="A decoder silent for this long is stopped.")
+    max_megapixels: Annotated[float, NO_EFFECT] = Field(
         MOST_MEGAPIXELS, gt=0, description="Larger frames are refused before they are decoded; a million pixels: 70 MB."
     )
 
@@ -99,7 +101,7 @@ class PoseConfig(_Section):
     temporal: str = Field(
         "auto", description="auto: the shipped temporal part, for models without one; own: none but theirs; or a file."
     )
-    batch: int = Field(
+    batch: Annotated[int, NO_EFFECT] = Field(
         16, ge=1, le=4096, description="Person windows gathered for the network, which a GPU takes at once."
     )
     channels_last: bool = Field(True, description="Keep the backbone's maps pixel by pixel: mostly faster.")
@@ -120,21 +122,12 @@ class OutputConfig(_Section):
     overlay: bool = True
     black_background: bool = False
     blur_faces: bool = False
-    overwrite: bool = False
+    overwrite: Annotated[bool, NO_EFFECT] = False
 
     @property
     def keypoint_set(self) -> KeypointSet | None:
         """The set asked for."""
         return KEYPOINT_SETS[self.keypoints] if self.keypoints else None
-
-
-_WITHOUT_EFFECT: dict[str, Any] = {
-    "device": True,
-    "decode": {"stall_timeout_s", "max_megapixels"},
-    "pose": {"batch"},
-    "output": {"overwrite"},
-    "run": True,
-}
 
 
 class RunConfig(_Section):
@@ -156,17 +149,28 @@ class RunConfig(_Section):
 class InferConfig(_Section):
     """Everything that `jmpose infer` can be told."""
 
-    device: str = "auto"
+    device: Annotated[str, NO_EFFECT] = "auto"
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     decode: DecodeConfig = DecodeConfig()
     people: PeopleConfig = PeopleConfig()
     pose: PoseConfig = PoseConfig()
     output: OutputConfig = OutputConfig()
-    run: RunConfig = RunConfig()
+    run: Annotated[RunConfig, NO_EFFECT] = RunConfig()
 
     def of_results(self) -> dict[str, Any]:
-        """Return the settings that decide the results, ready for JSON; the others may differ between equal runs."""
-        return self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        """Return the settings that decide the results, ready for JSON: all but those marked `NO_EFFECT`."""
+        return self.model_dump(mode="json", exclude=_without_effect(type(self)))
+
+
+def _without_effect(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the settings marked `NO_EFFECT`, as `model_dump` takes them."""
+    marked: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if NO_EFFECT in field.metadata:
+            marked[name] = True
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            marked[name] = _without_effect(field.annotation)
+    return marked
 
 
 def build_config(*, file: Path | None, assignments: Sequence[str], options: Mapping[str, Any]) -> InferConfig:

@@ -1,6 +1,6 @@
 import pytest
 
-from jmpose_cli.config import build_config, dotted_keys
+from jmpose_cli.config import InferConfig, build_config, dotted_keys
 from jmpose_cli.errors import JmposeError
 
 
@@ -120,3 +120,17 @@ def test_the_encoding_of_a_settings_file_is_named_where_it_is_another_one(tmp_pa
     with pytest.raises(JmposeError, match=rf"run\.yaml is {named} text") as caught:
         build_config(file=file, assignments=[], options={})
     assert "iconv" in caught.value.hint
+
+
+def test_settings_without_effect_are_not_compared():
+    other = {
+        "device": "cpu",
+        "decode": {"stall_timeout_s": 1.0, "max_megapixels": 2.0},
+        "pose": {"batch": 3},
+        "output": {"overwrite": True},
+        "run": {"workers": 2, "offline": True},
+    }
+    assert InferConfig.model_validate(other).of_results() == InferConfig().of_results()
+    left = InferConfig().of_results()
+    assert set(left) == {"precision", "decode", "people", "pose", "output"}
+    assert "batch" not in left["pose"] and "compile" in left["pose"]
