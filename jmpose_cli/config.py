@@ -64,7 +64,9 @@ class DecodeConfig(_Section):
     stream: int | None = Field(
         None, ge=1, description="Which video stream of a file, from 1; None: the default one, else the largest."
     )
-    stall_timeout_s: Annotated[float, NO_EFFECT] = Field(20.0, gt=0, description="A decoder silent for this long is stopped.")
+    stall_timeout_s: Annotated[float, NO_EFFECT] = Field(
+        20.0, gt=0, description="A decoder silent for this long is stopped."
+    )
     max_megapixels: Annotated[float, NO_EFFECT] = Field(
         MOST_MEGAPIXELS, gt=0, description="Larger frames are refused before they are decoded; a million pixels: 70 MB."
     )

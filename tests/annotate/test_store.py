@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.errors import JmposeError, OutputError
-from jmpose_cli.annotate.store import ClipStore
-from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import RecordFile
 from jmpose_cli.values import CutState, Detections, FramePoses, Observation, TrackedFrame
 

@@ -9,12 +9,7 @@ import time
 import pytest
 
 from jmpose_cli import device
-<<<<<<< HEAD
-from jmpose_cli.annotate import networks as tools
-=======
 from jmpose_cli.annotate import networks
-from jmpose_cli.runs.workers import LocalCrew
->>>>>>> f3d2a26 (What is found in a frame travels with the frame: stages are plain generators and live objects, resume.py wraps them with replay)
 from jmpose_cli.known_weights import Choice
 from jmpose_cli.runs.local_workers import LocalWorkers
 from tests.conftest import ROOT
