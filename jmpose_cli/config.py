@@ -11,6 +11,7 @@ from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.text_file import utf8_of
+from jmpose_cli.formats.writers import known_formats
 from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 from jmpose_cli.yaml_text import parse_yaml
 
@@ -119,7 +120,7 @@ class PoseConfig(_Section):
 class OutputConfig(_Section):
     """What is written."""
 
-    formats: tuple[Literal["coco", "posetrack18", "csv"], ...] = ("coco", "posetrack18")
+    formats: Annotated[tuple[str, ...], AfterValidator(known_formats)] = ("coco", "posetrack18")
     keypoints: _KeypointSetName = Field(None, description="Keypoint set of files and overlay; None: the model's own.")
     overlay: bool = True
     black_background: bool = False

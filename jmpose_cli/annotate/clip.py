@@ -18,19 +18,28 @@ from jmpose.keypoints import KeypointSet
 from jmpose.regular_file import open_own
 from jmpose_cli import __version__
 from jmpose_cli.annotate.background import StageClock, in_background
-from jmpose_cli.annotate.layout import OVERLAY_FILE, RUN_FILE, result_files
+from jmpose_cli.annotate.layout import (
+    OVERLAY_FILE,
+    OVERLAY_RECORDS,
+    POSES_RECORDS,
+    RUN_FILE,
+    SMOOTH_SCRATCH,
+    replacing_mark,
+    result_files,
+    stale_files,
+)
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.annotate.resume import ChangedVideoError, first_needed, kept_frames, resumed_frames
 from jmpose_cli.annotate.stages import PosedFrame, queue_frames
 from jmpose_cli.annotate.store import ClipStore
-from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher, replacing_mark
+from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher
 from jmpose_cli.annotate.video import frames_to_come, input_hash, open_clip
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
-from jmpose_cli.formats.writers import FILE_NAMES, open_writer
+from jmpose_cli.formats.writers import open_writer
 from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.text import printable, to_json
@@ -72,7 +81,7 @@ def process_clip(task: ClipTask, *, config: InferConfig, networks: Networks, wat
         task.folder.mkdir(parents=True, exist_ok=True)
         task.work.mkdir(parents=True, exist_ok=True)
     identity = _identity(task, config, networks)
-    with ClipStore(task.work / "poses.records", identity) as store:
+    with ClipStore(task.work / POSES_RECORDS, identity) as store:
         try:
             return _Clip(task, config, networks, watcher, store).process()
         except ChangedVideoError as error:
@@ -104,7 +113,7 @@ class _Clip:
         self._task, self._config, self._networks = task, config, networks
         self._watcher, self._store = watcher, store
         self._clock = StageClock()
-        self._packets = task.work / "overlay.records"
+        self._packets = task.work / OVERLAY_RECORDS
         if not store.frames:
             self._packets.unlink(missing_ok=True)
         self._encoded = encoded_frames(self._packets) if config.output.overlay else 0
@@ -184,7 +193,7 @@ class _Clip:
     def _smoothed(self, frames: Iterator[tuple[Bytes | None, FramePoses]]) -> Iterator[tuple[Bytes | None, FramePoses]]:
         """Yield smoothed poses with the pixels of a second pass over the video, from the first not yet encoded."""
         store = self._store
-        with PoseSpool(self._task.work / "smooth", joints=len(self._networks.estimator.keypoints)) as spool:
+        with PoseSpool(self._task.work / SMOOTH_SCRATCH, joints=len(self._networks.estimator.keypoints)) as spool:
             for _, poses in frames:
                 spool.write(poses)
             smooth = spool.smoothed(cutoff_hz=self._config.pose.smooth_cutoff_hz)
@@ -303,6 +312,6 @@ def file_facts(path: Path) -> tuple[int, str]:
 
 def _remove_stale(folder: Path, config: InferConfig) -> None:
     """Remove what an earlier run left and this one was not asked for: it would not fit the rest."""
-    for name in {*FILE_NAMES.values(), OVERLAY_FILE} - set(result_files(config)):
+    for name in stale_files(config):
         (folder / name).unlink(missing_ok=True)
         WholeFile(folder / name).discard()

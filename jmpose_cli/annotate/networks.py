@@ -12,6 +12,7 @@ from jmpose_cli.config import InferConfig, PeopleConfig
 from jmpose_cli.device import may_take_gpu, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
+from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model
 from jmpose_cli.video.source import ChildPool
 
@@ -95,9 +96,11 @@ def check_settings(config: InferConfig, *, videos: int, access: Access) -> None:
         access: How models may be fetched.
 
     Raises:
-        JmposeError: An unknown model, or one that cannot be fetched; a missing temporal part; a missing or unreadable
-            boxes file, or one for several videos.
+        JmposeError: A format needs what is not installed; an unknown model, or one that cannot be fetched; a missing
+            temporal part; a missing or unreadable boxes file, or one for several videos.
     """
+    for name in config.output.formats:
+        FORMATS[name].check()
     _temporal_file(config)
     fetch_models(config, access, detecting=config.people.boxes is None)
     if config.people.boxes is None:

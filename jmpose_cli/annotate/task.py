@@ -93,11 +93,6 @@ class Watcher:
         """Something that the user should know at once."""
 
 
-def replacing_mark(work: Path) -> Path:
-    """Name the file that stands in a video's work folder while its result files are replaced, one after the other."""
-    return work / "replacing"
-
-
 def remove_work(task: ClipTask) -> None:
-    """Remove what was kept to go on."""
+    """Remove what was kept to resume."""
     shutil.rmtree(task.work, ignore_errors=True)

@@ -1,29 +1,14 @@
 """`jmpose infer`: options to settings, one call, an exit code."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from jmpose_cli.formats.writers import FORMATS
+
 _IN, _PEOPLE, _POSE, _OUT, _RUN, _MANY = "Input", "People", "Pose", "Output", "Run", "Many videos"
-
-
-class Decoder(StrEnum):
-    """Video decoders."""
-
-    auto = "auto"
-    decord = "decord"
-    pyav = "pyav"
-
-
-class Precision(StrEnum):
-    """Arithmetic of the networks."""
-
-    fp32 = "fp32"
-    tf32 = "tf32"
-    bf16 = "bf16"
-    fp16 = "fp16"
+_FORMATS = ", ".join(f"{form.name} ({form.description})" for form in FORMATS.values())
 
 
 def infer(
@@ -36,7 +21,7 @@ def infer(
         ),
     ],
     decoder: Annotated[
-        Decoder | None,
+        Literal["auto", "decord", "pyav"] | None,
         typer.Option(help="auto: decord, or PyAV where decord fails.", rich_help_panel=_IN),
     ] = None,
     frames: Annotated[
@@ -144,7 +129,7 @@ def infer(
     ] = Path("out"),
     format: Annotated[
         str | None,
-        typer.Option("--format", metavar="LIST", help="Any of coco,posetrack18,csv.", rich_help_panel=_OUT),
+        typer.Option("--format", metavar="LIST", help=f"Any of {_FORMATS}, with commas between.", rich_help_panel=_OUT),
     ] = None,
     keypoints: Annotated[
         str | None,
@@ -219,7 +204,7 @@ def infer(
         typer.Option("--offline", help="Fetch no models, not even those that are named.", rich_help_panel=_RUN),
     ] = None,
     precision: Annotated[
-        Precision | None,
+        Literal["fp32", "tf32", "bf16", "fp16"] | None,
         typer.Option(
             help="Arithmetic of the pose network (fp32). tf32: CUDA only, the detector too; fp16: GPUs only.",
             rich_help_panel=_RUN,

@@ -13,13 +13,14 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.evaluation.results import EvaluatedRun, EvaluatedSet
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.metrics.boxes import evaluate_boxes
 from jmpose_cli.metrics.coco import evaluate_oks, is_scored, notes_on
 from jmpose_cli.metrics.hota import HotaRule
 from jmpose_cli.metrics.posetrack import TrackThreshold, evaluate_posetrack, pair_inputs
 from jmpose_cli.metrics.rules import PoseTrackProtocol, Protocol
 
-INFER_FILE = "posetrack18.json"  # what `jmpose infer` leaves in each video's folder
+INFER_FILE = FORMATS["posetrack18"].file_name  # what `jmpose infer` leaves in each video's folder
 _KINDS: dict[Protocol, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **dict.fromkeys(get_args(PoseTrackProtocol), (("posetrack17", "posetrack18", "posetrack21"),) * 2),
     "coco": (("coco",), ("coco-results", "coco")),

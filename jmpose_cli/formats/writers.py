@@ -1,34 +1,144 @@
-"""The pose files that a run can leave, by the names that users give to `--format`."""
+"""The pose files that a run can leave, by the names that users give to `--format`.
 
-from collections.abc import Callable
+A new format is one file with its `PoseWriter` and one entry here: options, checks, file names and all else follow.
+Imports nothing heavy: `jmpose --help` lists the formats.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from jmpose.keypoints import KeypointSet
-from jmpose_cli.formats.base import PoseWriter, VideoMeta
-from jmpose_cli.formats.coco import CocoWriter
-from jmpose_cli.formats.posetrack18 import PoseTrack18Writer
-from jmpose_cli.formats.tabular import CsvWriter
+from jmpose_cli.errors import JmposeError
 
-FormatName = Literal["coco", "posetrack18", "csv"]
-FILE_NAMES: dict[FormatName, str] = {
-    "coco": "keypoints.coco.json",
-    "posetrack18": "posetrack18.json",
-    "csv": "keypoints.csv",
-}
+if TYPE_CHECKING:
+    from jmpose.keypoints import KeypointSet
+    from jmpose_cli.formats.base import PoseWriter, VideoMeta
+
+
+@dataclass(frozen=True)
+class PoseFile:
+    """What a writer is told.
+
+    Attributes:
+        path: The file; its folder exists.
+        meta: The video.
+        keypoints: Keypoint set of the poses that will come.
+        info: Tool version, model and the like.
+        smoothed: The poses will carry `xy_raw_image`.
+        written: Keypoint set of the file; None leaves it to the format.
+    """
+
+    path: Path
+    meta: "VideoMeta"
+    keypoints: "KeypointSet"
+    info: dict[str, Any]
+    smoothed: bool
+    written: "KeypointSet | None"
+
+
+@dataclass(frozen=True)
+class PoseFormat:
+    """A format of pose files.
+
+    Attributes:
+        name: As in `--format`.
+        file_name: Of the file in a video's folder.
+        description: A few words for `--help`.
+        open: Starts a file.
+        package: What must be installed beside jmpose, which has it as an extra of the format's name; else empty.
+    """
+
+    name: str
+    file_name: str
+    description: str
+    open: "Callable[[PoseFile], PoseWriter]"
+    package: str = ""
+
+    def check(self) -> None:
+        """Make sure that files can be written.
+
+        Raises:
+            JmposeError: A package is missing.
+        """
+        if not self.package:
+            return
+        try:
+            import_module(self.package)
+        except ImportError as error:
+            reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
+            raise JmposeError(
+                f"--format {self.name}: {self.package} {reason}", hint=f"pip install 'jmpose[{self.name}]'"
+            ) from error
+
+
+FORMATS: dict[str, PoseFormat] = {}
+
+
+def _format(
+    name: str, file_name: str, description: str, *, package: str = ""
+) -> "Callable[[Callable[[PoseFile], PoseWriter]], None]":
+    """Enter a format by the function that starts a file."""
+
+    def enter(start: "Callable[[PoseFile], PoseWriter]") -> None:
+        FORMATS[name] = PoseFormat(name, file_name, description, start, package)
+
+    return enter
+
+
+@_format("coco", "keypoints.coco.json", "COCO keypoints")
+def _coco(file: PoseFile) -> "PoseWriter":
+    from jmpose_cli.formats.coco import CocoWriter
+
+    return CocoWriter(file.path, file.meta, file.keypoints, info=file.info, written=file.written)
+
+
+@_format("posetrack18", "posetrack18.json", "PoseTrack18, always with its own joints")
+def _posetrack18(file: PoseFile) -> "PoseWriter":
+    from jmpose_cli.formats.posetrack18 import PoseTrack18Writer
+
+    return PoseTrack18Writer(file.path, file.meta, file.keypoints)
+
+
+@_format("csv", "keypoints.csv", "a table")
+def _csv(file: PoseFile) -> "PoseWriter":
+    from jmpose_cli.formats.tabular import CsvWriter
+
+    return CsvWriter(file.path, file.meta, file.keypoints, with_raw=file.smoothed, written=file.written)
+
+
+@_format("parquet", "keypoints.parquet", "the same table for pandas and the like", package="pyarrow")
+def _parquet(file: PoseFile) -> "PoseWriter":
+    from jmpose_cli.formats.parquet import ParquetWriter
+
+    return ParquetWriter(file.path, file.meta, file.keypoints, with_raw=file.smoothed, written=file.written)
+
+
+def known_formats(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of formats, each once.
+
+    Raises:
+        ValueError: There is no such format.
+    """
+    stripped = [name.strip() for name in names]
+    unknown = next((name for name in stripped if name not in FORMATS), None)
+    if unknown is not None:
+        raise ValueError(f"there is no format {unknown!r}; allowed: {', '.join(FORMATS)}")
+    return tuple(dict.fromkeys(stripped))
 
 
 def open_writer(
-    name: FormatName,
+    name: str,
     folder: Path,
-    meta: VideoMeta,
-    keypoints: KeypointSet,
+    meta: "VideoMeta",
+    keypoints: "KeypointSet",
     *,
     info: dict[str, Any],
     smoothed: bool,
-    written: KeypointSet | None = None,
-) -> PoseWriter:
-    """Start one pose file in `folder`, under its name from `FILE_NAMES`.
+    written: "KeypointSet | None" = None,
+) -> "PoseWriter":
+    """Start one pose file in `folder`, under its format's file name.
 
     Args:
         name: Which format.
@@ -40,12 +150,8 @@ def open_writer(
         written: Keypoint set of the file; None takes the format's own choice. PoseTrack18 has its own always.
 
     Raises:
-        JmposeError: The file cannot be created.
+        JmposeError: The file cannot be created, or a package is missing.
     """
-    path = folder / FILE_NAMES[name]
-    openers: dict[FormatName, Callable[[], PoseWriter]] = {
-        "coco": lambda: CocoWriter(path, meta, keypoints, info=info, written=written),
-        "posetrack18": lambda: PoseTrack18Writer(path, meta, keypoints),
-        "csv": lambda: CsvWriter(path, meta, keypoints, with_raw=smoothed, written=written),
-    }
-    return openers[name]()
+    form = FORMATS[name]
+    form.check()
+    return form.open(PoseFile(folder / form.file_name, meta, keypoints, info, smoothed, written))

@@ -10,8 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from jmpose.files import file_sha256
-from jmpose_cli.annotate.layout import RESULT_FILES, STATE_FOLDER
-from jmpose_cli.annotate.task import replacing_mark
+from jmpose_cli.annotate.layout import RESULT_FILES, STATE_FOLDER, replacing_mark
 from jmpose_cli.annotate.video import input_hash
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs.inputs import Clip, Source, clip_source, input_stamp

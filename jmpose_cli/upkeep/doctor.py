@@ -26,6 +26,7 @@ from jmpose_cli import __version__
 from jmpose_cli.console import make_console
 from jmpose_cli.device import choose_device, cpu_has_bf16, usable_cores
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.home import is_kept
 from jmpose_cli.known_weights import Access, choose_detector, choose_model
 from jmpose_cli.machine import explain
@@ -364,6 +365,12 @@ def check_extras() -> Iterator[Finding]:
     todo = "" if ray else "for --ray: pip install 'jmpose[ray]'"
     text = f"ray {ray}" if ray else "ray is not installed, so --ray does not work"
     yield Finding("extras", "ok" if ray else "note", text, todo, {"ray": ray})
+    for form in FORMATS.values():
+        if form.package:
+            found = installed_version(form.package)
+            todo = "" if found else f"for --format {form.name}: pip install 'jmpose[{form.name}]'"
+            text = f"{form.package} {found}" if found else f"no {form.package}, so --format {form.name} does not work"
+            yield Finding("extras", "ok" if found else "note", text, todo, {form.package: found})
     compiler = os.environ.get("CXX") or next((c for c in ("g++", "clang++") if shutil.which(c)), "")
     todo = "" if compiler else "for --compile: install g++"
     text = f"C++ compiler {compiler}" if compiler else "no C++ compiler, so --compile does not work on a CPU"

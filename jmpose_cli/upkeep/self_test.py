@@ -13,7 +13,7 @@ from jmpose_cli.annotate.task import ClipTask, Watcher
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.read import read_poses
-from jmpose_cli.formats.writers import FILE_NAMES
+from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.upkeep.model_check import EXAMPLE
 from jmpose_cli.video.source import open_video
 
@@ -69,7 +69,7 @@ def run_self_test(*, device: str = "auto", model: str = "auto", detector: str = 
         done = process_clip(task, config=config, networks=networks, watcher=Watcher())
         with open_video(Path(folder) / OVERLAY_FILE, decoder="pyav") as source:
             seen = sum(len(batch) for batch in source)
-        records = read_poses(Path(folder) / FILE_NAMES["coco"])
+        records = read_poses(Path(folder) / FORMATS["coco"].file_name)
     if (seen, len(records.images), len(records)) != (FRAMES, FRAMES, done.people):
         found = f"{seen} frames of video, {len(records.images)} images and {len(records)} people were read back"
         raise JmposeError(f"{found}, of {FRAMES} frames and {done.people} people", hint="please report it")
