@@ -9,9 +9,9 @@ import pytest
 import typer
 
 from jmpose.keypoints import KEYPOINT_SETS
-from jmpose_cli.annotate.layout import OVERLAY_FILE, RUN_FILE
+from jmpose_cli.annotate.layout import RESULT_FILES
 from jmpose_cli.config import InferConfig, dotted_keys
-from jmpose_cli.formats.writers import FILE_NAMES
+from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.main import app
 from jmpose_cli.training.config import TrainConfig
 from tests.conftest import ROOT
@@ -80,7 +80,7 @@ def test_settings_exist(page):
 
 def test_files_and_keypoint_sets_are_all_told():
     page = read("docs/results.md")
-    for name in (*FILE_NAMES.values(), OVERLAY_FILE, RUN_FILE):
+    for name in RESULT_FILES:
         assert f"| `{name}` |" in page
     told = re.search(r"`--keypoints SET` chooses[^:]+:(.+?)\. Without", page, re.DOTALL)[1]
     assert set(re.findall(r"`(\w+)`", told)) == set(KEYPOINT_SETS)
@@ -98,7 +98,7 @@ def test_help_says_the_defaults_that_hold():
     }.items():
         assert f"({value})" in helps[option]
     assert set(re.findall(r"[a-z]+\d+(?:_head)?", helps["--keypoints"].partition(".")[0])) == set(KEYPOINT_SETS)
-    for name in FILE_NAMES:
+    for name in FORMATS:
         assert name in helps["--format"]
 
 
