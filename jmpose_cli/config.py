@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose.regular_file import read_regular
+from jmpose_cli.choices import Decoder, Precision
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.text_file import utf8_of
 from jmpose_cli.formats.writers import known_formats
@@ -52,7 +53,7 @@ _KeypointSetName = Annotated[str | None, AfterValidator(_known_set)]
 class DecodeConfig(_Section):
     """Which frames of a video are read, and by what."""
 
-    decoder: Literal["auto", "decord", "pyav"] = "auto"
+    decoder: Decoder = "auto"
     frames: _FrameRange = Field(None, description="Frame numbers A:B, half open, from 0.")
     time: _TimeRange = Field(None, description="Seconds A:B from the first frame, half open.")
     fps: float | None = Field(
@@ -153,7 +154,7 @@ class InferConfig(_Section):
     """Everything that `jmpose infer` can be told."""
 
     device: Annotated[str, NO_EFFECT] = "auto"
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     decode: DecodeConfig = DecodeConfig()
     people: PeopleConfig = PeopleConfig()
     pose: PoseConfig = PoseConfig()

@@ -1,28 +1,17 @@
 """`jmpose convert`: options to one call."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class FormatName(StrEnum):
-    """Formats that can be written."""
-
-    posetrack17 = "posetrack17"
-    posetrack18 = "posetrack18"
-    posetrack21 = "posetrack21"
-    coco = "coco"
-    coco_results = "coco-results"
-    csv = "csv"
-    mot = "mot"
+from jmpose_cli.choices import TargetFormat
 
 
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Annotation file, or a folder of them.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File, or a folder if IN is one.")],
-    to: Annotated[FormatName, typer.Option(help="Format to write; that of IN is recognised.")],
+    to: Annotated[TargetFormat, typer.Option(help="Format to write; that of IN is recognised.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")] = False,
@@ -38,4 +27,4 @@ def convert(
     from jmpose_cli.formats.convert import convert_files
 
     reporter = Reporter(quiet=quiet, verbose=verbose)
-    raise typer.Exit(convert_files(source, target, to=to.value, overwrite=overwrite, reporter=reporter))
+    raise typer.Exit(convert_files(source, target, to=to, overwrite=overwrite, reporter=reporter))

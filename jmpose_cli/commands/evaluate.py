@@ -1,36 +1,20 @@
 """`jmpose eval`: options to settings, one call, an exit code."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from jmpose_cli.metrics.rules import HotaRule, Protocol
+
 _FILES, _RUN, _SCORE, _OUT = "Score existing files", "Run a model and score it", "Rules", "Output"
-
-
-class ProtocolName(StrEnum):
-    """Evaluation protocols."""
-
-    posetrack17 = "posetrack17"
-    posetrack18 = "posetrack18"
-    posetrack21 = "posetrack21"
-    coco = "coco"
-    mot = "mot"
-
-
-class HotaName(StrEnum):
-    """Definitions of keypoint HOTA."""
-
-    devkit = "devkit"
-    standard = "standard"
 
 
 def evaluate(
     protocol: Annotated[
-        ProtocolName,
+        Protocol,
         typer.Option(help="Rule set: official AP and MOTA (17, 18), AP and HOTA (21), OKS (coco), boxes (mot)."),
-    ] = ProtocolName.posetrack18,
+    ] = "posetrack18",
     gt: Annotated[
         Path | None, typer.Option(help="Ground truth: a file, or a folder with one per video.", rich_help_panel=_FILES)
     ] = None,
@@ -82,8 +66,8 @@ def evaluate(
         ),
     ] = None,
     hota: Annotated[
-        HotaName, typer.Option(help="PoseTrack21's own HOTA, or the published definition.", rich_help_panel=_SCORE)
-    ] = HotaName.devkit,
+        HotaRule, typer.Option(help="PoseTrack21's own HOTA, or the published definition.", rich_help_panel=_SCORE)
+    ] = "devkit",
     box_tracking: Annotated[
         bool, typer.Option("--box-tracking", help="Score tracked boxes too.", rich_help_panel=_SCORE)
     ] = False,
@@ -117,14 +101,14 @@ def evaluate(
     from jmpose_cli.evaluation.run import EvalOptions, run_eval
 
     options = EvalOptions(
-        protocol=protocol.value,
+        protocol=protocol,
         gt=gt,
         pred=tuple(pred or ()),
         ignore_extra=ignore_extra,
         data=data,
         run=ModelOptions(split, model, tuple(boxes.split(",")), detector, flip_test, device, overwrite, offline),
         track_threshold=track_threshold,
-        hota=hota.value,
+        hota=hota,
         box_tracking=box_tracking,
         replicates=replicates,
         out=out,

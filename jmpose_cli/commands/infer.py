@@ -1,10 +1,11 @@
 """`jmpose infer`: options to settings, one call, an exit code."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from jmpose_cli.choices import Decoder, Precision
 from jmpose_cli.formats.writers import FORMATS
 
 _IN, _PEOPLE, _POSE, _OUT, _RUN, _MANY = "Input", "People", "Pose", "Output", "Run", "Many videos"
@@ -21,7 +22,7 @@ def infer(
         ),
     ],
     decoder: Annotated[
-        Literal["auto", "decord", "pyav"] | None,
+        Decoder | None,
         typer.Option(help="auto: decord, or PyAV where decord fails.", rich_help_panel=_IN),
     ] = None,
     frames: Annotated[
@@ -204,7 +205,7 @@ def infer(
         typer.Option("--offline", help="Fetch no models, not even those that are named.", rich_help_panel=_RUN),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "tf32", "bf16", "fp16"] | None,
+        Precision | None,
         typer.Option(
             help="Arithmetic of the pose network (fp32). tf32: CUDA only, the detector too; fp16: GPUs only.",
             rich_help_panel=_RUN,

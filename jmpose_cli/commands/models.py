@@ -1,10 +1,11 @@
 """`jmpose models`: options to one call each."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from jmpose_cli.zoo.catalogue import Kind
 
 models = typer.Typer(
     name="models",
@@ -19,16 +20,9 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")]
 
 
-class KindName(StrEnum):
-    """Kinds of models."""
-
-    pose = "pose"
-    detector = "detector"
-
-
 @models.command("list")
 def list_models(
-    kind: Annotated[KindName | None, typer.Option(help="Only models of this kind.")] = None, as_json: _Json = False
+    kind: Annotated[Kind | None, typer.Option(help="Only models of this kind.")] = None, as_json: _Json = False
 ) -> None:
     """List all models that --model and --detector take by name.
 
@@ -36,7 +30,7 @@ def list_models(
     """
     from jmpose_cli.upkeep.models import list_models as job
 
-    job(kind=kind.value if kind else None, as_json=as_json)
+    job(kind=kind, as_json=as_json)
 
 
 @models.command("show")
@@ -53,7 +47,7 @@ def show(name: Annotated[str, typer.Argument(help="Name or Hub id.")], as_json: 
 @models.command("pull")
 def pull(
     names: Annotated[list[str], typer.Argument(metavar="NAME|HUB-ID", help="Models to fetch.")],
-    kind: Annotated[KindName | None, typer.Option(help="What a Hub id that is not listed stands for (pose).")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="What a Hub id that is not listed stands for (pose).")] = None,
     offline: _Offline = False,
     quiet: _Quiet = False,
     verbose: _Verbose = False,
@@ -69,7 +63,7 @@ def pull(
     from jmpose_cli.upkeep.models import pull_models
 
     reporter = Reporter(quiet=quiet, verbose=verbose)
-    raise typer.Exit(pull_models(names, kind=kind.value if kind else None, offline=offline, reporter=reporter))
+    raise typer.Exit(pull_models(names, kind=kind, offline=offline, reporter=reporter))
 
 
 @models.command("convert")

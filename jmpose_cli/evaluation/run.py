@@ -11,8 +11,7 @@ from jmpose_cli.evaluation.results import EvaluatedSet, ModelOptions
 from jmpose_cli.evaluation.score_files import Scoring, evaluate_files, track_threshold_of
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.metrics.bootstrap import MIN_REPLICATES, Comparison, compare
-from jmpose_cli.metrics.hota import HotaRule
-from jmpose_cli.metrics.rules import Protocol
+from jmpose_cli.metrics.rules import HotaRule, Protocol
 
 EVAL_FILE, PAGE_FILE = "eval.json", "report.html"
 

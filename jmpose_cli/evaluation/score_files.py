@@ -16,9 +16,8 @@ from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.metrics.boxes import evaluate_boxes
 from jmpose_cli.metrics.coco import evaluate_oks, is_scored, notes_on
-from jmpose_cli.metrics.hota import HotaRule
 from jmpose_cli.metrics.posetrack import TrackThreshold, evaluate_posetrack, pair_inputs
-from jmpose_cli.metrics.rules import PoseTrackProtocol, Protocol
+from jmpose_cli.metrics.rules import HotaRule, PoseTrackProtocol, Protocol
 
 INFER_FILE = FORMATS["posetrack18"].file_name  # what `jmpose infer` leaves in each video's folder
 _KINDS: dict[Protocol, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from jmpose_cli.choices import TargetFormat
 from jmpose_cli.console import Reporter
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors
-from jmpose_cli.formats.convert_joints import TargetFormat
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.write import SUFFIXES, write_poses
 

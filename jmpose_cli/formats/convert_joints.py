@@ -3,17 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
+from jmpose_cli.choices import TargetFormat
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.coco import VISIBLE_SCORE
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.values import Bools
 
-TargetFormat = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "csv", "mot"]
 _HEAD = ("head_bottom", "head_top")
 _EARS = ("left_ear", "right_ear")
 _POSETRACK: frozenset[TargetFormat] = frozenset({"posetrack17", "posetrack18", "posetrack21"})

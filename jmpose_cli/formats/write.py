@@ -9,10 +9,11 @@ import numpy as np
 import orjson
 
 from jmpose.keypoints import COCO17, POSETRACK18, KeypointSet
+from jmpose_cli.choices import TargetFormat
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.formats.base import person_category
-from jmpose_cli.formats.convert_joints import TargetFormat, in_joints, lost, with_visibility_of
+from jmpose_cli.formats.convert_joints import in_joints, lost, with_visibility_of
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.mot import mot_text
 from jmpose_cli.formats.posetrack17 import JOINTS as JOINTS17

@@ -5,18 +5,17 @@ Similarity of two joints: 1 - d / 0.5001, not below 0, with d the distance in he
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.metrics.joints import JOINTS, JointTable
+from jmpose_cli.metrics.rules import HotaRule
 from jmpose_cli.metrics.video import People, PosePairs, VideoPair
 from jmpose_cli.values import Bools, Ids
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 """Similarities from which a match counts; figures are means over them."""
-HotaRule = Literal["devkit", "standard"]
 _REACH = 0.5001  # head sizes at which similarity is 0
 _SLACK = np.finfo(float).eps
 _TINY = 1e-10

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jmpose_cli.formats.records import Doubles, PoseRecords
-from jmpose_cli.metrics.hota import HotaCounts, HotaResult, HotaRule, count_hota, hota_figures
+from jmpose_cli.metrics.hota import HotaCounts, HotaResult, count_hota, hota_figures
 from jmpose_cli.metrics.joints import JointTable
 from jmpose_cli.metrics.mot import MotCounts, MotResult, count_mot, mot_figures
 from jmpose_cli.metrics.pose_ap import (
@@ -22,7 +22,7 @@ from jmpose_cli.metrics.pose_ap import (
     joint_detections,
     pckh_figures,
 )
-from jmpose_cli.metrics.rules import AP_RULES, HOTA21, MOT_RULES, POSEVAL, PoseTrackProtocol
+from jmpose_cli.metrics.rules import AP_RULES, HOTA21, MOT_RULES, POSEVAL, HotaRule, PoseTrackProtocol
 from jmpose_cli.metrics.video import VideoPair, pair_people, pair_video
 from jmpose_cli.values import Ids
 

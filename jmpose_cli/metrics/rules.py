@@ -7,6 +7,8 @@ from typing import Literal
 
 Protocol = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "mot"]
 PoseTrackProtocol = Literal["posetrack17", "posetrack18", "posetrack21"]
+HotaRule = Literal["devkit", "standard"]
+"""Definitions of keypoint HOTA: PoseTrack21's own, or the published one."""
 
 
 @dataclass(frozen=True)

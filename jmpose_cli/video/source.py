@@ -5,8 +5,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
+from jmpose_cli.choices import Decoder
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.values import FrameBatch
 from jmpose_cli.video.child_process import ChildPool
@@ -46,7 +47,7 @@ class FrameSource(Protocol):
 def open_video(
     path: Path,
     *,
-    decoder: Literal["auto", "decord", "pyav"] = "auto",
+    decoder: Decoder = "auto",
     frames: tuple[int | None, int | None] | None = None,
     time_s: tuple[float | None, float | None] | None = None,
     batch: int = 16,

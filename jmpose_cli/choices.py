@@ -1,0 +1,10 @@
+"""What options and settings choose from; imports nothing, so that `jmpose --help` can show it."""
+
+from typing import Literal
+
+Decoder = Literal["auto", "decord", "pyav"]
+"""What decodes a video: auto is decord, or PyAV where decord fails."""
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+"""Arithmetic of the networks."""
+TargetFormat = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "csv", "mot"]
+"""What annotation files can be converted into."""
