@@ -12,7 +12,7 @@ from jmpose.regular_file import read_regular
 from jmpose_cli.choices import Decoder, Precision
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.text_file import utf8_of
-from jmpose_cli.formats.writers import known_formats
+from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 from jmpose_cli.yaml_text import parse_yaml
 
@@ -44,10 +44,21 @@ def _known_set(given: str | None) -> str | None:
     return given
 
 
+def _known_format(given: str) -> str:
+    if (name := given.strip()) not in FORMATS:
+        raise ValueError(f"allowed: {', '.join(FORMATS)}")
+    return name
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
 _FrameRange = Annotated[tuple[int | None, int | None] | None, BeforeValidator(_split_range)]
 _TimeRange = Annotated[tuple[float | None, float | None] | None, BeforeValidator(_split_range)]
 
 _KeypointSetName = Annotated[str | None, AfterValidator(_known_set)]
+_FormatName = Annotated[str, AfterValidator(_known_format)]
 
 
 class DecodeConfig(_Section):
@@ -121,7 +132,7 @@ class PoseConfig(_Section):
 class OutputConfig(_Section):
     """What is written."""
 
-    formats: Annotated[tuple[str, ...], AfterValidator(known_formats)] = ("coco", "posetrack18")
+    formats: Annotated[tuple[_FormatName, ...], AfterValidator(_each_once)] = ("coco", "posetrack18")
     keypoints: _KeypointSetName = Field(None, description="Keypoint set of files and overlay; None: the model's own.")
     overlay: bool = True
     black_background: bool = False

@@ -56,7 +56,7 @@ def test_time_ranges(tmp_path):
         ({"yaml": "decode: {frames: [0, " + "9" * 40 + "]}"}, r"decode.frames.1 is about 10\^40$", "at most 9007"),
         ({"assignments": ["people.input_size=1000000"]}, "people.input_size = 1000000: input should be less", ""),
         ({"assignments": ["pose.batch=1000000000"]}, "pose.batch = .*: input should be less", ""),
-        ({"assignments": ["output.formats=[xml]"]}, "output.formats.0 = 'xml': input should be 'coco'", ""),
+        ({"assignments": ["output.formats=[xml]"]}, "output.formats.0 = 'xml': allowed: coco, posetrack18, csv", ""),
         ({"decode.frames": "5"}, r"decode.frames = '5'.*A:B", ""),
         ({"decode.frames": "a:b"}, "decode.frames", ""),
         ({"yaml": "people: [1"}, "run.yaml: cannot be read", "YAML"),
@@ -120,6 +120,11 @@ def test_the_encoding_of_a_settings_file_is_named_where_it_is_another_one(tmp_pa
     with pytest.raises(JmposeError, match=rf"run\.yaml is {named} text") as caught:
         build_config(file=file, assignments=[], options={})
     assert "iconv" in caught.value.hint
+
+
+def test_formats_are_named_once():
+    config = build_config(file=None, assignments=[], options={"output.formats": ["csv", " coco", "csv"]})
+    assert config.output.formats == ("csv", "coco")
 
 
 def test_settings_without_effect_are_not_compared():

@@ -18,10 +18,10 @@ from jmpose.keypoints import KeypointSet
 from jmpose_cli.files import PartialFile
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
-from jmpose_cli.values import Float, FramePoses
+from jmpose_cli.values import FramePoses
 
 ROWS_A_GROUP = 1024
-"""People, and frames, that are held in memory and written at a time; more make smaller files, quicker to read."""
+"""People that are held in memory and written at a time; more make smaller files, which are read faster."""
 _PERSON = (
     ("video", pa.dictionary(pa.int32(), pa.string())),
     ("frame_index", pa.int64()),
@@ -58,14 +58,16 @@ class ParquetWriter(PoseWriter):
     ) -> None:
         super().__init__(path, meta, keypoints)
         self._with_raw, self._written = with_raw, written or keypoints
-        self._absent = ~present_joints(keypoints, self._written)
+        absent = ~present_joints(keypoints, self._written)
+        self._absent_columns = [*absent.repeat(3), *(absent.repeat(2) if with_raw else ())]
         names = [f"{joint}_{value}" for joint in self._written.joints for value in ("x", "y", "score")]
         names += [f"{joint}_{axis}_raw" for joint in self._written.joints for axis in "xy"] if with_raw else []
         facts = {"width": meta.width, "height": meta.height, "fps": meta.fps, "pixel_aspect": meta.pixel_aspect}
         facts["keypoints"] = self._written.name
         joints = [(name, pa.float32()) for name in names]
         self._schema = pa.schema([*_PERSON, *joints], metadata={"jmpose": orjson.dumps(facts)})
-        self._waiting: list[FramePoses] = []
+        self._waiting: list[list[Any]] = []
+        self._people_waiting = 0
         self._file = PartialFile(path)
         self._sink = _Sink(self._file)
         self._table = TableWriter(self._sink, self._schema)
@@ -73,47 +75,48 @@ class ParquetWriter(PoseWriter):
     def _write(self, poses: FramePoses) -> None:
         if (poses.xy_raw_image is not None) != self._with_raw:
             raise ValueError(f"with_raw is {self._with_raw}, but the poses say otherwise")
-        self._waiting.append(poses)
-        if len(self._waiting) >= ROWS_A_GROUP or sum(map(len, self._waiting)) >= ROWS_A_GROUP:
+        if not len(poses):
+            return
+        self._waiting.append(self._rows(poses))
+        self._people_waiting += len(poses)
+        if self._people_waiting >= ROWS_A_GROUP:
             self._write_group()
 
-    def _write_group(self) -> None:
-        """Write the people of the frames that wait."""
-        waiting, self._waiting = self._waiting, []
-        rows = [len(poses) for poses in waiting]
-        if not sum(rows):
-            return
-        people = [poses.people for poses in waiting]
-        boxes = np.concatenate([frame.boxes_xyxy_px for frame in people])
-        video = pa.DictionaryArray.from_arrays(np.zeros(sum(rows), np.int32), [self._meta.name])
-        columns = [
-            np.repeat([frame.index for frame in people], rows),
-            np.repeat([frame.time_s for frame in people], rows),
-            np.concatenate([frame.track_ids for frame in people]),
-            np.concatenate([poses.person_scores for poses in waiting]),
-            *np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).T,
-            np.concatenate([frame.scores for frame in people]),
-            np.concatenate([frame.observed for frame in people]),
-            *np.concatenate([self._joints(poses) for poses in waiting]).T,
-        ]
-        absent = [False] * len(_PERSON) + self._absent.repeat(3).tolist() + self._absent.repeat(2).tolist()
-        arrays = [
-            video,
-            *(self._array(*each) for each in zip(columns, self._schema.types[1:], absent[1:], strict=False)),
-        ]
-        self._table.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=sum(rows))
-
-    def _array(self, values: Any, kind: Any, is_absent: bool) -> Any:
-        return pa.nulls(len(values), kind) if is_absent else pa.array(np.ascontiguousarray(values), kind)
-
-    def _joints(self, poses: FramePoses) -> Float:
-        """Put the joints of a frame's people into `[N, columns]`."""
+    def _rows(self, poses: FramePoses) -> list[Any]:
+        """Return the people of a frame: `[N]` a column, without the video's; at last all joints, `[N, columns]`."""
+        people, n, k = poses.people, len(poses), len(self._written)
         xy, scores = map_keypoints(poses.xy_image, poses.scores, self._keypoints, self._written)
-        values = np.concatenate([xy, scores[..., None]], 2).reshape(len(poses), 3 * len(self._written))
-        if poses.xy_raw_image is None:
-            return values
-        raw, _ = map_keypoints(poses.xy_raw_image, poses.scores, self._keypoints, self._written)
-        return np.concatenate([values, raw.reshape(len(poses), 2 * len(self._written))], axis=1)
+        joints = [np.concatenate([xy, scores[..., None]], 2).reshape(n, 3 * k)]
+        if poses.xy_raw_image is not None:
+            raw, _ = map_keypoints(poses.xy_raw_image, poses.scores, self._keypoints, self._written)
+            joints.append(raw.reshape(n, 2 * k))
+        boxes = people.boxes_xyxy_px
+        return [
+            np.full(n, people.index),
+            np.full(n, people.time_s),
+            people.track_ids,
+            poses.person_scores,
+            *np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).T,
+            people.scores,
+            people.observed,
+            np.concatenate(joints, axis=1),
+        ]
+
+    def _write_group(self) -> None:
+        """Write the people that wait."""
+        if not self._waiting:
+            return
+        *person, joints = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        rows = len(joints)
+        video = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [self._meta.name])
+        columns = [np.ascontiguousarray(column) for column in joints.T]
+        nulls = pa.nulls(rows, pa.float32())
+        arrays = [video, *map(pa.array, person)]
+        arrays += [
+            nulls if absent else pa.array(each) for each, absent in zip(columns, self._absent_columns, strict=True)
+        ]
+        self._table.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=rows)
+        self._waiting, self._people_waiting = [], 0
 
     def _finish(self) -> None:
         self._write_group()

@@ -4,7 +4,7 @@ A new format is one file with its `PoseWriter` and one entry here: options, chec
 Imports nothing heavy: `jmpose --help` lists the formats.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -113,19 +113,6 @@ def _parquet(file: PoseFile) -> "PoseWriter":
     from jmpose_cli.formats.parquet import ParquetWriter
 
     return ParquetWriter(file.path, file.meta, file.keypoints, with_raw=file.smoothed, written=file.written)
-
-
-def known_formats(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of formats, each once.
-
-    Raises:
-        ValueError: There is no such format.
-    """
-    stripped = [name.strip() for name in names]
-    unknown = next((name for name in stripped if name not in FORMATS), None)
-    if unknown is not None:
-        raise ValueError(f"there is no format {unknown!r}; allowed: {', '.join(FORMATS)}")
-    return tuple(dict.fromkeys(stripped))
 
 
 def open_writer(

@@ -143,6 +143,13 @@ def test_memory_does_not_grow_with_the_video(name, tmp_path, meta, make_poses):
     assert peak(600) < peak(150) + 100_000
 
 
+def test_a_missing_package_is_said_before_anything_is_written(tmp_path, meta, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(JmposeError, match="--format parquet: pyarrow is not installed") as caught:
+        open_writer("parquet", tmp_path, meta, COCO17_HEAD, info={}, smoothed=False)
+    assert caught.value.hint == "pip install 'jmpose[parquet]'" and not list(tmp_path.iterdir())
+
+
 def test_rounded_writes_no_negative_zero_and_no_float32_tail():
     values = rounded(np.array([-0.001, 0.1, 12.345678], np.float32))
     assert [str(v) for v in values.tolist()] == ["0.0", "0.1", "12.35"]

@@ -220,6 +220,7 @@ def test_nothing_optional_is_here(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     assert [(f.status, f.todo) for f in doctor.check_extras()] == [
         ("note", "for --ray: pip install 'jmpose[ray]'"),
+        ("note", "for --format parquet: pip install 'jmpose[parquet]'"),
         ("note", "for --compile: install g++"),
     ]
 
