@@ -19,7 +19,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from jmpose.keypoints import COCO17
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.known_weights import choose_model
-from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.values import TrackedFrame
 
@@ -60,7 +60,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     choice = choose_model(args.model)
-    estimator = PoseEstimator.load(choice.path, device="cpu", precision="fp32", batch=16, flip_test=args.flip_test)
+    estimator = PoseEstimator.load(choice.path, EstimatorSettings(flip_test=args.flip_test))
     truth = json.loads(args.data.read_text())
     files = {i["id"]: args.data.parent / i["file_name"] for i in truth["images"]}
     by_image: dict[int, list[dict]] = {}

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ from jmpose_cli.annotate.video import open_clip
 from jmpose_cli.config import InferConfig
 from jmpose_cli.device import choose_device, cpu_has_bf16, set_float32_arithmetic
 from jmpose_cli.known_weights import choose_model
-from jmpose_cli.pose.estimator import COUNTED_SCORE, PoseEstimator
+from jmpose_cli.pose.estimator import COUNTED_SCORE, EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.windows import Windows
 from jmpose_cli.values import Float
 
@@ -131,8 +130,8 @@ def main() -> None:
     batches = video_windows(args.video, config)
 
     def load(switch: Switch) -> PoseEstimator:
-        settings: dict[str, Any] = {"device": device.name, "batch": args.batch, "flip_test": False}
-        return PoseEstimator.load(choose_model(args.model).path, **settings, **vars(switch))
+        settings = EstimatorSettings(device=device.name, batch=args.batch, **vars(switch))
+        return PoseEstimator.load(choose_model(args.model).path, settings)
 
     base = load(BASE)
     clock = time.process_time if device.name == "cpu" else time.perf_counter

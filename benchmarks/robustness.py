@@ -29,7 +29,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +39,7 @@ from jmpose.files import file_sha256
 from jmpose.keypoints import COCO17
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES, Difference
-from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.values import Bytes, Ids
 from on_teacher import put_on_teacher
 from real_video import (
@@ -99,12 +98,12 @@ class Scorer:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         self._teacher = Teacher(data)
-        settings: Any = {"device": device, "precision": "fp32", "batch": 16, "flip_test": False}
+        settings = EstimatorSettings(device=device)
         if on_teacher:
             moved = put_on_teacher(model, data)
-            self._estimator = PoseEstimator(moved, name="on the teacher", sha256=file_sha256(model), **settings)
+            self._estimator = PoseEstimator(moved, settings, name="on the teacher", sha256=file_sha256(model))
         else:
-            self._estimator = PoseEstimator.load(model, **settings)
+            self._estimator = PoseEstimator.load(model, settings)
 
     def score(self, clip: Clip, foreign: Bytes, levels: Sequence[int]) -> Scores:
         """Score a clip as it is and in every condition; `foreign` is the picture that occluders are cut from."""

@@ -38,7 +38,7 @@ from jmpose_cli.config import PeopleConfig
 from jmpose_cli.known_weights import choose_detector, choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES
 from jmpose_cli.people.detect import YoloDetector
-from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.values import Bools, Bytes
 from real_video import TEST, Clip, Teacher, ask_about_clip, at_most, command, commit, estimate_clip, load_clips, table
@@ -259,8 +259,8 @@ def main() -> None:
     started = time.perf_counter()
     torch.set_num_threads(1)
     model = choose_model(args.model).path
-    settings = {"device": args.device, "precision": "fp32", "batch": 16, "flip_test": False, "threads": args.threads}
-    estimator, teacher = PoseEstimator.load(model, **settings), Teacher(args.data)
+    settings = EstimatorSettings(device=args.device, threads=args.threads)
+    estimator, teacher = PoseEstimator.load(model, settings), Teacher(args.data)
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=RENDERED_CLIPS, videos=VIDEOS)
     clips = at_most(clips, args.clips)
     measured = []

@@ -213,23 +213,22 @@ def _keypoints(given: KeypointSet, written: KeypointSet | None) -> tuple[dict[st
 
 def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tuple["PoseEstimator", str]:
     """Load the pose network; say what it is."""
-    from jmpose_cli.pose.estimator import PoseEstimator
+    from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 
     on_gpu, access = device.name != "cpu", Access(offline=config.run.offline)
     choice = choose_model(config.pose.model, on_gpu=on_gpu, access=access)
-    estimator = PoseEstimator.load(
-        choice.path,
+    settings = EstimatorSettings(
         device=device.name,
         precision=config.precision,
         batch=config.pose.batch,
         flip_test=config.pose.flip_test,
         threads=threads,
         channels_last=config.pose.channels_last,
-        shared_crops=config.pose.shared_crops,
         compiled=config.pose.compile,
-        temporal=_temporal_file(config),
-        replace_temporal=config.pose.temporal != "auto",
+        shared_crops=config.pose.shared_crops,
     )
+    replaced = config.pose.temporal != "auto"
+    estimator = PoseEstimator.load(choice.path, settings, temporal=_temporal_file(config), replace_temporal=replaced)
     part = f", temporal part {estimator.temporal}" if estimator.temporal else ""
     return estimator, _described(estimator.name, choice) + part
 

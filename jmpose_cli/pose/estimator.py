@@ -1,6 +1,7 @@
 """Windows of tracked people in, joints in image pixels out: crops, network, decoding."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Self, TypeVar
@@ -19,6 +20,7 @@ from jmpose.network import FrameFeatures, JMPose
 from jmpose.sampling import normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose.weights import load_model, weights_sha256
+from jmpose_cli.choices import Precision
 from jmpose_cli.device import CallThreads, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.pose.cost import require_memory
@@ -34,6 +36,31 @@ Result = TypeVar("Result")
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+@dataclass(frozen=True)
+class EstimatorSettings:
+    """How poses are estimated.
+
+    Attributes:
+        device: torch device name.
+        precision: `fp32`; `tf32`, products of 10-bit mantissas on a GPU; `bf16` or `fp16` (autocast).
+        batch: Person windows per call of the network on a GPU; the CPU takes few at a time.
+        flip_test: Average with the mirrored window.
+        threads: Calls of the network at a time on the CPU.
+        channels_last: Keep the backbone's maps pixel by pixel in memory, which most convolutions like.
+        compiled: Compile the network by `torch.compile`, for the one shape that all calls have.
+        shared_crops: As in `MapKeeper`.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    batch: int = 16
+    flip_test: bool = False
+    threads: int = 1
+    channels_last: bool = True
+    compiled: bool = False
+    shared_crops: bool = False
+
+
 class PoseEstimator:
     """Runs JM-Pose over person windows.
 
@@ -47,71 +74,47 @@ class PoseEstimator:
 
     Args:
         model: The network, in eval mode, on its device.
+        settings: How it is run.
         name: For headers and files.
         sha256: Of the weights file; None for a network without one.
-        device: torch device name.
-        precision: `fp32`; `tf32`, products of 10-bit mantissas on a GPU; `bf16` or `fp16` (autocast).
-        batch: Person windows per call of the network on a GPU; the CPU takes few at a time.
-        flip_test: Average with the mirrored window.
-        threads: Calls of the network at a time on the CPU.
-        channels_last: Keep the backbone's maps pixel by pixel in memory, which most convolutions like.
-        compiled: Compile the network by `torch.compile`, for the one shape that all calls have.
-        shared_crops: As in `MapKeeper`.
 
     Raises:
         JmposeError: The network cannot be compiled here.
     """
 
-    def __init__(
-        self,
-        model: JMPose,
-        *,
-        name: str,
-        sha256: str | None,
-        device: str,
-        precision: str,
-        batch: int,
-        flip_test: bool,
-        threads: int = 1,
-        channels_last: bool = True,
-        compiled: bool = False,
-        shared_crops: bool = False,
-    ) -> None:
-        set_float32_arithmetic(tf32=precision == "tf32")
+    def __init__(self, model: JMPose, settings: EstimatorSettings, *, name: str, sha256: str | None = None) -> None:
+        set_float32_arithmetic(tf32=settings.precision == "tf32")
         self.name, self.sha256 = name, sha256
         self.temporal: Path | None = None
-        self._device, self._dtype = torch.device(device), _DTYPES[precision]
-        self._people_a_call = _CPU_PEOPLE if self._device.type == "cpu" else batch
-        self._shared_crops = shared_crops
-        self._calls = CallThreads(threads) if self._device.type == "cpu" else None
-        self.windows_wanted = max(batch, _CPU_PEOPLE * threads) if self._calls else batch
+        self._device, self._dtype = torch.device(settings.device), _DTYPES[settings.precision]
+        self._people_a_call = _CPU_PEOPLE if self._device.type == "cpu" else settings.batch
+        self._shared_crops = settings.shared_crops
+        self._calls = CallThreads(settings.threads) if self._device.type == "cpu" else None
+        self.windows_wanted = max(settings.batch, _CPU_PEOPLE * settings.threads) if self._calls else settings.batch
         self.preprocess: Preprocess = model.config.preprocess
         self.keypoints: KeypointSet = self.preprocess.keypoints
-        self._order = torch.channels_last if channels_last else torch.contiguous_format
+        self._order = torch.channels_last if settings.channels_last else torch.contiguous_format
         model.backbone.to(memory_format=self._order)
         self._keepers = [
             MapKeeper(
-                self._encode_crops, self.preprocess, device=self._device, shared_crops=shared_crops, mirrored=mirrored
+                self._encode_crops,
+                self.preprocess,
+                device=self._device,
+                shared_crops=settings.shared_crops,
+                mirrored=mirrored,
             )
-            for mirrored in ((False, True) if flip_test else (False,))
+            for mirrored in ((False, True) if settings.flip_test else (False,))
         ]
         self._encode, self._fuse, self._places = model.encode, model.fuse, model.places
-        if compiled:
+        if settings.compiled:
             self._compile()
 
     @classmethod
     def load(
         cls,
         path: Path,
+        settings: EstimatorSettings,
         *,
-        device: str,
-        precision: str,
-        batch: int,
-        flip_test: bool,
-        threads: int = 1,
-        channels_last: bool = True,
-        compiled: bool = False,
-        shared_crops: bool = False,
         temporal: Path | None = None,
         replace_temporal: bool = False,
     ) -> Self:
@@ -119,14 +122,7 @@ class PoseEstimator:
 
         Args:
             path: The weights.
-            device: torch device name.
-            precision: As in the constructor.
-            batch: Person windows per call on a GPU.
-            flip_test: Average with the mirrored window.
-            threads: Calls of the network at a time on the CPU.
-            channels_last: Keep the backbone's maps pixel by pixel.
-            compiled: Run torch.compile on the network.
-            shared_crops: As in `MapKeeper`.
+            settings: How they are run.
             temporal: Weights whose temporal part is put on a model that has learnt none of its own, if it fits.
             replace_temporal: Put it on any model; that it does not fit is an error then.
 
@@ -141,12 +137,15 @@ class PoseEstimator:
         except (ConfigError, WeightsError) as error:
             raise JmposeError(error.message, hint=error.hint) from error
         fold_batch_norms(model)
-        require_memory(model, torch.device(device), windows=batch, dtype=_DTYPES[precision], flip_test=flip_test)
-        model.to(device)
-        settings = {"device": device, "precision": precision, "batch": batch, "flip_test": flip_test}
-        settings |= {"threads": threads, "channels_last": channels_last, "compiled": compiled}
-        settings["shared_crops"] = shared_crops
-        estimator = cls(model, name=model.config.name, sha256=weights_sha256(path), **settings)  # type: ignore[arg-type]
+        require_memory(
+            model,
+            torch.device(settings.device),
+            windows=settings.batch,
+            dtype=_DTYPES[settings.precision],
+            flip_test=settings.flip_test,
+        )
+        model.to(settings.device)
+        estimator = cls(model, settings, name=model.config.name, sha256=weights_sha256(path))
         estimator.temporal = used
         return estimator
 

@@ -16,7 +16,7 @@ from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose.weights import save_model
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
-from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import FramePoses, TrackedFrame
 from tests.jmpose.tiny_model import TINY, TinyBackbone, stir, tiny_config
@@ -42,7 +42,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def load(networks: dict[str, Any]) -> Callable[..., PoseEstimator]:
     def load_one(kind: str, *, device: str = "cpu", batch: int = 16, threads: int = 1) -> PoseEstimator:
         path = networks["root"] / kind if kind in VITPOSES else SHIPPED / f"{kind}.safetensors"
-        return PoseEstimator.load(path, device=device, precision="fp32", batch=batch, flip_test=False, threads=threads)
+        return PoseEstimator.load(path, EstimatorSettings(device=device, batch=batch, threads=threads))
 
     return load_one
 
@@ -135,8 +135,7 @@ def part(networks: dict[str, Any]) -> Path:
 
 class TestTemporalPart:
     def load(self, path: Path, part: Path, *, required: bool = False) -> PoseEstimator:
-        settings: dict[str, Any] = {"device": "cpu", "precision": "fp32", "batch": 4, "flip_test": False}
-        return PoseEstimator.load(path, temporal=part, replace_temporal=required, **settings)
+        return PoseEstimator.load(path, EstimatorSettings(batch=4), temporal=part, replace_temporal=required)
 
     def test_stands_in_for_one_that_has_learnt_nothing(self, networks: dict[str, Any], part: Path) -> None:
         estimator = self.load(networks["root"] / "classic", part)
@@ -161,5 +160,5 @@ class TestTemporalPart:
 def test_weights_that_cannot_be_used_are_a_users_error(tmp_path: Path) -> None:
     save_vitpose(tmp_path, num_labels=14)
     with pytest.raises(JmposeError, match="a ViTPose for 14 joints") as caught:
-        PoseEstimator.load(tmp_path, device="cpu", precision="fp32", batch=4, flip_test=False)
+        PoseEstimator.load(tmp_path, EstimatorSettings(batch=4))
     assert caught.value.hint == "one for COCO's 17"

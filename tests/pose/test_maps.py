@@ -14,7 +14,7 @@ from jmpose.network import FrameFeatures
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose_cli.pose import maps
-from jmpose_cli.pose.estimator import PoseEstimator
+from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.maps import MapKeeper, arrange
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import TrackedFrame
@@ -34,8 +34,8 @@ class Counted:
 
 def load(*, flip_test: bool = False, shared_crops: bool = False) -> Counted:
     model = stir(tiny_model(tiny_config())).eval()
-    settings = {"batch": 4, "flip_test": flip_test, "shared_crops": shared_crops}
-    counted = Counted(PoseEstimator(model, name="tiny", sha256=None, device="cpu", precision="fp32", **settings))
+    settings = EstimatorSettings(batch=4, flip_test=flip_test, shared_crops=shared_crops)
+    counted = Counted(PoseEstimator(model, settings, name="tiny"))
     encode = counted.estimator._keepers[0]._encode
 
     def count(pictures, rows, affine):
