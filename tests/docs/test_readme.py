@@ -46,6 +46,11 @@ def test_oldest_python_is_the_one_that_is_told():
         assert f"Python {oldest} or newer" in read(page)
 
 
+def test_extras_are_told():
+    told = read("docs/install.md").partition("## Extras")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)) == set(project()["optional-dependencies"])
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder as the README's reader has it, with short videos."""
