@@ -6,8 +6,11 @@ First the backbone is trained on for a while at the size of the crops, for it mu
 every variant trains the temporal part on the same frozen backbone, the same windows in the same order, the same number
 of steps; only the parts named differ. All are scored on windows of people that no training data shows: pictures with
 made-up motion, real video, the same video with motion blur, a rendered clip; as they are and degraded (occluders, blur,
-noise). A stopped run goes on by the same command; `--table` prints what is finished. Needs the crops of
+noise). A stopped run is resumed by the same command; `--table` prints what is finished. Needs the crops of
 `models/recipes`.
+
+`--model hrnet-w32 --init WEIGHTS` compares what an HRNet alone has: the feature differences of all four stages, as the
+paper's authors take them, with those of the last one.
 """
 
 import argparse
@@ -42,7 +45,7 @@ LEARNER = FLOW | {"joint_learner": True}
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: its name, what differs from `nano`, and the row that it adds one thing to."""
+    """One row: its name, what differs from the model, and the row that it adds one thing to."""
 
     name: str
     change: dict[str, Any]
@@ -63,6 +66,11 @@ VARIANTS = (
         "+ IO (L=2)",
     ),
 )
+STAGES = (
+    Variant("last stage", {}, None),
+    Variant("all 4 stages", {"motion_stages": 4}, "last stage"),
+)
+ROWS = {"nano": VARIANTS, "hrnet-w32": STAGES}
 
 
 def main() -> None:
@@ -72,25 +80,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--height", type=int, default=128, help="of the crops; the width is three quarters of it")
+    parser.add_argument("--model", choices=ROWS, default="nano")
     parser.add_argument("--init", default="nano", help="weights that the backbone starts from")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--table", action="store_true", help="print what is finished, train nothing")
     args = parser.parse_args()
-    folder = args.out / f"{args.height}-{args.steps}"
+    folder = args.out / "-".join([args.model] * (args.model != "nano") + [str(args.height), str(args.steps)])
     folder.mkdir(parents=True, exist_ok=True)
     if not args.table:
         run(folder / "backbone", backbone_settings(args), args)
         for seed in args.seeds:
-            for variant in VARIANTS:
-                run(run_folder(variant, seed, folder), settings(variant, seed, folder, args), args)
-    print_tables(folder, args.seeds)
+            for row, variant in enumerate(ROWS[args.model]):
+                run(folder / f"{row}-seed{seed}", settings(variant, seed, folder, args), args)
+    print_tables(ROWS[args.model], folder, args.seeds)
 
 
 def shared_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Settings of all runs."""
     size = {"input_height": args.height, "input_width": args.height * 3 // 4}
-    return {"model": "nano", "change": {"preprocess": size}, "threads": args.threads, "device": args.device}
+    return {"model": args.model, "change": {"preprocess": size}, "threads": args.threads, "device": args.device}
 
 
 def backbone_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -149,11 +158,6 @@ def run(out: Path, given: dict[str, Any], args: argparse.Namespace) -> None:
     subprocess.run(command, check=True, env=environment)
 
 
-def run_folder(variant: Variant, seed: int, folder: Path) -> Path:
-    """Where a run lies."""
-    return folder / f"{VARIANTS.index(variant)}-seed{seed}"
-
-
 def finished(out: Path) -> dict[str, tuple[float, float]] | None:
     """PCK of the final and the initial heatmaps by set, once a run is finished."""
     if not (out / "last.safetensors").is_file():
@@ -162,13 +166,13 @@ def finished(out: Path) -> dict[str, tuple[float, float]] | None:
     return {s["label"]: (s["final"], s["initial"]) for s in last["scores"] if s["metric"] == "PCK@0.1"}
 
 
-def print_tables(folder: Path, seeds: list[int]) -> None:
+def print_tables(rows: tuple[Variant, ...], folder: Path, seeds: list[int]) -> None:
     """Print means over the sets of a group: gain over the initial heatmaps, and paired differences between rows."""
     gains: dict[str, dict[int, dict[str, float]]] = {}
     initial: dict[str, float] = {}
-    for variant in VARIANTS:
+    for row, variant in enumerate(rows):
         for seed in seeds:
-            scores = finished(run_folder(variant, seed, folder))
+            scores = finished(folder / f"{row}-seed{seed}")
             if scores is not None:
                 gains.setdefault(variant.name, {})[seed] = {name: f - i for name, (f, i) in scores.items()}
                 initial = {name: i for name, (_, i) in scores.items()}
@@ -179,7 +183,7 @@ def print_tables(folder: Path, seeds: list[int]) -> None:
     for group, names in (*GROUPS.items(), *((name, (name,)) for name in SETS)):
         print(f"\n{group}: gain in PCK@0.1 over the initial heatmaps, points")
         print(f"{'':24}{'mean':>8}{'sd':>8}{'seeds':>7}   against the row it adds to: mean, sd of paired differences")
-        for variant in VARIANTS:
+        for variant in rows:
             if variant.name in gains:
                 print_row(variant, {v: {s: mean(g, names) for s, g in by.items()} for v, by in gains.items()})
 

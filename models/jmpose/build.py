@@ -30,14 +30,12 @@ def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
     joints = len(window.keypoints)
     context = window.frames * joints
     on_pixels = config.motion_source == "pixels"
-    features = config.pixel_channels if on_pixels else backbone.channels
-    extra = {"none": 0, "heatmaps": context, "heatmaps+features": context + features}
+    extra = {"none": 0, "heatmaps": context}
     head = DetectionHead(
         2 * c + extra[config.head_context],
         config.head_channels,
         joints=joints,
         blocks=config.head_blocks,
-        identity_start=config.identity_start,
     )
     learner = (
         JointLearner(
@@ -45,7 +43,6 @@ def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
             c,
             groups=config.offset_groups,
             dilation=config.dilation,
-            learn_offsets=config.joint_offsets,
             identity_start=config.identity_blocks,
         )
         if config.joint_learner

@@ -21,6 +21,8 @@ CLASSIC_DECODER_CHANNELS = 256
 MAX_INPUT_SIDE, MAX_CHANNELS, MAX_FRAMES, MAX_OFFSET = 2048, 8192, 65, 10_000
 _MAX_BLOCKS, _MAX_LAYERS, _MAX_DILATION, _MAX_FLOAT = 64, 256, 64, 1e9
 _WIDTHS = "0.25 to 4 for a movenet, else none"
+# Settings that files of version 0.1 have, each with the value that all networks now are built by.
+_FORMER_SWITCHES: Mapping[str, bool] = {"joint_offsets": True, "identity_start": True}
 HeatmapAlignment = Literal["edges", "corners", "origins"]
 T = TypeVar("T")
 
@@ -231,16 +233,13 @@ class ModelConfig:
         motion_stages: Backbone stages whose feature differences are used: the last, or all 4 of an HRNet.
         motion_blocks: Residual blocks on each side of the motion flow.
         joint_learner: False makes the joint feature an ordinary 3x3 convolution of the motion flow.
-        joint_offsets: False keeps the sampling positions of the joint learner fixed; weights are still learnt.
         offset_groups: G, channel groups with sampling positions of their own; divides `channels`.
         dilation: Spacing of the joint learner's 3x3 sampling positions, heatmap pixels.
         mutual_blocks: L, blocks of mutual learning, 0 to 4.
         heads: Attention heads of a mutual block; divides `channels` into 2 or more each.
         head_blocks: Residual blocks of the detection head, at least 1.
-        head_context: What the head sees beside motion flow and joint feature: nothing more (the paper), the
-            window's initial heatmaps, or these and the key frame's features.
-        identity_start: True adds the head's output to the key frame's initial heatmaps through a scale that
-            starts at 0; False gives the head's output alone.
+        head_context: What the head sees beside motion flow and joint feature: nothing more (the paper), or the
+            window's initial heatmaps.
         identity_blocks: True starts joint learner and mutual blocks as identities, so that the head sees the plain
             motion flow until they have learnt something; False starts them at random.
         io_estimator: How the information-orthogonality loss is estimated; None leaves it out.
@@ -258,16 +257,14 @@ class ModelConfig:
     motion_stages: Literal[1, 4] = 1
     motion_blocks: int = 1
     joint_learner: bool = True
-    joint_offsets: bool = True
     offset_groups: int = 4
     dilation: int = 1
     mutual_blocks: int = 2
     heads: int = 4
     head_blocks: int = 1
-    head_context: Literal["none", "heatmaps", "heatmaps+features"] = "none"
-    identity_start: bool = True
+    head_context: Literal["none", "heatmaps"] = "none"
     identity_blocks: bool = False
-    io_estimator: Literal["bounds", "kl"] | None = "bounds"
+    io_estimator: Literal["bounds"] | None = "bounds"
     io_weight: float = 0.01
 
     def __post_init__(self) -> None:
@@ -333,8 +330,17 @@ class ModelConfig:
         """Build from plain values as JSON gives them.
 
         Raises:
-            ConfigError: unknown key (the nearest is named), missing key, wrong type, impossible value.
+            ConfigError: unknown key (the nearest is named), missing key, wrong type, impossible value; a switch of
+                earlier versions that is not at the value which is now the only one.
         """
+        if isinstance(values, Mapping):
+            for name, only in _FORMER_SWITCHES.items():
+                _require(
+                    values.get(name, only) is only,
+                    f"{name} is {reprlib.repr(values.get(name))}, which this version no longer has",
+                    f"{name} = {str(only).lower()}, or leave it out",
+                )
+            values = {key: value for key, value in values.items() if key not in _FORMER_SWITCHES}
         return _decode(cls, values, where="")
 
 

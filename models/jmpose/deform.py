@@ -94,21 +94,17 @@ class OffsetsAndWeights(nn.Module):
         in_channels: Channels that condition the prediction.
         channels: Inner width.
         groups: G.
-        learn_offsets: False keeps the offsets at 0.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, groups: int, learn_offsets: bool = True) -> None:
+    def __init__(self, in_channels: int, channels: int, *, groups: int) -> None:
         super().__init__()
         self.groups = groups
-        self.offset_branch = _branch(in_channels, channels, groups * 18) if learn_offsets else None
+        self.offset_branch = _branch(in_channels, channels, groups * 18)
         self.weight_branch = _branch(in_channels, channels, groups * 9)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Map `[B, in, h, w]` to offsets `[B, G*18, h, w]` and weights `[B, G*9, h, w]` in 0..1."""
         weights = torch.sigmoid(self.weight_branch(condition))
-        if self.offset_branch is None:
-            b, _, h, w = condition.shape
-            return condition.new_zeros(b, self.groups * 18, h, w), weights
         return self.offset_branch(condition), weights
 
 

@@ -10,7 +10,6 @@ Letters: B windows, S samples, C channels, K joints, D dimensions, (h, w) map. I
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -92,16 +91,6 @@ def kl_divergence(first_log: Tensor, second_log: Tensor) -> Tensor:
     return divergence
 
 
-def shared_information(first_log: Tensor, second_log: Tensor) -> Tensor:
-    """Overlap: log 2 minus the Jensen-Shannon divergence: log 2 for equal distributions, 0 for disjoint ones.
-
-    Made of two KL divergences to the mean distribution, it stays within 0..log 2 in both directions, so
-    neither minimising nor maximising it has a runaway optimum.
-    """
-    mean_log = torch.logaddexp(first_log, second_log) - math.log(2)
-    return math.log(2) - 0.5 * (kl_divergence(first_log, mean_log) + kl_divergence(second_log, mean_log))
-
-
 class HeatmapPredictor(nn.Module):
     """r(h | features): a 1x1 head whose spatial softmax predicts where the joints are.
 
@@ -178,19 +167,17 @@ class InformationOrthogonality(nn.Module):
     Args:
         channels: C of joint and motion feature.
         joints: K.
-        kind: `bounds` estimates I(J; M) by vCLUB; `kl` takes the overlap of the channels' spatial softmaxes
-            instead, what the family's code was after, with KL divergences that are ones.
     """
 
-    def __init__(self, channels: int, joints: int, *, kind: Literal["bounds", "kl"]) -> None:
+    def __init__(self, channels: int, joints: int) -> None:
         super().__init__()
         self.from_motion = HeatmapPredictor(channels, joints)
         self.from_joint = HeatmapPredictor(channels, joints)
         self.from_both = HeatmapPredictor(2 * channels, joints)
-        self.samples_joint = PooledSamples(channels) if kind == "bounds" else None
-        self.samples_motion = PooledSamples(channels) if kind == "bounds" else None
+        self.samples_joint = PooledSamples(channels)
+        self.samples_motion = PooledSamples(channels)
         dimensions = min(16, channels)
-        self.club = VCLUB(dimensions, dimensions) if kind == "bounds" else None
+        self.club = VCLUB(dimensions, dimensions)
 
     def forward(self, joint: Tensor, motion: Tensor, heatmaps: Tensor) -> InformationTerms:
         """Estimate the terms from `[B, C, h, w]` twice and the key frame's initial heatmaps `[B, K, h, w]`.
@@ -211,9 +198,6 @@ class InformationOrthogonality(nn.Module):
         needed = -cross_entropy(target, self.from_motion(motion))
         # Exact once both predictors are; a predictor from J alone that is worse than the best only raises it.
         conditional = kl_divergence(self.from_both(both), self.from_joint(joint))
-        if self.club is None or self.samples_joint is None or self.samples_motion is None:
-            shared = shared_information(spatial_log_softmax(joint), spatial_log_softmax(motion))
-            return InformationTerms(shared, needed, conditional, learning)
         x, y = self.samples_joint(joint), self.samples_motion(motion)
         learning = learning + self.club.learning_loss(x, y)
         # Information is never negative: an estimate below 0 says that q lags behind, and lowering it further

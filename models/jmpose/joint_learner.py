@@ -18,25 +18,15 @@ class JointLearner(nn.Module):
         channels: C.
         groups: G.
         dilation: Spacing of the 3x3 sampling positions.
-        learn_offsets: False fixes the positions; only the weights are learnt.
         identity_start: The convolution is added to the flow and starts at 0: an untrained learner hands the flow on.
     """
 
     def __init__(
-        self,
-        context_channels: int,
-        channels: int,
-        *,
-        groups: int,
-        dilation: int,
-        learn_offsets: bool,
-        identity_start: bool = False,
+        self, context_channels: int, channels: int, *, groups: int, dilation: int, identity_start: bool = False
     ) -> None:
         super().__init__()
         self._adds = identity_start
-        self.sampling = OffsetsAndWeights(
-            context_channels + channels, channels, groups=groups, learn_offsets=learn_offsets
-        )
+        self.sampling = OffsetsAndWeights(context_channels + channels, channels, groups=groups)
         self.conv = DeformConv(channels, dilation=dilation)
         if identity_start:
             nn.init.zeros_(self.conv.kernel)

@@ -79,11 +79,8 @@ class JMPoseLoss(nn.Module):
         super().__init__()
         self._preprocess, self._mean_over_devices = config.preprocess, mean_over_devices
         self.io_weight = config.io_weight
-        kind, joints = config.io_estimator, len(config.preprocess.keypoints)
-        blocks = config.mutual_blocks if kind else 0
-        self.information = nn.ModuleList(
-            InformationOrthogonality(config.channels, joints, kind=kind) for _ in range(blocks) if kind
-        )
+        blocks, joints = config.mutual_blocks if config.io_estimator else 0, len(config.preprocess.keypoints)
+        self.information = nn.ModuleList(InformationOrthogonality(config.channels, joints) for _ in range(blocks))
 
     def forward(
         self,

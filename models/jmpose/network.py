@@ -20,9 +20,8 @@ class FrameFeatures:
     """What the network says about single pictures, or about windows of them.
 
     Attributes:
-        maps: What the temporal part wants to know beside heatmaps: those of `MotionEncoder.look`, and the features
-            themselves if the head takes them. Of pictures each `[N, *, h, w]`, of windows `[B, places, *, h, w]`, where
-            `JMPose.places` says which frames those are.
+        maps: What the temporal part wants to know beside heatmaps, those of `MotionEncoder.look`. Of pictures each
+            `[N, *, h, w]`, of windows `[B, places, *, h, w]`, where `JMPose.places` says which frames those are.
         heatmaps: Initial heatmaps, of pictures `[N, K, h, w]`, of windows `[B, T, K, h, w]`.
     """
 
@@ -90,7 +89,7 @@ class JMPose(nn.Module):
     @property
     def is_trained_in_time(self) -> bool:
         """Whether the temporal part has left its identity start: without, results are those of single frames."""
-        return self.head.scale is None or bool(self.head.scale.any())
+        return bool(self.head.scale.any())
 
     def freeze_backbone(self) -> None:
         """Fix the per-frame part: no gradients, and its BatchNorm stays in eval mode under `train()`."""
@@ -113,18 +112,12 @@ class JMPose(nn.Module):
         if self.motion_features is not None:
             stages = [self.motion_features(images)]
         stages = stages[-self.config.motion_stages :]
-        maps = self.motion_encoder.look(stages)
-        return FrameFeatures((*maps, stages[-1]) if self._head_takes_features else tuple(maps), heatmaps)
+        return FrameFeatures(tuple(self.motion_encoder.look(stages)), heatmaps)
 
     @property
     def places(self) -> tuple[tuple[int, ...], ...]:
         """For each map of `FrameFeatures`, the frames of a window that the temporal part wants it of."""
-        key = self.config.preprocess.key_index
-        return self.motion_encoder.places + (((key,),) if self._head_takes_features else ())
-
-    @property
-    def _head_takes_features(self) -> bool:
-        return self.config.head_context == "heatmaps+features"
+        return self.motion_encoder.places
 
     def arrange(self, pictures: FrameFeatures, rows: Tensor) -> FrameFeatures:
         """Put pictures that show the same image region into windows.
@@ -166,7 +159,7 @@ class JMPose(nn.Module):
         if exists is None:
             exists = torch.ones(b, t, dtype=torch.bool, device=initial.device)
         context = initial.flatten(1, 2)  # [B, T*K, h, w]
-        motion = self.motion_encoder.flow(windows.maps[: len(self.motion_encoder.places)], exists)  # [B, C, h, w]
+        motion = self.motion_encoder.flow(windows.maps, exists)  # [B, C, h, w]
         joint = self.joint_learner(context, motion)  # [B, C, h, w]
         motions, joints = [], []
         for block in self.mutual_blocks:
@@ -176,8 +169,6 @@ class JMPose(nn.Module):
         inputs = [motion, joint]
         if self.config.head_context != "none":
             inputs.append(context)
-        if self._head_takes_features:
-            inputs.append(windows.maps[-1][:, 0])
         heatmaps = self.head(inputs, initial[:, key])  # [B, K, h, w]
         # A window of one real frame has nothing to add to the single-frame estimate.
         supported = exists.sum(1) > 1

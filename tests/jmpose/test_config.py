@@ -71,7 +71,12 @@ BAD = [
     ("motion_stages", 2, "motion_stages is 2"),
     ("motion_stages", 4, "motion_stages is 4 with a pyramid backbone"),
     ("head_context", "all", "head_context is 'all'"),
+    ("head_context", "heatmaps+features", r"head_context is 'heatmaps\+features'"),
     ("io_estimator", "mi", "io_estimator is 'mi'"),
+    ("io_estimator", "kl", "io_estimator is 'kl'"),
+    ("joint_offsets", False, "joint_offsets is False, which this version no longer has"),
+    ("identity_start", False, "identity_start is False, which this version no longer has"),
+    ("identity_start", 1, "identity_start is 1, which this version no longer has"),
     ("io_weight", -1, "io_weight is -1"),
     ("backbone", "hrnet", "backbone is 'hrnet'"),
     ("backbone.kind", "vit", "backbone.kind is 'vit'"),
@@ -108,6 +113,16 @@ BAD = [
 def test_bad_value_is_named(path: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ModelConfig.from_dict(changed(path, value))
+
+
+def test_switches_of_earlier_versions_are_accepted_as_everything_is_now_built() -> None:
+    """Files of version 0.1 carry them."""
+    former = TINY.to_dict() | {"joint_offsets": True, "identity_start": True}
+    assert ModelConfig.from_dict(former) == TINY
+    assert not {"joint_offsets", "identity_start"} & TINY.to_dict().keys()
+    with pytest.raises(ConfigError) as caught:
+        ModelConfig.from_dict(former | {"joint_offsets": False})
+    assert caught.value.hint == "joint_offsets = true, or leave it out"
 
 
 def test_an_hrnet_takes_whole_factors_only() -> None:

@@ -87,16 +87,6 @@ def test_training_starts_from_an_ordinary_convolution() -> None:
     assert torch.allclose(conv(x, offsets, weights), F.conv2d(x, conv.kernel, padding=1) / 2, atol=1e-4)
 
 
-def test_fixed_offsets_stay_zero() -> None:
-    module = OffsetsAndWeights(12, 12, groups=4, learn_offsets=False)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_()
-    offsets, weights = module(inputs(4)[0])
-    assert offsets.shape == (2, 72, 9, 7) and offsets.abs().max().item() == 0
-    assert weights.std().item() > 0
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_equals_cpu() -> None:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Literal
 
 import pytest
 import torch
@@ -16,7 +15,6 @@ from jmpose.information import (
     PooledSamples,
     cross_entropy,
     kl_divergence,
-    shared_information,
     spatial_log_softmax,
 )
 
@@ -143,16 +141,12 @@ def test_divergences_by_hand() -> None:
     assert kl_divergence(first, second).item() == pytest.approx(expected)
     assert kl_divergence(first, first).item() == 0
     assert cross_entropy(first, second).item() == pytest.approx(expected + math.log(2))
-    assert shared_information(first, first).item() == pytest.approx(math.log(2))
-    disjoint = torch.tensor([[[1e4, 0.0]], [[0.0, 1e4]]]).log_softmax(-1)
-    assert shared_information(disjoint[:1], disjoint[1:]).item() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["bounds", "kl"])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4, 1e8])
-def test_gradients_are_finite_at_any_activation(kind: Literal["bounds", "kl"], scale: float) -> None:
+def test_gradients_are_finite_at_any_activation(scale: float) -> None:
     torch.manual_seed(0)
-    objective = InformationOrthogonality(8, 5, kind=kind)
+    objective = InformationOrthogonality(8, 5)
     joint, motion, heatmaps = (torch.randn(3, c, 16, 12) * scale for c in (8, 8, 5))
     joint.requires_grad_()
     motion.requires_grad_()
@@ -164,7 +158,7 @@ def test_gradients_are_finite_at_any_activation(kind: Literal["bounds", "kl"], s
 
 def test_objective_is_the_papers_sum() -> None:
     torch.manual_seed(0)
-    objective = InformationOrthogonality(8, 5, kind="bounds")
+    objective = InformationOrthogonality(8, 5)
     terms = objective(*(torch.randn(3, c, 16, 12) for c in (8, 8, 5)))
     assert terms.objective.item() == pytest.approx((terms.shared - terms.needed + terms.conditional).item())
     # Up to the entropy of the heatmaps the needed information is a log likelihood.
@@ -174,7 +168,7 @@ def test_objective_is_the_papers_sum() -> None:
 def test_minimising_makes_equal_features_unlike() -> None:
     """What J and M share, and the heatmaps do not need, goes."""
     torch.manual_seed(0)
-    objective = InformationOrthogonality(4, 2, kind="bounds")
+    objective = InformationOrthogonality(4, 2)
     common = torch.randn(16, 4, 8, 6)
     joint, motion = nn.Parameter(common.clone()), nn.Parameter(common.clone())
     heatmaps = torch.zeros(16, 2, 8, 6)

@@ -70,7 +70,7 @@ def test_each_stream_hears_the_other() -> None:
 
 
 def test_joint_learner_samples_the_flow_where_the_context_says() -> None:
-    learner = JointLearner(12, 8, groups=2, dilation=1, learn_offsets=True).eval()
+    learner = JointLearner(12, 8, groups=2, dilation=1).eval()
     (motion,) = maps(1)
     context = torch.randn(2, 12, 6, 5, generator=torch.Generator().manual_seed(1))
     assert torch.equal(learner(context, motion), learner(context + 1, motion))  # before any training

@@ -24,7 +24,7 @@ TOLERANCE = 0.01
 def test_two_processes_equal_one_with_the_doubled_batch(settings, tmp_path, temporal):
     # The information terms are estimated on each device by itself. Learnt sampling positions start between pixels'
     # linear pieces, where rounding decides on the gradient.
-    shared = ["change.io_estimator=null", "change.joint_offsets=false", f"temporal={str(temporal).lower()}"]
+    shared = ["change.io_estimator=null", "change.joint_learner=false", f"temporal={str(temporal).lower()}"]
     shared += ["init=nano", "init_backbone=true", "optim.epochs=1", "optim.steps=1"]
     shared += ["change.preprocess.input_height=128", "change.preprocess.input_width=96"]
     states, scores = [], []

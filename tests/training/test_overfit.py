@@ -18,7 +18,7 @@ STILL = {
 def test_eight_windows_to_a_tenth_of_the_head(settings, tmp_path):
     assignments = [f"augment.{key}={value}" for key, value in STILL.items()]
     assignments += [f"change.preprocess.input_height={HEIGHT}", "change.preprocess.input_width=96"]
-    assignments += ["change.head_context=heatmaps+features", "change.io_estimator=null"]
+    assignments += ["change.head_context=heatmaps", "change.io_estimator=null"]
     config = settings(
         *assignments,
         *("init=nano", "init_backbone=true", "data.reach=0", "optim.batch=8", "optim.epochs=100", "optim.steps=120"),
