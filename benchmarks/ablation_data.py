@@ -28,10 +28,9 @@ from jmpose_cli.video.source import open_video
 from jmpose_cli.video.writer import OverlayWriter
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "models/recipes"), str(ROOT / "examples")]
-from renderer import render_scene  # noqa: E402
-
+sys.path.insert(0, str(ROOT / "models/recipes"))
 from nano_data import AGREE, PATCH_HEIGHT, PATCH_WIDTH, SURE, Teacher, patch_to_image  # noqa: E402
+from renderer import render_scene  # noqa: E402
 
 TRAIN, VALIDATION = ("pose2sim_two_people", "intel_one_by_one"), ("sam2_bedroom", "sports2d_walk_occluded")
 LABEL_EVERY = 3  # frames; neighbours of a blurred frame stay sharp

@@ -44,10 +44,9 @@ from jmpose_cli.values import Bools, Bytes, Float, TrackedFrame
 from jmpose_cli.video.source import open_video
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "models/recipes"), str(ROOT / "examples")]
-from renderer import render_scene  # noqa: E402
-
+sys.path.insert(0, str(ROOT / "models/recipes"))
 from nano_data import BOX_PADDING, PATCH_HEIGHT, PATCH_WIDTH, SURE, Teacher, patch_to_image  # noqa: E402
+from renderer import render_scene  # noqa: E402
 
 TEST = ("sam2_bedroom", "sports2d_walk_occluded", "cctv_office", "mmpose_street_5frames", "mmtracking_street")
 TRAINING = ("pose2sim_two_people", "intel_one_by_one", "crowd_from_above")

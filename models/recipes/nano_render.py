@@ -2,12 +2,11 @@
 
 `python models/recipes/nano_render.py --out runs/nano/rendered --scenes 24`
 
-Each scene is another seed of the renderer in `examples/`. A window is five frames in a row of one
+Each scene is another seed of the renderer in `renderer/`. A window is five frames in a row of one
 region, laid out as the patches of `nano_data.py`; scenes are written one by one, so a stopped run goes on.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,8 +14,6 @@ import numpy as np
 
 from jmpose.keypoints import COCO17_HEAD
 from nano_data import PATCH_HEIGHT, PATCH_WIDTH, patch_to_image
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from renderer import RenderedFrame, render_scene
 
 REACH = 2  # frames on each side of the key frame, at 30 frames a second

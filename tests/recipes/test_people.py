@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from jmpose.keypoints import COCO17_HEAD
 from renderer import JOINTS
 from renderer.casting import random_look, random_physique
 from renderer.clothes import dress
@@ -10,8 +12,6 @@ from renderer.skeleton import BONE, Physique, Skeleton
 from renderer.standing import Exercise, Sit, Stand
 from renderer.transforms import two_bones
 from renderer.walking import Gait, Path, Walk
-
-from jmpose.keypoints import COCO17_HEAD
 
 BODY = Skeleton(Physique(1.78))
 PATH = Path(np.array([1.0, 2.0]), 0.4, ((1.0, 0.8), (2.0, 0.0)))

@@ -3,21 +3,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import render_clip
-from renderer import JOINTS, RenderedFrame
-from renderer.film import render
-from renderer.street import street_scene
 
+import render_clip
 from jmpose.keypoints import POSETRACK18
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.video.source import open_video
+from renderer import JOINTS, RenderedFrame
+from renderer.film import render
+from renderer.street import street_scene
 
 MOST_BYTES = 2_000_000
 
 
 @pytest.fixture(scope="module")
-def clip(examples: Path) -> Path:
-    return examples / "street.mp4"
+def clip() -> Path:
+    return Path(__file__).parents[2] / "examples/street.mp4"
 
 
 @pytest.fixture(scope="module")

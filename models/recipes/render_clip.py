@@ -1,6 +1,6 @@
 """Render the demonstration clip, and its exact ground truth in the PoseTrack18 format.
 
-    python examples/render_clip.py --out examples/street.mp4 --seed 7
+    python models/recipes/render_clip.py --out examples/street.mp4 --seed 7
 
 writes `street.mp4` (H.264) and `street.posetrack18.json` beside it. The seed decides who the people are and
 what the street looks like; what the people do is the same for every seed. The same arguments give the same file.
@@ -14,9 +14,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-from renderer import JOINTS, RenderedFrame
-from renderer.film import render
-from renderer.street import street_scene
 
 from jmpose.keypoints import POSETRACK18
 from jmpose_cli.errors import JmposeError
@@ -24,6 +21,9 @@ from jmpose_cli.formats.base import person_category
 from jmpose_cli.formats.names import image_id_scheme
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.writer import OverlayWriter
+from renderer import JOINTS, RenderedFrame
+from renderer.film import render
+from renderer.street import street_scene
 
 # People of whom less is to be seen are left out, as annotators would.
 LEAST_SHOWN = 0.08

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from renderer import JOINTS, random_scene, render_scene
 from renderer.camera import Camera
 from renderer.casting import random_look
