@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+for group in ("accuracy", "experiments", "speed"):
+    sys.path.insert(0, str(BENCHMARKS / group))
 
-from real_video import Clip
+from real_video import Clip  # noqa: E402
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_identity_start_hands_on_what_it_is_given() -> None:
     open_gate = torch.sigmoid(torch.tensor(OPEN_GATE))
     for given, got in zip((motion, joint), block(motion, joint), strict=True):
         assert torch.allclose(got, open_gate * given, atol=1e-6)
-    learner = JointLearner(4, 8, groups=2, dilation=1, learn_offsets=True, identity_start=True).eval()
+    learner = JointLearner(4, 8, groups=2, dilation=1, identity_start=True).eval()
     assert torch.equal(learner(maps(1, c=4)[0], motion), motion)
 
 
@@ -103,7 +103,7 @@ def test_everything_that_starts_as_identity_learns() -> None:
     both = nn.ModuleDict(
         {
             "block": MutualBlock(8, heads=2, identity_start=True),
-            "learner": JointLearner(4, 8, groups=2, dilation=1, learn_offsets=True, identity_start=True),
+            "learner": JointLearner(4, 8, groups=2, dilation=1, identity_start=True),
         }
     )
     optimizer = torch.optim.SGD(both.parameters(), lr=0.1)

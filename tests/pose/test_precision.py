@@ -70,7 +70,7 @@ def test_bfloat16_is_near():
 
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_a_compiled_network_gives_the_same_and_is_compiled_once(monkeypatch, flip_test):
-    # Without the code generator, which takes a minute on two cores; benchmarks/precision.py runs all of it.
+    # Without the code generator, which takes a minute on two cores; benchmarks/speed/precision.py runs all of it.
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda function, **kwargs: compile_(function, backend="eager", **kwargs))
     torch._dynamo.reset()

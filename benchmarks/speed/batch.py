@@ -1,8 +1,8 @@
 """What a folder of videos costs beyond its frames: workers against one worker, start-up a video, memory of the parent.
 
-`python benchmarks/batch.py workers [--videos 8] [--frames 60] [--rounds 3]`
-`python benchmarks/batch.py startup [--videos 100]`
-`python benchmarks/batch.py parent [--videos 10000]`
+`python benchmarks/speed/batch.py workers [--videos 8] [--frames 60] [--rounds 3]`
+`python benchmarks/speed/batch.py startup [--videos 100]`
+`python benchmarks/speed/batch.py parent [--videos 10000]`
 
 `workers` runs the same copies of the example with one worker (2 threads) and with two, in turns, on this machine, and
 prints the ratio of each pair. `startup` runs videos of one frame. `parent` plans and journals real files with workers
@@ -33,7 +33,7 @@ from jmpose_cli.runs.report import RunReport
 from jmpose_cli.runs.worker_pool import Report, WorkerPool
 from jmpose_cli.signals import StopRequest
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "street.mp4"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "street.mp4"
 
 
 def infer(*arguments: object) -> float:

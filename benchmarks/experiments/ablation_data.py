@@ -1,6 +1,6 @@
 """Make the video part of the ablation's data: real motion, real blur, rendered occlusion.
 
-`python benchmarks/ablation_data.py --data ../shared/data --out runs/ablation/data`
+`python benchmarks/experiments/ablation_data.py --data ../shared/data --out runs/ablation/data`
 
 - People are found and tracked in real videos by `jmpose infer`; a pose teacher (PP-TinyPose, see `models/recipes`)
   labels their joints in every third frame, where it is sure. Its errors are the same for every model compared.
@@ -27,7 +27,7 @@ from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import open_video
 from jmpose_cli.video.writer import OverlayWriter
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "models/recipes"))
 from nano_data import AGREE, PATCH_HEIGHT, PATCH_WIDTH, SURE, Teacher, patch_to_image  # noqa: E402
 from renderer import render_scene  # noqa: E402

@@ -1,6 +1,6 @@
 """Time and memory of `jmpose eval` on a made-up split of the size of PoseTrack18's validation set.
 
-`python benchmarks/posetrack_eval.py [--scale 1 2 4] [--keep FOLDER]`
+`python benchmarks/speed/posetrack_eval.py [--scale 1 2 4] [--keep FOLDER]`
 
 Scale 1 is 170 videos with 8,900 labelled frames in all, about 6 people a frame, ignore regions on a third of the
 frames; the predictions are the ground truth with noise, missed and invented people and joints, and id switches. Each

@@ -1,6 +1,6 @@
 """Person windows per second of whole models, and of their backbones on single frames.
 
-`python benchmarks/throughput.py nano hrnet-w48 vitpose-b vitpose-h [--device auto] [--batch 32] [--seconds 5]`
+`python benchmarks/speed/throughput.py nano hrnet-w48 vitpose-b vitpose-h [--device auto] [--batch 32] [--seconds 5]`
 
 Names of configurations get random weights, which cost the same; other names and paths of weights are loaded.
 `single/s` counts calls of the backbone alone on one crop a person, what a single-frame model does; `tool/s` what

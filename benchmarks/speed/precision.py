@@ -1,6 +1,6 @@
 """What the precision and speed switches of the pose network change: coordinates, scores and speed against fp32.
 
-`python benchmarks/precision.py [--model nano] [--video examples/street.mp4] [--frames 40] [--device auto] [--rounds 5]`
+`python benchmarks/speed/precision.py [--model nano] [--video FILE] [--frames 40] [--device auto] [--rounds 5]`
 
 The windows of the video are made once, with the tool's own detector and tracker. Each switch then estimates the same
 windows. Differences of joints are in pixels of the network's input, so that the size of a person does not count; joints
@@ -35,7 +35,7 @@ from jmpose_cli.pose.estimator import COUNTED_SCORE, EstimatorSettings, PoseEsti
 from jmpose_cli.pose.windows import Windows
 from jmpose_cli.values import Float
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "street.mp4"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "street.mp4"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Jitter of still people, swaps of left and right, and how small a person the detector finds.
 
-`python benchmarks/steadiness.py [--model nano] [--detector person-nano ...] [--out benchmarks/steadiness.md]`
+`python benchmarks/accuracy/steadiness.py [--model nano] [--detector person-nano ...] [--out FILE]`
 
 On clips of people in videos that no training sees (see `real_video.py`), all of about 30 frames a second:
 
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--detector", nargs="+", default=["person-nano"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/steadiness.md"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/accuracy/steadiness.md"))
     parser.add_argument("--cache", type=Path, default=Path("runs/robustness"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)

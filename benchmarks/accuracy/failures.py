@@ -1,6 +1,6 @@
 """A picture of a model's worst poses on the rendered example, for its card.
 
-`python benchmarks/failures.py [--model nano] [--out docs/nano_failures.jpg]`
+`python benchmarks/accuracy/failures.py [--model nano] [--out docs/nano_failures.jpg]`
 
 The tool runs on the true boxes of `examples/street.mp4`. Of each person the frame with the largest mean error (in box
 sizes, over visible joints) is shown, worst first: the estimate as the overlay draws it, the truth as white rings.

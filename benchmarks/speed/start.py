@@ -1,6 +1,6 @@
 """How long a model takes from the start of a process to its first window, each step in a process of its own.
 
-`python benchmarks/start.py nano hrnet-w48 vitpose-b [--rounds 3] [--threads 1]`
+`python benchmarks/speed/start.py nano hrnet-w48 vitpose-b [--rounds 3] [--threads 1]`
 
 Names of configurations get random weights, saved first; paths are loaded as they are. Wall seconds from the start of
 the process, median of the rounds; behind them the processor seconds, which other work on the machine disturbs less.

@@ -1,7 +1,7 @@
 """Accuracy and speed of a person detector, run as `jmpose infer` runs it: box AP50 and AP.
 
-`python benchmarks/detector_accuracy.py [--data ../shared/data/person_boxes] [--split val] [--detector person-nano]`
-`python benchmarks/detector_accuracy.py --data ../shared/data/coco_persons/val.json`
+`python benchmarks/accuracy/detector_accuracy.py [--data FOLDER] [--split val] [--detector person-nano]`
+`python benchmarks/accuracy/detector_accuracy.py --data ../shared/data/coco_persons/val.json`
 
 The data are in YOLO layout (`images/SPLIT/*.jpg`, `labels/SPLIT/*.txt`) or a COCO file beside its pictures. Recall and
 precision are those of IoU 0.5 at the scores that start and continue a track.

@@ -1,6 +1,6 @@
 """What each step of the recipe of `nano`'s backbone brings: all of them, then one left out at a time.
 
-`python benchmarks/recipe_steps.py [--steps 500]`
+`python benchmarks/experiments/recipe_steps.py [--steps 500]`
 
 Every row trains single frames for the same number of steps on crops of the same height, then is scored on
 `coco_persons/val` at the model's own size. Short runs: they show what helps first, not what helps in the end. A stopped

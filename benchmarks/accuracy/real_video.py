@@ -43,7 +43,7 @@ from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.values import Bools, Bytes, Float, TrackedFrame
 from jmpose_cli.video.source import open_video
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "models/recipes"))
 from nano_data import BOX_PADDING, PATCH_HEIGHT, PATCH_WIDTH, SURE, Teacher, patch_to_image  # noqa: E402
 from renderer import render_scene  # noqa: E402

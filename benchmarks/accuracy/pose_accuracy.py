@@ -1,6 +1,6 @@
 """Accuracy of a pose model on still images with ground-truth boxes: OKS AP and PCK@0.1.
 
-`python benchmarks/pose_accuracy.py --data ../shared/data/coco_persons/val.json [--model nano] [--flip-test]`
+`python benchmarks/accuracy/pose_accuracy.py --data ../shared/data/coco_persons/val.json [--model nano] [--flip-test]`
 
 Every picture is a window whose neighbours do not exist, so what is measured is the single-frame part. PCK@0.1 is the
 share of annotated joints within a tenth of the root of the box area, over people with five joints or more.

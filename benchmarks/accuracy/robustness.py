@@ -1,6 +1,6 @@
 """Does the temporal model hold where single frames fail? Joints on spoilt real video, scored against the sharp one.
 
-`python benchmarks/robustness.py [--model nano] [--data ../shared/data] [--out FILE] [--quick]`
+`python benchmarks/accuracy/robustness.py [--model nano] [--data ../shared/data] [--out FILE] [--quick]`
 
 Clips of people in videos that no training sees (the split stands in `real_video.py`) are spoilt in six ways, at three
 strengths, in bursts and throughout (`degradation.py`). Five answers are scored on the same boxes:
@@ -15,8 +15,8 @@ PCK@0.1 is the share of joints within a tenth of the box size, the root of the b
 frame. In bursts the spoilt frames are scored, else every second frame. An overall figure is the mean over the six ways.
 Intervals are paired percentile bootstraps of 95 %: over videos, and over the tracks of all videos, as videos are few.
 
-Writes the tables to `--out`, all figures to a `.json` and a plot to a `.png` beside it. Clips are kept under
-`runs/robustness`. `--quick` takes one clip of each real video and the middle strength, to see that all works.
+Writes the tables to `--out`, a plot to a `.png` beside it, and all figures to a `.json` in `--cache`, where the clips
+are kept too. `--quick` takes one clip of each real video and the middle strength, to see that all works.
 """
 
 import argparse
@@ -385,7 +385,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, help="benchmarks/robustness.md, or robustness_on_teacher.md, if not given")
+    parser.add_argument("--out", type=Path, help="not given: robustness.md or robustness_on_teacher.md here")
     parser.add_argument("--cache", type=Path, default=Path("runs/robustness"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread; 1 on a GPU")
@@ -393,7 +393,7 @@ def main() -> None:
     parser.add_argument("--on-teacher", action="store_true", help="put the temporal part on the teacher's heatmaps")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    args.out = args.out or Path(f"benchmarks/robustness{'_on_teacher' if args.on_teacher else ''}.md")
+    args.out = args.out or Path(f"benchmarks/accuracy/robustness{'_on_teacher' if args.on_teacher else ''}.md")
     model = choose_model(args.model).path
     most, levels, rendered = (1, (MIDDLE,), 0) if args.quick else (args.clips, LEVELS, RENDERED_CLIPS)
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=rendered)
@@ -426,7 +426,7 @@ def main() -> None:
     page = report(real, everything.of(lambda clip: clip.is_rendered) if rendered else None, about)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(page)
-    args.out.with_suffix(".json").write_text(json.dumps({**about, "figures": figures(everything)}) + "\n")
+    (args.cache / f"{args.out.stem}.json").write_text(json.dumps({**about, "figures": figures(everything)}) + "\n")
     draw_plot(real, args.out.with_suffix(".png"))
     print(page)
 

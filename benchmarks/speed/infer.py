@@ -1,6 +1,6 @@
 """Speed, memory and findings of `jmpose infer` on a folder of videos.
 
-`python benchmarks/infer.py VIDEOS... [--out runs/bench] [-- OPTIONS OF jmpose infer]`
+`python benchmarks/speed/infer.py VIDEOS... [--out runs/bench] [-- OPTIONS OF jmpose infer]`
 
 Each video runs in a process of its own. Memory is the largest sum of proportional set sizes (PSS) over the process and
 its children, sampled every 50 ms, so that shared pages count once.

@@ -1,6 +1,6 @@
 """Which part of the network brings what: ablation under one budget, several seeds.
 
-`python benchmarks/ablation_data.py && python benchmarks/ablation.py`
+`python benchmarks/experiments/ablation_data.py && python benchmarks/experiments/ablation.py`
 
 First the backbone is trained on for a while at the size of the crops, for it must be good at what all stand on. Then
 every variant trains the temporal part on the same frozen backbone, the same windows in the same order, the same number
