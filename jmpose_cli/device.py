@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from jmpose_cli.errors import JmposeError
 _SINCE_AMPERE = ("tf32", "bf16")
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 _ISAS_WITHOUT_BF16 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
+_PRINT_OPTIONS = ("precision", "threshold", "edgeitems", "linewidth", "sci_mode")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -125,6 +127,38 @@ def set_float32_arithmetic(*, tf32: bool) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
 
 
+@contextmanager
+def process_settings_restored() -> Iterator[None]:
+    """Restore, at the end, what networks set for the whole process: arithmetic, and threads of torch and OpenCV."""
+    import cv2
+    import torch
+
+    matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = convolution
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(cv2_threads)
+
+
+@contextmanager
+def printing_kept() -> Iterator[None]:
+    """Restore, at the end, how NumPy and torch print arrays and which warnings show: libraries set it when loaded."""
+    import numpy as np
+    import torch
+
+    torch_prints = torch._tensor_str.PRINT_OPTS  # there is no function that tells them
+    of_torch = {name: getattr(torch_prints, name) for name in _PRINT_OPTIONS}
+    try:
+        with warnings.catch_warnings(), np.printoptions():
+            yield
+    finally:
+        torch.set_printoptions(**of_torch)  # type: ignore[no-untyped-call]
+
+
 class CallThreads:
     """Runs calls of a network side by side on the CPU, each on one thread.
 
@@ -142,6 +176,11 @@ class CallThreads:
         torch.set_num_threads(1)
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="call") if threads > 1 else None
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def map(self, call: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return the results in the order of the items."""

@@ -46,12 +46,13 @@ def is_kept() -> bool:
 
 def library_folder(name: str) -> Path | None:
     """Make a folder that a library may write to; None where nothing can be written."""
-    private = private_folder()
-    for folder in (cache_folder(), *([private] if private else [])):
+    for place in (cache_folder, private_folder):  # the latter is made only where it is needed
+        folder = place()
         with suppress(OSError):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            if os.access(folder / name, os.W_OK | os.X_OK):
-                return folder / name
+            if folder is not None:
+                (folder / name).mkdir(parents=True, exist_ok=True)
+                if os.access(folder / name, os.W_OK | os.X_OK):
+                    return folder / name
     return None
 
 

@@ -1,6 +1,7 @@
 """Stopping in good order when a signal asks for it."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -39,7 +40,10 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen to signals inside the block."""
+        """Listen to signals inside the block; threads other than the main one hear none."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before: dict[int, Any] = {}
 
         def note(number: int, _: FrameType | None) -> None:

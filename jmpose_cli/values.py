@@ -19,8 +19,14 @@ def _check_shape(owner: str, name: str, array: np.ndarray, shape: tuple[int | No
         raise ValueError(f"{owner}.{name} has shape {array.shape}, expected {shape}")
 
 
+def _are_equal(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    return one is other or bool(one == other)
+
+
 class _ShapeRepr:
-    """Mixin: repr gives the shapes of arrays, not their values."""
+    """Mixin: repr gives the shapes of arrays, not their values; equal are those with equal values, NaN included."""
 
     def __repr__(self) -> str:
         parts = []
@@ -30,8 +36,16 @@ class _ShapeRepr:
             parts.append(f"{field.name}={shown}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))  # type: ignore[arg-type]
+        return all(_are_equal(*pair) for pair in pairs)
 
-@dataclass(frozen=True, repr=False)
+    __hash__ = None  # type: ignore[assignment]  # as arrays have none
+
+
+@dataclass(frozen=True, repr=False, eq=False)
 class FrameBatch(_ShapeRepr):
     """Consecutive frames of one video.
 
@@ -54,7 +68,7 @@ class FrameBatch(_ShapeRepr):
         return len(self.frames)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Detections(_ShapeRepr):
     """People found in one frame.
 
@@ -94,7 +108,7 @@ class CutState:
     usual: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Observation(_ShapeRepr):
     """What was found in one frame before tracking, and what the next frame needs of it.
 
@@ -117,7 +131,7 @@ class Observation(_ShapeRepr):
     since_detection: int
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class TrackedFrame(_ShapeRepr):
     """The people of one frame with their track ids.
 
@@ -125,7 +139,7 @@ class TrackedFrame(_ShapeRepr):
         index: Frame number in the file, from 0.
         time_s: Presentation timestamp, seconds.
         boxes_xyxy_px: `[N, 4]` float32 corners in image pixels.
-        scores: `[N]` float32 box scores in 0..1.
+        scores: `[N]` float32 box scores in 0..1; NaN where a file that was read does not tell them.
         track_ids: `[N]` int64, from 1, unique in the frame, stable in the video.
         observed: `[N]` bool, False where the box was interpolated between two detections.
         segment: Number of hard cuts before this frame.
@@ -148,7 +162,7 @@ class TrackedFrame(_ShapeRepr):
         return len(self.boxes_xyxy_px)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class FramePoses(_ShapeRepr):
     """The poses of one frame: what every writer and the overlay receive.
 
@@ -173,6 +187,16 @@ class FramePoses(_ShapeRepr):
         _check_shape("FramePoses", "person_scores", self.person_scores, (n,))
         if self.xy_raw_image is not None:
             _check_shape("FramePoses", "xy_raw_image", self.xy_raw_image, self.xy_image.shape)
+
+    @property
+    def index(self) -> int:
+        """Frame number in the file, from 0."""
+        return self.people.index
+
+    @property
+    def time_s(self) -> float:
+        """Presentation timestamp, seconds."""
+        return self.people.time_s
 
     def __len__(self) -> int:
         return len(self.people)

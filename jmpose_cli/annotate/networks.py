@@ -1,7 +1,7 @@
 """The networks of a run: chosen, checked and loaded once a process."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,8 +50,11 @@ class Networks:
     children: ChildPool = field(default_factory=ChildPool)
 
     def close(self) -> None:
-        """End the processes that decode."""
+        """End the processes that decode, and the threads of the networks."""
         self.children.close()
+        self.estimator.close()
+        if self.detector is not None:
+            self.detector.close()
 
     def poses(self, frames: Sequence["Windows"], people: PeopleConfig) -> list["FramePoses"]:
         """Estimate the poses of some key frames; of people found twice one is left, known boxes are all kept.
@@ -125,12 +128,15 @@ def fetch_models(config: InferConfig, access: Access, *, detecting: bool) -> Non
         choose_detector(config.people.detector, on_gpu=False, access=access)
 
 
-def load_networks(config: InferConfig, *, workers_here: int = 1) -> tuple[Networks, dict[str, str]]:
+def load_networks(
+    config: InferConfig, *, workers_here: int = 1, detecting: bool = True
+) -> tuple[Networks, dict[str, str]]:
     """Check the device, choose and load the weights.
 
     Args:
         config: The settings.
         workers_here: Processes that share this machine's cores.
+        detecting: Load a detector, unless the settings name a boxes file.
 
     Returns:
         The networks, and what was taken, for the header: device, model, people.
@@ -150,26 +156,38 @@ def load_networks(config: InferConfig, *, workers_here: int = 1) -> tuple[Networ
         "weights": {},
     }
     header = {"device": f"{device.description}, {config.precision}"}
-    detector, boxes = None, None
-    if config.people.boxes is not None:
-        from jmpose_cli.people.boxes_file import read_boxes
-
-        boxes = read_boxes(config.people.boxes)
-        digest = file_sha256(config.people.boxes)
-        info["weights"]["boxes"] = {"name": config.people.boxes.name, "sha256": digest}
-        header["people"] = f"boxes from {config.people.boxes}"
-        estimator, header["model"] = load_estimator(config, device, threads=threads)
-    else:
-        # The two networks run at the same time.
-        estimator, header["model"] = load_estimator(config, device, threads=max(1, threads // 2))
-        detector, header["people"] = load_detector(config, device, threads=max(1, threads // 2))
+    own_boxes = config.people.boxes
+    detecting = detecting and own_boxes is None
+    if own_boxes is not None:
+        header["people"] = f"boxes from {own_boxes}"
+    # The two networks run at the same time.
+    share = max(1, threads // 2) if detecting else threads
+    estimator, header["model"] = load_estimator(config, device, threads=share)
+    detector = None
+    if detecting:
+        detector, header["people"] = load_detector(config, device, threads=share)
         info["weights"]["detector"] = {"name": detector.name, "sha256": detector.sha256}
     info["weights"]["model"] = {"name": estimator.name, "sha256": estimator.sha256}
     if estimator.temporal:
         part = estimator.temporal
         info["weights"]["temporal"] = {"name": part.stem, "sha256": file_sha256(part)}
     info["keypoints"], header["keypoints"] = _keypoints(estimator.keypoints, config.output.keypoint_set)
-    return Networks(detector, boxes, estimator, info), header
+    networks = Networks(detector, None, estimator, info)
+    return networks if own_boxes is None else with_boxes_of(networks, own_boxes), header
+
+
+def with_boxes_of(networks: Networks, path: Path) -> Networks:
+    """Return the networks with a boxes file in place of the detector.
+
+    Raises:
+        JmposeError: The file is missing or unreadable.
+    """
+    from jmpose_cli.people.boxes_file import read_boxes
+
+    boxes = read_boxes(path)
+    others = {part: facts for part, facts in networks.info["weights"].items() if part != "detector"}
+    weights = {"boxes": {"name": path.name, "sha256": file_sha256(path)}, **others}
+    return replace(networks, detector=None, boxes=boxes, info={**networks.info, "weights": weights})
 
 
 def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool:

@@ -190,7 +190,7 @@ def _check_finite(poses: FramePoses, video: str) -> None:
     raw = poses.xy_image if poses.xy_raw_image is None else poses.xy_raw_image
     values = {
         "a box": poses.people.boxes_xyxy_px,
-        "a box score": poses.people.scores,
+        "a box score": poses.people.scores[~np.isnan(poses.people.scores)],  # NaN: not known
         "a joint": poses.xy_image,
         "an unsmoothed joint": raw,
         "a joint score": poses.scores,

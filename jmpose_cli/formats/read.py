@@ -27,12 +27,17 @@ def read_poses(path: Path, *, kind: FormatKind | None = None) -> PoseRecords:
         JmposeError: The file is missing, broken, of no known or of another format, or a field is missing, of the
             wrong kind or length, not finite or doubled; the message names the record and the field.
     """
-    data: Any = None
-    if path.suffix.lower() == ".txt":
-        found: FormatKind = "mot"
-    else:
-        data = read_json(path)
-        found = recognise(path, data)
+    data = None if path.suffix.lower() == ".txt" else read_json(path)
+    return poses_in(path, data, kind=kind)
+
+
+def poses_in(path: Path, data: Any, *, kind: FormatKind | None = None) -> PoseRecords:
+    """Read the poses of parsed JSON; `data` of None stands for MOT text, which is read from the file.
+
+    Raises:
+        JmposeError: As `read_poses`.
+    """
+    found: FormatKind = "mot" if data is None else recognise(path, data)
     if kind is not None and found != kind:
         raise JmposeError(f"{path} is a {found} file", hint=f"a {kind} file is wanted; `jmpose convert` makes one")
     if found == "mot":

@@ -84,7 +84,7 @@ class CsvWriter(PoseWriter):
             people.track_ids.tolist(),
             rounded(poses.person_scores, SCORE_DECIMALS).tolist(),
             boxes_xywh(people.boxes_xyxy_px).tolist(),
-            rounded(people.scores, SCORE_DECIMALS).tolist(),
+            ["" if math.isnan(score) else score for score in rounded(people.scores, SCORE_DECIMALS).tolist()],
             people.observed.astype(int).tolist(),
             [["" if math.isnan(value) else value for value in row] for row in values.tolist()],
             strict=True,

@@ -60,6 +60,9 @@ class PersonDetector(Protocol):
             Boxes of each frame in its own pixels, highest score first.
         """
 
+    def close(self) -> None:
+        """End the detector's threads."""
+
 
 class YoloDetector:
     """An ultralytics YOLO checkpoint (`.pt`), or a detector saved by `save_detector` (`.safetensors` and `.json`).
@@ -102,6 +105,11 @@ class YoloDetector:
         self._calls = CallThreads(threads) if self._device.type == "cpu" else None
         self._size_before: tuple[float, ...] = ()
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
+
+    def close(self) -> None:
+        """End the threads of the calls."""
+        if self._calls:
+            self._calls.close()
 
     def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
         """Find people in frames; see `PersonDetector`."""

@@ -180,6 +180,11 @@ class TransformersDetector:
         self._calls = CallThreads(threads) if self._device.type == "cpu" else None
         self._model = model.to(self._device)
 
+    def close(self) -> None:
+        """End the threads of the calls."""
+        if self._calls:
+            self._calls.close()
+
     def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
         """Find people in frames; see `PersonDetector`. Frames are stretched, whatever their pixels."""
         if self._calls:

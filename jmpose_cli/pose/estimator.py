@@ -109,6 +109,11 @@ class PoseEstimator:
         if settings.compiled:
             self._compile()
 
+    def close(self) -> None:
+        """End the threads of the calls."""
+        if self._calls:
+            self._calls.close()
+
     @classmethod
     def load(
         cls,

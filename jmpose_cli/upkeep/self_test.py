@@ -2,20 +2,13 @@
 
 import tempfile
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from jmpose_cli.annotate.clip import process_clip
 from jmpose_cli.annotate.layout import OVERLAY_FILE
-from jmpose_cli.annotate.networks import load_networks
-from jmpose_cli.annotate.task import ClipTask, Watcher
-from jmpose_cli.config import InferConfig
+from jmpose_cli.api import Annotator, open_video, read_clip
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.read import read_poses
-from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.upkeep.model_check import EXAMPLE
-from jmpose_cli.video.source import open_video
 
 FRAMES = 6
 
@@ -52,25 +45,20 @@ def run_self_test(*, device: str = "auto", model: str = "auto", detector: str = 
     """
     if not EXAMPLE.is_file():
         raise JmposeError(f"{EXAMPLE}: the example video is not there", hint="install jmpose again")
-    config = InferConfig.model_validate(
-        {
-            "device": device,
-            "decode": {"frames": f"0:{FRAMES}"},
-            "people": {"detector": detector},
-            "pose": {"model": model},
-            "run": {"offline": True},
-        }
-    )
-    started = time.perf_counter()
-    networks, _ = load_networks(config)
-    load_s = time.perf_counter() - started
-    with closing(networks), tempfile.TemporaryDirectory(prefix="jmpose-doctor-") as folder:
-        task = ClipTask("self-test", EXAMPLE, "", Path(folder), Path(folder) / "work", {})
-        done = process_clip(task, config=config, networks=networks, watcher=Watcher())
+    settings = {"run.offline": True}
+    with (
+        tempfile.TemporaryDirectory(prefix="jmpose-doctor-") as folder,
+        Annotator(model, detector=detector, device=device, settings=settings) as annotator,
+    ):
+        started = time.perf_counter()
+        annotator.load()
+        load_s = time.perf_counter() - started
+        done = annotator.write(EXAMPLE, folder, frames=(0, FRAMES))
         with open_video(Path(folder) / OVERLAY_FILE, decoder="pyav") as source:
             seen = sum(len(batch) for batch in source)
-        records = read_poses(Path(folder) / FORMATS["coco"].file_name)
-    if (seen, len(records.images), len(records)) != (FRAMES, FRAMES, done.people):
-        found = f"{seen} frames of video, {len(records.images)} images and {len(records)} people were read back"
+        clip = read_clip(folder)
+    people = sum(len(poses) for poses in clip.frames)
+    if (seen, len(clip.frames), people) != (FRAMES, FRAMES, done.people):
+        found = f"{seen} frames of video, {len(clip.frames)} images and {people} people were read back"
         raise JmposeError(f"{found}, of {FRAMES} frames and {done.people} people", hint="please report it")
     return SelfTest(done.frames, done.people, load_s, done.wall_s, dict(done.stage_s))

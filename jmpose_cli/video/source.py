@@ -45,7 +45,7 @@ class FrameSource(Protocol):
 
 
 def open_video(
-    path: Path,
+    path: Path | str,
     *,
     decoder: Decoder = "auto",
     frames: tuple[int | None, int | None] | None = None,
@@ -89,6 +89,7 @@ def open_video(
             range is invalid or holds no frame, its frames are too large; while iterating, if decoding stalls or
             crashes.
     """
+    path = Path(path)
     selection = Selection.checked(frames, time_s)
     if batch < 1:
         raise JmposeError(f"a batch of {batch} frames is not possible", hint="use 1 or more")

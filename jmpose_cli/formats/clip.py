@@ -1,0 +1,348 @@
+"""The poses of one video as frames: read back from the files of a run, written again, laid out as records."""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from jmpose.keypoints import KeypointSet
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import explain_os_errors
+from jmpose_cli.formats.base import VideoMeta
+from jmpose_cli.formats.json_file import read_json
+from jmpose_cli.formats.keypoint_mapping import known_set
+from jmpose_cli.formats.read import poses_in
+from jmpose_cli.formats.records import ImageRecord, JsonTable, PoseRecords, frame_numbers
+from jmpose_cli.formats.writers import FORMATS, open_writer
+from jmpose_cli.values import Bools, Float, FramePoses, TrackedFrame
+from jmpose_cli.video.info import DEFAULT_FPS
+
+DEFAULT_FORMATS: tuple[str, ...] = ("coco", "posetrack18")
+
+
+@dataclass(frozen=True)
+class ClipPoses:
+    """The poses of one video.
+
+    Attributes:
+        frames: All frames in order, those without people included.
+        keypoints: Joints of the frames' arrays.
+        video: What the files say of the video.
+        info: What a COCO file says of the tool that made it.
+        written: Keypoint set of the file that was read, where that has joints which nobody has in it.
+    """
+
+    frames: Sequence[FramePoses]
+    keypoints: KeypointSet
+    video: VideoMeta
+    info: dict[str, Any] = field(default_factory=dict)
+    written: KeypointSet | None = None
+
+
+def read_clip(path: Path | str) -> ClipPoses:
+    """Read the poses of a video.
+
+    Of a folder that `jmpose infer` or `write_clip` has left, the COCO file is read, or where there is none the
+    PoseTrack18 file; box scores are those of the CSV table beside it.
+
+    Args:
+        path: Such a folder, or a pose file of any format that `jmpose convert` reads, about one video.
+
+    Returns:
+        The poses as they are in the file, at its precision. What a file does not tell is NaN in scores and joints, -1
+        in track ids; `people.segment` is 0 throughout.
+
+    Raises:
+        JmposeError: There is no such file, it cannot be read, or it holds several videos.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir():
+        usual = [FORMATS[form].file_name for form in DEFAULT_FORMATS]
+        found = [folder / name for name in usual if (folder / name).is_file()]
+        if not found:
+            raise JmposeError(f"{path}: holds no {' and no '.join(usual)}", hint="name the pose file itself")
+        path = found[0]
+    data = None if path.suffix.lower() == ".txt" else read_json(path)
+    records = poses_in(path, data)
+    rows = _order(records)
+    written = known_set(records.joints) or _unknown_set(path, records, data)
+    is_there: Bools = np.asarray(records.present.any(0) | (not records.present.any()))
+    keypoints = written if is_there.all() else _part_of(written, is_there)
+    columns = _columns(records, data, is_there)
+    frames = tuple(_frames(records, rows, columns))
+    info, video = _described(path, data, rows)
+    clip = ClipPoses(frames, keypoints, video, info, written if keypoints != written else None)
+    table = folder / FORMATS["csv"].file_name
+    is_ours = path.name in [form.file_name for form in FORMATS.values()]
+    return _with_box_scores(clip, table) if is_ours and table.is_file() else clip
+
+
+def write_clip(
+    folder: Path | str,
+    clip: ClipPoses,
+    *,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    info: dict[str, Any] | None = None,
+) -> list[str]:
+    """Write pose files into a folder, under the names that `jmpose infer` gives them; what stands there is replaced.
+
+    Args:
+        folder: Made where it is missing.
+        clip: The poses. `dataclasses.replace(clip, frames=...)` gives a clip with others.
+        formats: Which files.
+        info: In place of `clip.info`.
+
+    Returns:
+        Sentences about what a format could not hold.
+
+    Raises:
+        JmposeError: A format is not known; a value is missing or not finite; people have no track ids; a file cannot be
+            written. No file is left then.
+    """
+    folder = Path(folder)
+    names = tuple(dict.fromkeys(formats))
+    unknown = [form for form in names if form not in FORMATS]
+    if unknown:
+        raise JmposeError(f"there is no format {unknown[0]!r}", hint=f"allowed: {', '.join(FORMATS)}")
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    smoothed = any(poses.xy_raw_image is not None for poses in clip.frames)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                open_writer(
+                    form,
+                    folder,
+                    clip.video,
+                    clip.keypoints,
+                    info=clip.info if info is None else info,
+                    smoothed=smoothed,
+                    written=clip.written,
+                )
+            )
+            for form in names
+        ]
+        for poses in clip.frames:
+            _check_ids(poses, clip.video.name)
+            for writer in writers:
+                writer.write(poses)
+    return [note for writer in writers for note in writer.notes]
+
+
+def to_records(poses: FramePoses | Iterable[FramePoses], keypoints: KeypointSet) -> list[dict[str, float]]:
+    """Lay poses out as flat records, one a person and frame, which `pandas.DataFrame` takes as they are.
+
+    Args:
+        poses: One frame, or any number of them.
+        keypoints: Their joints.
+
+    Returns:
+        Dictionaries with the columns of the CSV table: `frame_index, time_s, track_id, person_score, box_x, box_y,
+        box_w, box_h, box_score, box_observed`, then `<joint>_x, <joint>_y, <joint>_score` of each joint, and
+        `<joint>_x_raw, <joint>_y_raw` where the poses were smoothed. Coordinates are image pixels.
+    """
+    frames = [poses] if isinstance(poses, FramePoses) else poses
+    joints = [f"{joint}_{value}" for joint in keypoints.joints for value in ("x", "y", "score")]
+    raw_joints = [f"{joint}_{axis}_raw" for joint in keypoints.joints for axis in "xy"]
+    return [record for frame in frames for record in _records_of(frame, joints, raw_joints)]
+
+
+def _records_of(poses: FramePoses, joints: list[str], raw_joints: list[str]) -> Iterator[dict[str, float]]:
+    people, count = poses.people, len(poses)
+    values = np.concatenate([poses.xy_image, poses.scores[..., None]], 2).reshape(count, len(joints)).tolist()
+    corners = people.boxes_xyxy_px
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+    raw = [] if poses.xy_raw_image is None else poses.xy_raw_image.reshape(count, len(raw_joints)).tolist()
+    columns = {
+        "track_id": people.track_ids,
+        "person_score": poses.person_scores,
+        **dict(zip(("box_x", "box_y", "box_w", "box_h"), boxes.T, strict=True)),
+        "box_score": people.scores,
+        "box_observed": people.observed,
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    for place, row in enumerate(rows):
+        yield {
+            "frame_index": people.index,
+            "time_s": people.time_s,
+            **dict(zip(columns, row, strict=True)),
+            **dict(zip(joints, values[place], strict=True)),
+            **(dict(zip(raw_joints, raw[place], strict=True)) if raw else {}),
+        }
+
+
+def _order(records: PoseRecords) -> list[tuple[int, int, ImageRecord]]:
+    """Give frame number, place and record of each image, by frame number.
+
+    Raises:
+        JmposeError: They are not those of one video.
+    """
+    for what, values in (
+        ("videos", {image.vid_id for image in records.images}),
+        ("sizes", {(image.width, image.height) for image in records.images}),
+    ):
+        if len(values) > 1:
+            raise JmposeError(
+                f"{records.path}: holds pictures of {len(values)} {what}",
+                hint="a clip is one video; `jmpose convert` takes all",
+            )
+    numbers = frame_numbers(records.images).tolist()
+    return sorted(zip(numbers, range(len(numbers)), records.images, strict=True), key=lambda entry: entry[0])
+
+
+def _columns(records: PoseRecords, data: Any, is_there: Bools) -> dict[str, np.ndarray]:
+    """Give what frames hold of each person, one row a person of the file."""
+    joints = int(is_there.sum())
+    xy = np.where(records.present[..., None], records.xy, np.nan)[:, is_there]
+    columns = {
+        "boxes": records.boxes_xyxy_px,
+        "ids": records.track_ids,
+        "person_scores": records.person_scores,
+        "xy": xy,
+        "scores": np.where(records.present, records.scores, np.nan)[:, is_there],
+        "observed": np.ones(len(records), bool),
+    }
+    if records.kind == "coco":
+        table = JsonTable(records.path, "annotations", data["annotations"])
+        columns["observed"] = table.flags("box_observed", default=True)
+        size = 3 * len(records.joints)
+        raw = table.number_lists("keypoints_raw", size, "x, y, v of each joint", required=False)
+        if any("keypoints_raw" in record for record in table.records):
+            raw = raw.reshape(len(records), -1, 3)[:, is_there, :2]
+            columns["raw"] = np.where(np.isnan(xy), np.nan, raw).reshape(-1, joints, 2)
+    return columns
+
+
+def _frames(
+    records: PoseRecords, rows: Sequence[tuple[int, int, ImageRecord]], columns: dict[str, np.ndarray]
+) -> Iterator[FramePoses]:
+    by_image = np.argsort(records.image_row, kind="stable")
+    starts = np.searchsorted(records.image_row[by_image], np.arange(len(records.images) + 1))
+    fps = _fps_of(rows)
+    for index, place, image in rows:
+        own = by_image[starts[place] : starts[place + 1]]
+
+        def floats(name: str, own: np.ndarray = own) -> Float:
+            return np.asarray(columns[name][own], np.float32)
+
+        people = TrackedFrame(
+            index=index,
+            time_s=index / fps if image.time_s is None else image.time_s,
+            boxes_xyxy_px=floats("boxes"),
+            scores=np.full(len(own), np.nan, np.float32),
+            track_ids=columns["ids"][own],
+            observed=columns["observed"][own],
+        )
+        raw = floats("raw") if "raw" in columns else None
+        yield FramePoses(people, floats("xy"), floats("scores"), floats("person_scores"), raw)
+
+
+def _fps_of(rows: Sequence[tuple[int, int, ImageRecord]]) -> float:
+    """Frames a second by the times of the first and the last frame."""
+    if len(rows) > 1:
+        (first, _, begin), (last, _, end) = rows[0], rows[-1]
+        if begin.time_s is not None and end.time_s is not None and end.time_s > begin.time_s:
+            return (last - first) / (end.time_s - begin.time_s)
+    return DEFAULT_FPS
+
+
+def _described(path: Path, data: Any, rows: Sequence[tuple[int, int, ImageRecord]]) -> tuple[dict[str, Any], VideoMeta]:
+    """Give what a file says of its tool and of its video."""
+    given = data.get("info") if isinstance(data, dict) else None
+    info = dict(given) if isinstance(given, dict) else {}
+    video = info.pop("video", None)
+    facts: dict[str, Any] = video if isinstance(video, dict) else {}
+    first = rows[0][2] if rows else None
+    file_name = PurePath(first.file_name) if first else PurePath()
+    name = str(facts.get("name") or file_name.parent.name or path.stem)
+    width, height = (first.width, first.height) if first else (None, None)
+    names = {index: image.file_name for index, _, image in rows}
+    is_video = all(
+        PurePath(file).name in (f"frame_{index:06d}.jpg", f"{index:06d}.jpg", "") for index, file in names.items()
+    )
+    return info, VideoMeta(
+        name=name,
+        width=width or _whole(facts.get("width")),
+        height=height or _whole(facts.get("height")),
+        fps=_positive(facts.get("fps")) or _fps_of(rows),
+        source=str(facts.get("source", name)),
+        image_names=() if is_video else tuple(names.get(i, "") for i in range(max(names, default=-1) + 1)),
+        pixel_aspect=_aspect(facts.get("pixel_aspect")),
+    )
+
+
+def _whole(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0
+
+
+def _positive(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None
+
+
+def _aspect(value: object) -> tuple[int, int]:
+    if isinstance(value, list) and len(value) == 2 and all(_whole(part) for part in value):
+        return value[0], value[1]
+    return 1, 1
+
+
+def _unknown_set(path: Path, records: PoseRecords, data: Any) -> KeypointSet:
+    """Make a keypoint set of what a file says of its joints; no file holds sigmas."""
+    categories = data.get("categories") if isinstance(data, dict) else None
+    named = [entry for entry in categories or [] if isinstance(entry, dict) and entry.get("keypoints")]
+    pairs = named[0].get("skeleton") if named else None
+    count = len(records.joints)
+    skeleton = [
+        (records.joints[pair[0] - 1], records.joints[pair[1] - 1])
+        for pair in (pairs if isinstance(pairs, list) else [])
+        if isinstance(pair, list) and len(pair) == 2 and all(0 < _whole(end) <= count for end in pair)
+    ]
+    return KeypointSet(path.stem, records.joints, tuple(skeleton), (math.nan,) * count)
+
+
+def _part_of(whole: KeypointSet, is_there: Bools) -> KeypointSet:
+    """Leave joints out of a keypoint set."""
+    kept = {joint for joint, there in zip(whole.joints, is_there.tolist(), strict=True) if there}
+    return replace(
+        whole,
+        name=f"part of {whole.name}",
+        joints=tuple(joint for joint in whole.joints if joint in kept),
+        skeleton=tuple(pair for pair in whole.skeleton if kept.issuperset(pair)),
+        sigmas=tuple(np.array(whole.sigmas)[is_there].tolist()),
+        synonyms=tuple(pair for pair in whole.synonyms if pair[0] in kept),
+    )
+
+
+def _with_box_scores(clip: ClipPoses, table: Path) -> ClipPoses:
+    """Take box scores from the CSV table of the same video."""
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            scores = {
+                (int(r["frame_index"]), int(r["track_id"])): float(r["box_score"] or "nan")
+                for r in csv.DictReader(file)
+            }
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise JmposeError(
+            f"{table}: is not the table of a run ({error})", hint="move it away to read without it"
+        ) from error
+
+    def scored(poses: FramePoses) -> FramePoses:
+        people = poses.people
+        found = [scores.get((people.index, track), math.nan) for track in people.track_ids.tolist()]
+        return replace(poses, people=replace(people, scores=np.array(found, np.float32)))
+
+    return replace(clip, frames=tuple(map(scored, clip.frames)))
+
+
+def _check_ids(poses: FramePoses, video: str) -> None:
+    ids = poses.people.track_ids
+    if (ids < 0).any() or len(np.unique(ids)) < len(ids):
+        raise JmposeError(
+            f"{video}, frame {poses.people.index}: people without track ids, or two with one",
+            hint="give each its own id",
+        )
