@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+import jmpose_cli.posix_only  # noqa: F401  # before all others
 from jmpose_cli import __version__
 from jmpose_cli.commands.convert import convert
 from jmpose_cli.commands.doctor import doctor

@@ -44,6 +44,7 @@ def train(
     Example: jmpose train nano-coco --data my_data --out runs/mine
     """
     from jmpose_cli.console import say_start
+    from jmpose_cli.extras import check_installed
     from jmpose_cli.training.config import shipped_configs
     from jmpose_cli.training.origin import new_settings, resumed_settings
 
@@ -56,6 +57,8 @@ def train(
         lacking = "CONFIG" if not config and not resume else "--out"
         wanted = "--resume --out FOLDER" if resume else "CONFIG --out FOLDER"
         raise typer.BadParameter(f"{lacking} is missing; jmpose train {wanted}")
+    for module in ("lightning_fabric", "tensorboard"):
+        check_installed(module, extra="train", by="jmpose train")
     options = {"data.root": data, "device": device, "devices": devices, "init": init}
     if resume:
         assert out is not None

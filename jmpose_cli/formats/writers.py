@@ -6,11 +6,10 @@ Imports nothing heavy: `jmpose --help` lists the formats.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jmpose_cli.errors import JmposeError
+from jmpose_cli.extras import require
 
 if TYPE_CHECKING:
     from jmpose.keypoints import KeypointSet
@@ -60,17 +59,10 @@ class PoseFormat:
         """Make sure that files can be written.
 
         Raises:
-            JmposeError: A package is missing.
+            JmposeError: A package is missing or broken.
         """
-        if not self.package:
-            return
-        try:
-            import_module(self.package)
-        except ImportError as error:
-            reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
-            raise JmposeError(
-                f"--format {self.name}: {self.package} {reason}", hint=f"pip install 'jmpose[{self.name}]'"
-            ) from error
+        if self.package:
+            require(self.package, extra=self.name, by=f"--format {self.name}")
 
 
 FORMATS: dict[str, PoseFormat] = {}

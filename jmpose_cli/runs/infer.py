@@ -9,6 +9,7 @@ from jmpose_cli.annotate.networks import check_settings
 from jmpose_cli.config import InferConfig
 from jmpose_cli.console import download_bar
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.extras import check_installed
 from jmpose_cli.known_weights import Access
 from jmpose_cli.runs.coordinator import Coordinator, ResumeOptions
 from jmpose_cli.runs.inputs import find_clips
@@ -52,6 +53,8 @@ def infer_videos(
     Raises:
         JmposeError: Nothing can be done: bad settings, missing inputs, weights or device, `out` not writable.
     """
+    if placement.ray is not None:
+        check_installed("ray", extra="ray", by="--ray")
     with Storage(silence_s=config.run.fetch_timeout_s) as storage:
         clips = find_clips(inputs, out=out, storage=storage, notify=report.note, most_entries=config.run.max_listed)
     with download_bar(shown=not report.quiet) as progress:

@@ -11,6 +11,7 @@ from typing import Any
 
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.extras import require
 from jmpose_cli.runs.messages import Died, FromWorker, Inbox, SetUp, ToWorker
 from jmpose_cli.runs.worker_pool import Report, Worker, WorkerPool
 
@@ -132,10 +133,7 @@ class RayWorkers(WorkerPool):
 def _connected(address: str) -> Any:
     """Import ray and connect."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise JmposeError("--ray: Ray is not installed", hint="pip install 'jmpose[ray]'") from error
+    ray: Any = require("ray", extra="ray", by="--ray")
     try:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address == LOCAL:

@@ -44,6 +44,12 @@ _DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "prores")
 _ENCODER = "libx264"
 # What may be installed instead, with the same modules.
 _STAND_INS = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
+# Packages of extras, with the extra and what needs it; formats of files name their own.
+_EXTRAS = (
+    ("ray", "ray", "--ray"),
+    ("lightning-fabric", "train", "jmpose train"),
+    ("tensorboard", "train", "jmpose train"),
+)
 _TIMEOUT_S = 20.0
 _STYLES: Mapping[Status, str] = {"ok": "green", "note": "yellow", "problem": "red"}
 
@@ -360,17 +366,13 @@ def is_writable(folder: Path) -> bool:
 
 
 def check_extras() -> Iterator[Finding]:
-    """What only some options need."""
-    ray = installed_version("ray")
-    todo = "" if ray else "for --ray: pip install 'jmpose[ray]'"
-    text = f"ray {ray}" if ray else "ray is not installed, so --ray does not work"
-    yield Finding("extras", "ok" if ray else "note", text, todo, {"ray": ray})
-    for form in FORMATS.values():
-        if form.package:
-            found = installed_version(form.package)
-            todo = "" if found else f"for --format {form.name}: pip install 'jmpose[{form.name}]'"
-            text = f"{form.package} {found}" if found else f"no {form.package}, so --format {form.name} does not work"
-            yield Finding("extras", "ok" if found else "note", text, todo, {form.package: found})
+    """What only some commands and options need."""
+    of_formats = [(form.package, form.name, f"--format {form.name}") for form in FORMATS.values() if form.package]
+    for package, extra, purpose in (*_EXTRAS, *of_formats):
+        found = installed_version(package)
+        todo = "" if found else f"for {purpose}: pip install 'jmpose[{extra}]'"
+        text = f"{package} {found}" if found else f"no {package}, so {purpose} does not work"
+        yield Finding("extras", "ok" if found else "note", text, todo, {package: found})
     compiler = os.environ.get("CXX") or next((c for c in ("g++", "clang++") if shutil.which(c)), "")
     todo = "" if compiler else "for --compile: install g++"
     text = f"C++ compiler {compiler}" if compiler else "no C++ compiler, so --compile does not work on a CPU"

@@ -220,6 +220,8 @@ def test_nothing_optional_is_here(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     assert [(f.status, f.todo) for f in doctor.check_extras()] == [
         ("note", "for --ray: pip install 'jmpose[ray]'"),
+        ("note", "for jmpose train: pip install 'jmpose[train]'"),
+        ("note", "for jmpose train: pip install 'jmpose[train]'"),
         ("note", "for --format parquet: pip install 'jmpose[parquet]'"),
         ("note", "for --compile: install g++"),
     ]
