@@ -1,10 +1,11 @@
 # `make install` makes .venv and installs; `make demo` also runs the main job on the example; `make test` runs lint, types, layers and tests,
-# `make test-slow` the tests that take minutes and 12 GB of memory.
+# `make test-slow` the tests that take minutes and 12 GB of memory; `make wheel-test` builds a wheel, installs it into an empty environment
+# and uses it there, which also takes minutes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-slow lint clean
+.PHONY: install demo test test-slow wheel-test lint clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jmpose needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
@@ -34,6 +35,9 @@ test: lint
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
+
+wheel-test: $(BIN)/python
+	$(BIN)/python tests/installed_wheel.py
 
 clean:
 	rm -rf $(VENV) out
