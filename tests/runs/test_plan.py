@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jmpose_cli.annotate.task import replacing_mark
+from jmpose_cli.annotate.layout import replacing_mark
 from jmpose_cli.annotate.video import frames_in_range, input_hash
 from jmpose_cli.config import DecodeConfig, build_config
 from jmpose_cli.errors import JmposeError

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from jmpose.network import build_model
+from jmpose.build import build_model
 from jmpose.weights import save_model
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.training.prepare import prepare
