@@ -24,7 +24,6 @@ class FrameStream:
     """
 
     def __init__(self, config: InferConfig, networks: Networks, boxes: GivenBoxes | None) -> None:
-
         if config.pose.smooth:
             raise JmposeError("pose.smooth with push(): smoothing takes the whole video", hint="leave it out")
         self._stages = LiveStages(config, networks, fps=config.decode.fps or DEFAULT_FPS)

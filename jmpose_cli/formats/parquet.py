@@ -18,6 +18,7 @@ from jmpose.keypoints import KeypointSet
 from jmpose_cli.files import PartialFile
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
+from jmpose_cli.formats.tabular import joint_columns
 from jmpose_cli.values import FramePoses
 
 ROWS_A_GROUP = 1024
@@ -60,11 +61,9 @@ class ParquetWriter(PoseWriter):
         self._with_raw, self._written = with_raw, written or keypoints
         absent = ~present_joints(keypoints, self._written)
         self._absent_columns = [*absent.repeat(3), *(absent.repeat(2) if with_raw else ())]
-        names = [f"{joint}_{value}" for joint in self._written.joints for value in ("x", "y", "score")]
-        names += [f"{joint}_{axis}_raw" for joint in self._written.joints for axis in "xy"] if with_raw else []
         facts = {"width": meta.width, "height": meta.height, "fps": meta.fps, "pixel_aspect": meta.pixel_aspect}
         facts["keypoints"] = self._written.name
-        joints = [(name, pa.float32()) for name in names]
+        joints = [(name, pa.float32()) for name in joint_columns(self._written.joints, with_raw=with_raw)]
         self._schema = pa.schema([*_PERSON, *joints], metadata={"jmpose": orjson.dumps(facts)})
         self._waiting: list[list[Any]] = []
         self._people_waiting = 0

@@ -11,6 +11,7 @@ apostrophe before it, as spreadsheets want it.
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ _PERSON_COLUMNS = (
     *("video", "frame_index", "time_s", "track_id", "person_score"),
     *("box_x", "box_y", "box_w", "box_h", "box_score", "box_observed"),
 )
+
+
+def joint_columns(joints: Sequence[str], *, with_raw: bool) -> list[str]:
+    """Return the names of the joints' columns; with `with_raw`, those of unsmoothed joints come after them."""
+    names = [f"{joint}_{value}" for joint in joints for value in ("x", "y", "score")]
+    return names + [f"{joint}_{axis}_raw" for joint in joints for axis in "xy"] if with_raw else names
 
 
 class CsvWriter(PoseWriter):
@@ -63,9 +70,8 @@ class CsvWriter(PoseWriter):
         self._with_raw, self._written = with_raw, written or keypoints
         self._absent = ~present_joints(keypoints, self._written)
         self._file = PartialFile(path)
-        joints = [f"{joint}_{value}" for joint in self._written.joints for value in ("x", "y", "score")]
-        raw = [f"{joint}_{axis}_raw" for joint in self._written.joints for axis in "xy"]
-        self._write_rows([[*_PERSON_COLUMNS, *map(csv_cell, joints), *(map(csv_cell, raw) if with_raw else ())]])
+        joints = joint_columns(self._written.joints, with_raw=with_raw)
+        self._write_rows([[*_PERSON_COLUMNS, *map(csv_cell, joints)]])
 
     def _write(self, poses: FramePoses) -> None:
         if (poses.xy_raw_image is not None) != self._with_raw:
@@ -113,8 +119,7 @@ def records_csv(records: PoseRecords) -> str:
     """Build the table of any pose file: the same columns with every digit, and empty cells for what is missing."""
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\r\n")
-    joints = [f"{joint}_{value}" for joint in records.joints for value in ("x", "y", "score")]
-    rows.writerow([*_PERSON_COLUMNS, *map(csv_cell, joints)])
+    rows.writerow([*_PERSON_COLUMNS, *map(csv_cell, joint_columns(records.joints, with_raw=False))])
     frames = frame_numbers(records.images).tolist()
     xy = np.where(records.present[..., None], records.xy, np.nan)
     values = np.concatenate([xy, records.scores[..., None]], axis=2).reshape(len(records), 3 * len(records.joints))
