@@ -18,6 +18,7 @@ from jmpose_cli.formats.json_file import read_json
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.read import poses_in
 from jmpose_cli.formats.records import ImageRecord, JsonTable, PoseRecords, frame_numbers
+from jmpose_cli.formats.tabular import joint_columns
 from jmpose_cli.formats.writers import FORMATS, open_writer
 from jmpose_cli.values import Bools, Float, FramePoses, TrackedFrame
 from jmpose_cli.video.info import DEFAULT_FPS
@@ -148,8 +149,8 @@ def to_records(poses: FramePoses | Iterable[FramePoses], keypoints: KeypointSet)
         `<joint>_x_raw, <joint>_y_raw` where the poses were smoothed. Coordinates are image pixels.
     """
     frames = [poses] if isinstance(poses, FramePoses) else poses
-    joints = [f"{joint}_{value}" for joint in keypoints.joints for value in ("x", "y", "score")]
-    raw_joints = [f"{joint}_{axis}_raw" for joint in keypoints.joints for axis in "xy"]
+    joints = joint_columns(keypoints.joints, with_raw=False)
+    raw_joints = joint_columns(keypoints.joints, with_raw=True)[len(joints) :]
     return [record for frame in frames for record in _records_of(frame, joints, raw_joints)]
 
 
