@@ -10,7 +10,7 @@ import torch
 
 from jmpose.torch_files import load_plain
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.files import write_whole
+from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.training.config import TrainConfig, decisive_settings
 from jmpose_cli.training.precision import Arithmetic
 
@@ -93,12 +93,13 @@ class Checkpoints:
         state |= {"position": asdict(position), "settings": self._settings, "random": _random_state()}
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        self._folder.mkdir(parents=True, exist_ok=True)
         # Two numbers: an epoch's end may be saved at the step of its last batch.
         path = self._folder / f"step-{position.step:09d}-{position.epoch:05d}.pt"
-        write_whole(path, buffer.getvalue())
-        for old in self.files()[: -self._keep]:
-            old.unlink()
+        with explain_os_errors(path):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, buffer.getvalue())
+            for old in self.files()[: -self._keep]:
+                old.unlink(missing_ok=True)
         return path
 
     def restore(self, stateful: Mapping[str, Any]) -> Position:

@@ -51,3 +51,10 @@ def test_a_whole_checkpoint_with_something_else_in_it_is_damaged(tmp_path, spoil
     with pytest.raises(JmposeError, match="the checkpoint is damaged") as caught:
         checkpoints.restore({"model": torch.nn.Linear(2, 2)})
     assert "the one before" in caught.value.hint
+
+
+def test_a_folder_that_cannot_be_is_one_error(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run", CONFIG, Arithmetic("fp32"), checksums={}, keep=3)
+    (tmp_path / "run").write_text("in its place")
+    with pytest.raises(JmposeError, match=r"cannot write .*step-000000003-00001\.pt"):
+        checkpoints.save(Position(1, 2, 3), {"model": torch.nn.Linear(2, 2)})
