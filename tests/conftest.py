@@ -1,8 +1,10 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,3 +17,13 @@ def shared_data() -> Path:
     if not (path / "README.md").is_file():
         pytest.skip(f"real data not found at {path} (set JMPOSE_SHARED_DATA)")
     return path
+
+
+@pytest.fixture
+def children() -> Callable[[], list[psutil.Process]]:
+    """A function that gives the living processes that began below this one since the test did.
+
+    What ran before may have left one for all tests, such as Python's resource tracker.
+    """
+    before = set(psutil.Process().children(recursive=True))
+    return lambda: [found for found in psutil.Process().children(recursive=True) if found not in before]

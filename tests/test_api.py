@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 import jmpose_cli
@@ -164,10 +163,10 @@ def interrupted_in(seconds: float) -> threading.Timer:
     return timer
 
 
-def test_nothing_is_left_however_a_loop_ends(video, tmp_path, monkeypatch):
+def test_nothing_is_left_however_a_loop_ends(video, tmp_path, monkeypatch, children):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    threads, children = set(threading.enumerate()), psutil.Process().children()
+    threads = set(threading.enumerate())
     idle = 1  # a decoder that waits for the next video
 
     def working() -> set[str]:
@@ -177,23 +176,23 @@ def test_nothing_is_left_however_a_loop_ends(video, tmp_path, monkeypatch):
         for _ in annotator.frames(video):
             assert working()
             break
-        assert not working() and len(psutil.Process().children()) <= len(children) + idle
+        assert not working() and len(children()) <= idle
         with pytest.raises(ZeroDivisionError):
             for _ in annotator.frames(video):
                 raise ZeroDivisionError
-        assert not working() and len(psutil.Process().children()) <= len(children) + idle
+        assert not working() and len(children()) <= idle
         timer = interrupted_in(0.5)
         with pytest.raises(KeyboardInterrupt):
             while True:
                 list(annotator.frames(video))
         timer.join()
-        assert not working() and len(psutil.Process().children()) <= len(children) + idle
+        assert not working() and len(children()) <= idle
         timer = interrupted_in(0.5)
         with pytest.raises(KeyboardInterrupt):
             while True:
                 annotator.write(video, tmp_path / "out" / "match")
         timer.join()
-        assert not working() and len(psutil.Process().children()) <= len(children) + idle
+        assert not working() and len(children()) <= idle
         assert {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()} <= set(RESULT_FILES)
         unfinished = annotator.frames(video)
         next(unfinished)
@@ -201,7 +200,7 @@ def test_nothing_is_left_however_a_loop_ends(video, tmp_path, monkeypatch):
             annotator.push(frames_of(video)[0][0], 0.0)
     assert list(unfinished) == []
     assert set(threading.enumerate()) == threads
-    assert psutil.Process().children() == children
+    assert not children()
     assert list((tmp_path / "temporary").iterdir()) == []
 
 

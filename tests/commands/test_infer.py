@@ -236,7 +236,7 @@ def test_edited_results_are_not_replaced_unasked(tmp_path):
     before = edited.read_text()
     words = ["infer", str(CLIP), "--out", str(tmp_path), "--no-overlay", "--workers", "0", "--frames", "0:3"]
     result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0 and "keypoints.coco.json was changed after jmpose wrote it" in result.stderr
+    assert result.exit_code == 0 and "1 edited, left alone: street; --overwrite replaces" in result.stderr
     assert edited.read_text() == before
     assert infer(CLIP, "--out", tmp_path, "--frames", "0:3", "--no-overlay", "--quiet", "--overwrite") == 0
     assert len(read(tmp_path / "street", "keypoints.coco.json")["images"]) == 3

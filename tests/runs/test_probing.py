@@ -3,7 +3,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from jmpose_cli.runs import probing
@@ -27,10 +26,6 @@ for line in sys.stdin:
 @pytest.fixture
 def false_prober(monkeypatch) -> None:
     monkeypatch.setattr(probing, "PROBE_COMMAND", (sys.executable, "-S", "-c", FALSE_PROBER))
-
-
-def children() -> list[psutil.Process]:
-    return psutil.Process().children()
 
 
 def test_headers_are_read(tmp_path):
@@ -92,21 +87,21 @@ def test_no_videos_need_no_process(monkeypatch):
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_answers_come_in_the_order_of_the_videos(false_prober, processes):
+def test_answers_come_in_the_order_of_the_videos(false_prober, processes, children):
     paths = [Path("x" * length) for length in (5, 1, 9, 3, 7, 2)]
     assert [found.frames for found in probe_videos(paths, processes=processes)] == [5, 1, 9, 3, 7, 2]
     assert not children()
 
 
 @pytest.mark.parametrize("trouble", ["crash", "nonsense"])
-def test_one_that_spoils_the_prober_is_left_to_the_workers(false_prober, trouble):
+def test_one_that_spoils_the_prober_is_left_to_the_workers(false_prober, trouble, children):
     paths = [Path("aa"), Path(trouble), Path("bbb"), Path(trouble), Path("cccc")]
     expected = [Probed(2), Probed(), Probed(3), Probed(), Probed(4)]
     assert probe_videos(paths, processes=1) == expected
     assert not children()
 
 
-def test_one_that_hangs_the_prober_costs_no_more_than_the_timeout(false_prober):
+def test_one_that_hangs_the_prober_costs_no_more_than_the_timeout(false_prober, children):
     paths = [Path("aa"), Path("hang"), Path("bbb"), Path("hang")]
     begun = time.monotonic()
     assert probe_videos(paths, processes=1, timeout_s=1.0) == [Probed(2), Probed(), Probed(3), Probed()]
@@ -120,7 +115,7 @@ def test_one_that_takes_its_time_is_waited_for(monkeypatch):
     assert probe_videos([Path("a")], processes=1) == [Probed(1)]
 
 
-def test_a_prober_that_cannot_say_anything_is_no_harm(monkeypatch):
+def test_a_prober_that_cannot_say_anything_is_no_harm(monkeypatch, children):
     monkeypatch.setattr(probing, "PROBE_COMMAND", (sys.executable, "-S", "-c", "raise SystemExit(3)"))
     assert probe_videos([Path("a"), Path("b")], processes=2) == [Probed(), Probed()]
     assert not children()

@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from jmpose_cli.annotate.task import ClipTask, StoppedError, Watcher
@@ -178,7 +177,7 @@ def test_a_refused_connection_is_called_so(tmp_path):
             storage.fetch(url, tmp_path / "a", most_bytes=1e6)
 
 
-def test_stopping_is_heard_in_the_middle_of_a_transfer(server, tmp_path):
+def test_stopping_is_heard_in_the_middle_of_a_transfer(server, tmp_path, children):
     url = server.gives("/silent", BODY, length=10_000, hangs=True)
     task = ClipTask("a", Path("a.mp4"), url, tmp_path / "out", tmp_path / "work", {})
     watcher = Watcher()
@@ -188,19 +187,19 @@ def test_stopping_is_heard_in_the_middle_of_a_transfer(server, tmp_path):
         pass
     assert 1.4 < time.monotonic() - begun < 3
     assert not list((tmp_path / "work" / "input").iterdir())
-    assert not psutil.Process().children()
+    assert not children()
 
 
-def test_a_process_that_died_is_replaced(server, tmp_path):
+def test_a_process_that_died_is_replaced(server, tmp_path, children):
     urls = [server.gives(f"/{name}", BODY, hangs=name == "b") for name in "abc"]
     with Storage() as storage:
         storage.fetch(urls[0], tmp_path / "a", most_bytes=1e6)
-        (child,) = psutil.Process().children()
+        (child,) = children()
         threading.Timer(0.5, child.kill).start()
         with pytest.raises(JmposeError, match="the process that reads addresses died"):
             storage.fetch(urls[1], tmp_path / "b", most_bytes=1e6)
         storage.fetch(urls[2], tmp_path / "c", most_bytes=1e6)
-    assert (tmp_path / "c").read_bytes() == BODY and not psutil.Process().children()
+    assert (tmp_path / "c").read_bytes() == BODY and not children()
 
 
 def test_folders_patterns_and_files_of_an_archive(tmp_path):
@@ -234,7 +233,7 @@ def test_one_video_under_several_addresses_is_one(tmp_path):
         find_clips(["http://[/v.mp4"], out=tmp_path / "out")
 
 
-def test_stopping_is_heard_while_a_server_does_not_answer(tmp_path):
+def test_stopping_is_heard_while_a_server_does_not_answer(tmp_path, children):
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.mp4"
@@ -242,7 +241,7 @@ def test_stopping_is_heard_while_a_server_does_not_answer(tmp_path):
         begun = time.monotonic()
         with pytest.raises(StoppedError), Storage(is_stopped=stop.is_set) as storage:
             storage.facts(url)
-    assert 1.4 < time.monotonic() - begun < 3 and not psutil.Process().children()
+    assert 1.4 < time.monotonic() - begun < 3 and not children()
 
 
 def test_ctrl_c_is_heard_while_a_server_is_silent(server, tmp_path):

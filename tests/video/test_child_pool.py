@@ -5,7 +5,6 @@ import signal
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from jmpose_cli.errors import JmposeError
@@ -14,20 +13,13 @@ from jmpose_cli.video.source import ChildPool, open_video
 from tests.video.test_child_process import faulty_child_command
 from tests.video_assets import make_video, read_numbers
 
-BEFORE: set[int] = set()  # processes of tests that ran earlier, such as a resource tracker
-
 
 @pytest.fixture
-def pool():
-    BEFORE.update(child.pid for child in psutil.Process().children())
+def pool(children):
     made = ChildPool()
     yield made
     made.close()
     assert not children()
-
-
-def children() -> list[int]:
-    return [child.pid for child in psutil.Process().children() if child.pid not in BEFORE]
 
 
 def numbers(path: Path, pool: ChildPool, **options) -> list[int]:
@@ -35,7 +27,7 @@ def numbers(path: Path, pool: ChildPool, **options) -> list[int]:
         return [number for batch in source for number in read_numbers(batch.frames)]
 
 
-def test_one_child_reads_many_videos_of_all_sizes(tmp_path, pool):
+def test_one_child_reads_many_videos_of_all_sizes(tmp_path, pool, children):
     sizes = [(96, 64), (640, 480), (64, 96), (320, 240)]
     for number, size in enumerate(sizes):
         make_video(tmp_path / f"{number}.mp4", frames=10 + number, size=size)
@@ -63,7 +55,7 @@ def test_what_is_said_of_one_video_is_not_said_of_the_next(tmp_path, pool):
         assert (source.notes, source.info, times.tolist()) == alone[name]
 
 
-def test_a_part_and_a_file_that_is_none_do_not_cost_the_child(tmp_path, pool):
+def test_a_part_and_a_file_that_is_none_do_not_cost_the_child(tmp_path, pool, children):
     make_video(tmp_path / "v.mp4", frames=30)
     (tmp_path / "text.mp4").write_text("no video")
     assert numbers(tmp_path / "v.mp4", pool, frames=(3, 9)) == list(range(3, 9))
@@ -73,7 +65,7 @@ def test_a_part_and_a_file_that_is_none_do_not_cost_the_child(tmp_path, pool):
     assert numbers(tmp_path / "v.mp4", pool) == list(range(30)) and children() == before
 
 
-def test_a_video_left_in_the_middle_ends_its_child(tmp_path, pool):
+def test_a_video_left_in_the_middle_ends_its_child(tmp_path, pool, children):
     make_video(tmp_path / "v.mp4", frames=300, size=(320, 240))
     with open_video(tmp_path / "v.mp4", children=pool, batch=4) as source:
         next(iter(source))
@@ -81,17 +73,17 @@ def test_a_video_left_in_the_middle_ends_its_child(tmp_path, pool):
     assert numbers(tmp_path / "v.mp4", pool) == list(range(300))
 
 
-def test_a_child_that_died_while_idle_is_replaced(tmp_path, pool):
+def test_a_child_that_died_while_idle_is_replaced(tmp_path, pool, children):
     make_video(tmp_path / "v.mp4", frames=10)
     numbers(tmp_path / "v.mp4", pool)
-    (idle,) = psutil.Process().children()
+    (idle,) = children()
     os.kill(idle.pid, signal.SIGKILL)
     idle.wait()
     assert numbers(tmp_path / "v.mp4", pool) == list(range(10))
 
 
 @pytest.mark.parametrize("fault", ["crashes", "fails", "hangs"])
-def test_a_faulty_child_is_not_used_again(tmp_path, monkeypatch, pool, fault):
+def test_a_faulty_child_is_not_used_again(tmp_path, monkeypatch, pool, fault, children):
     make_video(tmp_path / "v.mp4", frames=10)
     monkeypatch.setattr(child_process, "CHILD_COMMAND", faulty_child_command(tmp_path, fault))
     assert numbers(tmp_path / "v.mp4", pool, stall_timeout_s=1.5) == list(range(10))  # PyAV took over
@@ -100,7 +92,7 @@ def test_a_faulty_child_is_not_used_again(tmp_path, monkeypatch, pool, fault):
     assert numbers(tmp_path / "v.mp4", pool, decoder="pyav") == list(range(10))
 
 
-def test_a_child_is_retired(tmp_path, monkeypatch, pool):
+def test_a_child_is_retired(tmp_path, monkeypatch, pool, children):
     make_video(tmp_path / "v.mp4", frames=2)
     monkeypatch.setattr(child_process, "_MOST_JOBS", 3)
     pids = []

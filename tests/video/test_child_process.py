@@ -61,12 +61,8 @@ def faulty_child_command(folder: Path, fault: str) -> tuple[str, ...]:
     return (sys.executable, str(script))
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
-
-
 @pytest.mark.parametrize("fault", FAULTS)
-def test_pyav_takes_over_at_the_first_missing_frame(monkeypatch, tmp_path, video, fault):
+def test_pyav_takes_over_at_the_first_missing_frame(monkeypatch, tmp_path, video, fault, children):
     monkeypatch.setattr(child_process, "CHILD_COMMAND", faulty_child_command(tmp_path, fault))
     with open_video(video, stall_timeout_s=1.5, batch=3) as source:
         batches = list(source)
@@ -82,7 +78,9 @@ def test_pyav_takes_over_at_the_first_missing_frame(monkeypatch, tmp_path, video
 
 
 @pytest.mark.parametrize("fault", ["crashes", HANG])
-def test_without_a_second_decoder_the_frames_before_come_first_then_the_error(monkeypatch, tmp_path, video, fault):
+def test_without_a_second_decoder_the_frames_before_come_first_then_the_error(
+    monkeypatch, tmp_path, video, fault, children
+):
     monkeypatch.setattr(child_process, "CHILD_COMMAND", faulty_child_command(tmp_path, fault))
     numbers = []
     with open_video(video, decoder="decord", stall_timeout_s=1.5, batch=3) as source:
@@ -196,7 +194,7 @@ def test_a_hanging_child_of_a_killed_parent_ends_itself(tmp_path, video):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
-def test_descriptors_and_shared_memory_are_released(video):
+def test_descriptors_and_shared_memory_are_released(video, children):
     open_video(video).close()  # the first time opens what stays open
     before = len(os.listdir("/proc/self/fd"))
     sources = []
@@ -208,7 +206,7 @@ def test_descriptors_and_shared_memory_are_released(video):
     assert not children()
 
 
-def test_decord_does_not_read_ahead_of_a_slow_consumer(tmp_path):
+def test_decord_does_not_read_ahead_of_a_slow_consumer(tmp_path, children):
     # 1200 frames of 320x240 are 264 MiB decoded; a chunk is half of the ring's 64 MiB.
     make_video(tmp_path / "long.mp4", frames=1200, size=(320, 240), key_frame_every=25)
     sizes = []
