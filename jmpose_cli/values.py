@@ -172,6 +172,10 @@ class FramePoses(_ShapeRepr):
         scores: `[N, K]` float32 joint scores in 0..1.
         person_scores: `[N]` float32: mean of the joint scores above 0.2, times the box score.
         xy_raw_image: `[N, K, 2]` float32, the joints before smoothing; None when nothing was smoothed.
+        covariances: `[N, K, 3]` float32: xx, xy and yy of each joint's error, in square pixels of the image; None where
+            nothing tells them.
+        probabilities: `[N, K]` float32, the calibrated probability that the joint lies within 0.1 of the body size, the
+            root of the box's area; None: the model has no calibration.
     """
 
     people: TrackedFrame
@@ -179,6 +183,8 @@ class FramePoses(_ShapeRepr):
     scores: Float
     person_scores: Float
     xy_raw_image: Float | None = None
+    covariances: Float | None = None
+    probabilities: Float | None = None
 
     def __post_init__(self) -> None:
         n = len(self.people)
@@ -187,6 +193,10 @@ class FramePoses(_ShapeRepr):
         _check_shape("FramePoses", "person_scores", self.person_scores, (n,))
         if self.xy_raw_image is not None:
             _check_shape("FramePoses", "xy_raw_image", self.xy_raw_image, self.xy_image.shape)
+        if self.covariances is not None:
+            _check_shape("FramePoses", "covariances", self.covariances, (*self.xy_image.shape[:2], 3))
+        if self.probabilities is not None:
+            _check_shape("FramePoses", "probabilities", self.probabilities, self.xy_image.shape[:2])
 
     @property
     def index(self) -> int:
@@ -210,17 +220,19 @@ class FramePoses(_ShapeRepr):
         if pixel_width == 1:
             return self
         wide = np.array([pixel_width, 1], np.float32)
-        raw = self.xy_raw_image
+        raw, covariances = self.xy_raw_image, self.covariances
         return replace(
             self,
             people=replace(self.people, boxes_xyxy_px=self.people.boxes_xyxy_px * np.tile(wide, 2)),
             xy_image=self.xy_image * wide,
             xy_raw_image=None if raw is None else raw * wide,
+            covariances=None if covariances is None else covariances * np.array([wide[0] ** 2, wide[0], 1], np.float32),
         )
 
     def only(self, kept: Bools) -> "FramePoses":
         """Leave out the people where `kept` `[N]` is False."""
         people = self.people
+        per_person = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "people"}
         return FramePoses(
             replace(
                 people,
@@ -229,8 +241,5 @@ class FramePoses(_ShapeRepr):
                 track_ids=people.track_ids[kept],
                 observed=people.observed[kept],
             ),
-            self.xy_image[kept],
-            self.scores[kept],
-            self.person_scores[kept],
-            None if self.xy_raw_image is None else self.xy_raw_image[kept],
+            **{name: None if rows is None else rows[kept] for name, rows in per_person.items()},
         )

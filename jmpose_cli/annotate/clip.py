@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 
 from jmpose.files import WholeFile, file_sha256
-from jmpose.keypoints import KeypointSet
 from jmpose.regular_file import open_own
 from jmpose_cli import __version__
 from jmpose_cli.annotate.background import StageClock, in_background
@@ -38,7 +37,7 @@ from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
-from jmpose_cli.formats.keypoint_mapping import map_keypoints
+from jmpose_cli.formats.keypoint_mapping import map_poses
 from jmpose_cli.formats.writers import open_writer
 from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
@@ -226,7 +225,7 @@ class _Clip:
             if output.overlay and pixels is not None and count.frames >= self._encoded:
                 with self._clock("draw"):
                     heads = head_ellipses(poses, keypoints, style.min_score, pixel_width=pixel_width)
-                    people = _in_set(poses, keypoints, shown)
+                    people = map_poses(poses, keypoints, shown)
                     drawn = draw_people(pixels, people, shown, style, heads=heads, pixel_width=pixel_width)
                 with self._clock("encode"):
                     overlay.write(drawn, poses.people.time_s)
@@ -261,12 +260,6 @@ class _Clip:
             audio_from=self._task.path if source.info.has_audio else None,
             packets=self._packets,
         )
-
-
-def _in_set(poses: FramePoses, source: KeypointSet, target: KeypointSet) -> FramePoses:
-    """Give the people in another keypoint set, for drawing."""
-    xy, scores = map_keypoints(poses.xy_image, poses.scores, source, target)
-    return FramePoses(poses.people, xy, scores, poses.person_scores)
 
 
 def _digest(task: ClipTask) -> str:

@@ -35,6 +35,10 @@ _COLUMNS: dict[str, tuple[str, tuple[int, ...], str]] = {
     "xy": ("f", (_JOINTS, 2), "person"),
     "joint_scores": ("f", (_JOINTS,), "person"),
     "person_scores": ("f", (), "person"),
+    "has_covariances": ("b", (), "frame"),
+    "covariances": ("f", (_JOINTS, 3), "covariances"),
+    "has_probabilities": ("b", (), "frame"),
+    "probabilities": ("f", (_JOINTS,), "probabilities"),
     "usual": ("f", (), "one"),
     "histogram": ("f", (), "bin"),
     "thumbnail": ("f", (48,), "line"),
@@ -161,7 +165,7 @@ def _chunk(observations: list[Observation], frames: list[FramePoses]) -> Arrays:
     looked = [one.detections for one in observations if one.detections is not None]
     with_ids = [one.ids for one in observations if one.ids is not None]
     people = [poses.people for poses in frames]
-    state = observations[-1].cut_state
+    state, joints = observations[-1].cut_state, frames[0].xy_image.shape[1]
     return {
         "index": np.array([one.index for one in observations], np.int64),
         "time_s": np.array([one.time_s for one in observations], np.float64),
@@ -186,7 +190,16 @@ def _chunk(observations: list[Observation], frames: list[FramePoses]) -> Arrays:
         "joint_scores": np.concatenate([poses.scores for poses in frames]),
         "person_scores": np.concatenate([poses.person_scores for poses in frames]),
         "usual": np.array([state.usual], np.float64),
+        **_optional("covariances", [poses.covariances for poses in frames], (0, joints, 3)),
+        **_optional("probabilities", [poses.probabilities for poses in frames], (0, joints)),
     }
+
+
+def _optional(name: str, per_frame: list[Float | None], empty: tuple[int, ...]) -> Arrays:
+    """Store what only some frames may have, and which do."""
+    there = [rows for rows in per_frame if rows is not None]
+    has = np.array([rows is not None for rows in per_frame], np.bool_)
+    return {f"has_{name}": has, name: _joined(there, empty, np.float32)}
 
 
 def _is_known(values: dict[str, Any], arrays: Arrays) -> bool:
@@ -209,13 +222,17 @@ def _is_chunk(arrays: Arrays) -> bool:
         return False
     found, has_ids, people = (arrays[name] for name in ("found", "has_ids", "people"))
     looked = found[found != _NOBODY_LOOKED]
-    if len(found) == 0 or len(has_ids) != len(found) or (looked < 0).any() or (people < 0).any():
+    if len(found) == 0 or (looked < 0).any() or (people < 0).any():
+        return False
+    if any(len(arrays[name]) != len(found) for name, (_, _, of) in _COLUMNS.items() if of == "frame"):
         return False
     rows = {
         "frame": len(found),
         "found": int(looked.sum()),
         "ids": int(found[has_ids].sum()),
         "person": int(people.sum()),
+        "covariances": int(people[arrays["has_covariances"]].sum()),
+        "probabilities": int(people[arrays["has_probabilities"]].sum()),
         "one": 1,
         "line": 27,
         "bin": 512,
@@ -251,6 +268,7 @@ def _observations(arrays: Arrays) -> Iterator[Observation]:
 
 def _poses(arrays: Arrays) -> Iterator[FramePoses]:
     at = 0
+    covariances, probabilities = (_per_frame(arrays, name) for name in ("covariances", "probabilities"))
     columns = (arrays[name].tolist() for name in ("index", "time_s", "people", "segment"))
     for index, time_s, people, segment in zip(*columns, strict=True):
         rows = slice(at, at + people)
@@ -264,5 +282,20 @@ def _poses(arrays: Arrays) -> Iterator[FramePoses]:
             segment=segment,
         )
         joints: Float = arrays["xy"][rows]
-        yield FramePoses(tracked, joints, arrays["joint_scores"][rows], arrays["person_scores"][rows])
+        yield FramePoses(
+            tracked,
+            joints,
+            arrays["joint_scores"][rows],
+            arrays["person_scores"][rows],
+            covariances=next(covariances),
+            probabilities=next(probabilities),
+        )
         at += people
+
+
+def _per_frame(arrays: Arrays, name: str) -> Iterator[Float | None]:
+    """Read what `_optional` stored: frame by frame, None where there is none."""
+    at = 0
+    for has, people in zip(arrays[f"has_{name}"].tolist(), arrays["people"].tolist(), strict=True):
+        yield arrays[name][at : at + people] if has else None
+        at += people if has else 0

@@ -1,11 +1,11 @@
 """Poses of one keypoint set expressed in another, by what the joints mean."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from jmpose.keypoints import COCO17, KEYPOINT_SETS, KeypointSet
-from jmpose_cli.values import Bools, Float
+from jmpose_cli.values import Bools, Float, FramePoses
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,45 @@ def map_keypoints(xy: Float, scores: Float, source: KeypointSet, target: Keypoin
         for name in way.scored_by:
             mapped_scores[:, to] += scores[:, column[name]] / np.float32(len(way.scored_by))
     return mapped_xy, mapped_scores
+
+
+def map_covariances(covariances: Float, source: KeypointSet, target: KeypointSet) -> Float:
+    """Reorder covariances as `map_keypoints` does joints; the errors of different joints count as independent.
+
+    Args:
+        covariances: `[N, K, 3]` in the source's order: xx, xy, yy.
+        source: Keypoint set of `covariances`.
+        target: Keypoint set wanted.
+
+    Returns:
+        `[N, T, 3]` float32 in the target's order; zeros for joints that the source does not give.
+    """
+    mapped = np.zeros((len(covariances), len(target), 3), np.float32)
+    column = {name: place for place, name in enumerate(source.common_names)}
+    for to, joint in enumerate(target.common_names):
+        way = derivation(joint, source)
+        for name, weight in way.weights if way else ():
+            mapped[:, to] += np.float32(weight) ** 2 * covariances[:, column[name]]
+    return mapped
+
+
+def map_poses(poses: FramePoses, source: KeypointSet, target: KeypointSet) -> FramePoses:
+    """Give poses in another keypoint set, with all that is known of their joints.
+
+    A derived joint has the mean probability of the joints that score it.
+    """
+    xy, scores = map_keypoints(poses.xy_image, poses.scores, source, target)
+    raw, covariances, probabilities = poses.xy_raw_image, poses.covariances, poses.probabilities
+    return replace(
+        poses,
+        xy_image=xy,
+        scores=scores,
+        xy_raw_image=None if raw is None else map_keypoints(raw, poses.scores, source, target)[0],
+        covariances=None if covariances is None else map_covariances(covariances, source, target),
+        probabilities=None
+        if probabilities is None
+        else map_keypoints(poses.xy_image, probabilities, source, target)[1],
+    )
 
 
 def present_joints(source: KeypointSet, target: KeypointSet) -> Bools:

@@ -15,6 +15,8 @@ from jmpose_cli.files import explain_os_errors
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.values import Float, FramePoses, TrackedFrame
 
+_OPTIONAL = ("covariances", "probabilities")
+
 
 class PoseSpool:
     """Append frames of poses to a scratch file, then read them back, smoothed along each track.
@@ -36,9 +38,12 @@ class PoseSpool:
                 ("observed", "?"),
                 ("xy", "f4", (joints, 2)),
                 ("scores", "f4", joints),
+                ("covariances", "f4", (joints, 3)),
+                ("probabilities", "f4", joints),
             ]
         )
-        self._frames: list[tuple[int, float, int, int]] = []  # index, time_s, segment, people
+        # index, time_s, segment, people, which of `_OPTIONAL` there are
+        self._frames: list[tuple[int, float, int, int, tuple[str, ...]]] = []
         self._track: dict[int, tuple[array[int], array[float]]] = {}  # id: rows in the file, time_s
         self._count = 0
         self._file: BinaryIO | None = None
@@ -67,17 +72,20 @@ class PoseSpool:
             people.observed,
         )
         rows["person_score"], rows["xy"], rows["scores"] = poses.person_scores, poses.xy_image, poses.scores
+        known = tuple(name for name in _OPTIONAL if getattr(poses, name) is not None)
+        for name in known:
+            rows[name] = getattr(poses, name)
         with explain_os_errors(self._path):
             self._file.write(rows.tobytes())
         for offset, track in enumerate(people.track_ids.tolist()):
             held_rows, held_times = self._track.setdefault(track, (array("q"), array("d")))
             held_rows.append(self._count + offset)
             held_times.append(people.time_s)
-        self._frames.append((people.index, people.time_s, people.segment, len(poses)))
+        self._frames.append((people.index, people.time_s, people.segment, len(poses), known))
         self._count += len(poses)
 
     def smoothed(self, *, cutoff_hz: float) -> Iterator[FramePoses]:
-        """Yield all frames in order with smoothed joints; the raw ones ride along."""
+        """Yield all frames in order with smoothed joints; the raw ones ride along, all else is as it was."""
         assert self._file is not None
         with explain_os_errors(self._path):
             self._file.flush()
@@ -91,7 +99,7 @@ class PoseSpool:
                 ids[at] = track
                 smooth[at] = smooth_track(times, rows["xy"][at], rows["scores"][at], cutoff_hz=cutoff_hz)
             start = 0
-            for index, time_s, segment, people in self._frames:
+            for index, time_s, segment, people, known in self._frames:
                 part = rows[start : start + people]
                 tracked = TrackedFrame(
                     index=index,
@@ -108,6 +116,7 @@ class PoseSpool:
                     scores=part["scores"].copy(),
                     person_scores=part["person_score"].copy(),
                     xy_raw_image=part["xy"].copy(),
+                    **{name: part[name].copy() for name in known},
                 )
                 start += people
         finally:

@@ -39,7 +39,14 @@ def make_frame(number: int, *, found: int | None = 2, with_ids: bool = False, pe
         segment=number // 3,
     )
     seen = Observation(index, time_s, bool(number % 3 == 0), detections, ids, state, since_detection=1 + number % 4)
-    return seen, FramePoses(tracked, some(people, JOINTS, 2), some(people, JOINTS), some(people))
+    return seen, FramePoses(
+        tracked,
+        some(people, JOINTS, 2),
+        some(people, JOINTS),
+        some(people),
+        covariances=some(people, JOINTS, 3) if number % 4 else None,
+        probabilities=some(people, JOINTS) if number % 3 else None,
+    )
 
 
 def same_array(one: np.ndarray | None, other: np.ndarray | None) -> bool:
@@ -73,7 +80,8 @@ def same_poses(one: FramePoses, other: FramePoses) -> bool:
         facts[0] == facts[1]
         and all(same_array(getattr(one.people, name), getattr(other.people, name)) for name in people)
         and all(
-            same_array(getattr(one, name), getattr(other, name)) for name in ("xy_image", "scores", "person_scores")
+            same_array(getattr(one, name), getattr(other, name))
+            for name in ("xy_image", "scores", "person_scores", "covariances", "probabilities")
         )
     )
 
@@ -223,8 +231,20 @@ def record_of(path: Path, number: int) -> tuple[dict, dict]:
 
 
 SPOILT = [
-    *({"drop": name} for name in ("index", "found_ids", "thumbnail", "xy", "usual", "people")),
-    *({"cut": name} for name in ("time_s", "found_boxes", "boxes", "joint_scores", "histogram", "usual")),
+    *({"drop": name} for name in ("index", "found_ids", "thumbnail", "xy", "usual", "people", "covariances")),
+    *(
+        {"cut": name}
+        for name in (
+            "time_s",
+            "found_boxes",
+            "boxes",
+            "joint_scores",
+            "histogram",
+            "usual",
+            "has_covariances",
+            "probabilities",
+        )
+    ),
     *({"text": name} for name in ("index", "xy", "cut", "thumbnail")),
     {"negative": "people"},
     {"negative": "found"},

@@ -16,7 +16,15 @@ from jmpose.keypoints import (
     WHOLEBODY23,
     KeypointSet,
 )
-from jmpose_cli.formats.keypoint_mapping import coco_set, derived_joints, known_set, map_keypoints, present_joints
+from jmpose_cli.formats.keypoint_mapping import (
+    coco_set,
+    derived_joints,
+    known_set,
+    map_keypoints,
+    map_poses,
+    present_joints,
+)
+from jmpose_cli.values import FramePoses, TrackedFrame
 
 HALPE_WITHOUT_FACE_AND_FEET = (
     "left_eye right_eye left_ear right_ear "
@@ -47,6 +55,21 @@ def test_own_head_joints_win_over_synthesis():
     mapped_xy, mapped_scores = map_keypoints(xy, scores, COCO17_HEAD, POSETRACK18)
     assert mapped_xy[0, POSETRACK18.joints.index("head_top")].tolist() == [1, 2]
     assert mapped_scores[0, POSETRACK18.joints.index("head_bottom")] == np.float32(0.2)
+
+
+def test_what_is_known_of_the_joints_comes_along():
+    xy, scores = named(COCO17, nose=(50, 40, 0.9), left_shoulder=(70, 60, 0.8), right_shoulder=(40, 64, 0.4))
+    covariances, probabilities = np.zeros((1, 17, 3), np.float32), np.zeros((1, 17), np.float32)
+    covariances[0, [0, 5, 6]] = [[1, 0, 2], [4, 1, 4], [8, -1, 4]]
+    probabilities[0, [0, 5, 6]] = [0.9, 0.5, 0.7]
+    box = TrackedFrame(0, 0.0, np.zeros((1, 4)), np.ones(1), np.ones(1, np.int64), np.ones(1, bool))
+    poses = FramePoses(box, xy, scores, np.ones(1), xy + 1, covariances, probabilities)
+    mapped = map_poses(poses, COCO17, POSETRACK18)
+    nose, bottom, top = (POSETRACK18.joints.index(name) for name in ("nose", "head_bottom", "head_top"))
+    assert (mapped.xy_image == map_keypoints(xy, scores, COCO17, POSETRACK18)[0]).all()
+    assert mapped.xy_raw_image[0, bottom].tolist() == [56, 63]
+    assert mapped.covariances[0, [nose, bottom, top]].tolist() == [[1, 0, 2], [3, 0, 2], [7, 0, 10]]
+    assert mapped.probabilities[0, [nose, bottom, top]] == pytest.approx([0.9, 0.6, 0.6])
 
 
 def test_joint_that_nobody_knows_is_absent():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,15 @@ def poses(index: int, ids: list[int], xy: np.ndarray) -> FramePoses:
         observed=np.arange(n) % 2 == 0,
         segment=index // 50,
     )
-    return FramePoses(people, xy, np.ones(xy.shape[:2], np.float32), np.full(n, 0.4, np.float32))
+    rng, (_, joints, _) = np.random.default_rng(index), xy.shape
+    return FramePoses(
+        people,
+        xy,
+        np.ones(xy.shape[:2], np.float32),
+        np.full(n, 0.4, np.float32),
+        covariances=rng.random((n, joints, 3), np.float32) if index % 4 else None,
+        probabilities=rng.random((n, joints), np.float32) if index % 5 else None,
+    )
 
 
 def test_the_spool_gives_back_what_was_written_with_smoothed_joints_beside_raw(tmp_path):
@@ -90,6 +100,7 @@ def test_the_spool_gives_back_what_was_written_with_smoothed_joints_beside_raw(t
             assert (getattr(before.people, name) == getattr(after.people, name)).all()
         assert before.people.segment == after.people.segment and before.people.time_s == after.people.time_s
         assert (after.xy_raw_image == before.xy_image).all()
+        assert replace(after, xy_image=before.xy_image, xy_raw_image=None) == before
     four = np.stack([p.xy_image[-1] for p in written])
     expected = smooth_track(np.arange(60) / 30, four, np.ones((60, 2)), cutoff_hz=6.0)
     assert np.allclose(np.stack([p.xy_image[-1] for p in back]), expected)
