@@ -232,7 +232,7 @@ class FramePoses(_ShapeRepr):
     def only(self, kept: Bools) -> "FramePoses":
         """Leave out the people where `kept` `[N]` is False."""
         people = self.people
-        per_person = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "people"}
+        optional = (self.xy_raw_image, self.covariances, self.probabilities)
         return FramePoses(
             replace(
                 people,
@@ -241,5 +241,8 @@ class FramePoses(_ShapeRepr):
                 track_ids=people.track_ids[kept],
                 observed=people.observed[kept],
             ),
-            **{name: None if rows is None else rows[kept] for name, rows in per_person.items()},
+            self.xy_image[kept],
+            self.scores[kept],
+            self.person_scores[kept],
+            *(None if rows is None else rows[kept] for rows in optional),
         )
