@@ -207,7 +207,7 @@ def _read(path: Path, protocol: Protocol, *, role: int) -> PoseRecords:
             f"{('ground truth', 'predictions')[role]}",
             hint=f"it takes {' or '.join(allowed)}; `jmpose convert` changes formats",
         )
-    return records
+    return records.without_extra_joints() if role == 0 and protocol == "coco" else records
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

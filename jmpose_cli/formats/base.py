@@ -147,6 +147,11 @@ class PoseWriter(ABC):
             JmposeError: A value is NaN or infinite, or the file cannot be written.
             ValueError: The frames are out of order or have another number of joints.
         """
+        self._check(poses)
+        self._write(poses)
+
+    def _check(self, poses: FramePoses) -> None:
+        """Check a frame, as `write` says."""
         index = poses.people.index
         if index <= self._last_index:
             raise ValueError(f"frame {index} written after frame {self._last_index}")
@@ -155,7 +160,6 @@ class PoseWriter(ABC):
             raise ValueError(f"{poses.xy_image.shape[1]} joints given, {expected}")
         _check_finite(poses, self._meta.name)
         self._last_index = index
-        self._write(poses)
 
     def __enter__(self) -> Self:
         return self
@@ -210,6 +214,11 @@ def rounded(values: NDArray[Any], decimals: int = COORDINATE_DECIMALS) -> NDArra
     return np.asarray(np.round(values.astype(np.float64), decimals) + 0.0)
 
 
+def absent_joints(xy: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.bool_]:
+    """`[N, K]` joints `[N, K, 2]` that are not there: at (0, 0) with a score of 0; no model gives that."""
+    return np.asarray((xy == 0).all(2) & (scores == 0))
+
+
 def boxes_xywh(boxes_xyxy_px: NDArray[Any]) -> NDArray[np.float64]:
     """Corners `[N, 4]` to left, top, width, height, rounded for the text form."""
     boxes = boxes_xyxy_px.astype(np.float64)
@@ -225,12 +234,24 @@ def flat_triples(xy: NDArray[Any], visibility: NDArray[np.int64]) -> list[list[f
     ]
 
 
-def person_category(keypoints: KeypointSet) -> dict[str, Any]:
-    """The `person` category of a keypoint set; `skeleton` is 1-based as in COCO."""
-    return {
+def person_category(keypoints: KeypointSet, *, extra: int = 0) -> dict[str, Any]:
+    """The `person` category of a keypoint set; pairs of the skeleton are 1-based as in COCO.
+
+    Args:
+        keypoints: The set.
+        extra: Its last joints, as many, stand in `extra_keypoints`; pairs that end in one of them, counted on, in
+            `extra_skeleton`.
+    """
+    base = len(keypoints) - extra
+    pairs = [[a + 1, b + 1] for a, b in keypoints.skeleton_index]
+    category = {
         "id": 1,
         "name": "person",
         "supercategory": "person",
-        "keypoints": list(keypoints.joints),
-        "skeleton": [[a + 1, b + 1] for a, b in keypoints.skeleton_index],
+        "keypoints": list(keypoints.joints[:base]),
+        "skeleton": [pair for pair in pairs if max(pair) <= base],
     }
+    if extra:
+        category["extra_keypoints"] = list(keypoints.joints[base:])
+        category["extra_skeleton"] = [pair for pair in pairs if max(pair) > base]
+    return category

@@ -17,7 +17,7 @@ from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.json_file import read_json
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.read import poses_in
-from jmpose_cli.formats.records import ImageRecord, JsonTable, PoseRecords, frame_numbers
+from jmpose_cli.formats.records import Doubles, ImageRecord, JsonTable, PoseRecords, frame_numbers
 from jmpose_cli.formats.tabular import joint_columns
 from jmpose_cli.formats.writers import FORMATS, open_writer
 from jmpose_cli.values import Bools, Float, FramePoses, TrackedFrame
@@ -49,7 +49,7 @@ def read_clip(path: Path | str) -> ClipPoses:
     """Read the poses of a video.
 
     Of a folder that `jmpose infer` or `write_clip` has left, the COCO file is read, or where there is none the
-    PoseTrack18 file; box scores are those of the CSV table beside it.
+    PoseTrack18 file; box scores that it does not hold are those of the CSV table beside it.
 
     Args:
         path: Such a folder, or a pose file of any format that `jmpose convert` reads, about one video.
@@ -71,17 +71,19 @@ def read_clip(path: Path | str) -> ClipPoses:
         path = found[0]
     data = None if path.suffix.lower() == ".txt" else read_json(path)
     records = poses_in(path, data)
-    rows = _order(records)
-    written = known_set(records.joints) or _unknown_set(path, records, data)
+    rows = in_order(records)
+    written = known_set(records.joints) or unknown_set(path, records, data)
     is_there: Bools = np.asarray(records.present.any(0) | (not records.present.any()))
     keypoints = written if is_there.all() else _part_of(written, is_there)
     columns = _columns(records, data, is_there)
     frames = tuple(_frames(records, rows, columns))
-    info, video = _described(path, data, rows)
+    info, video = described(path, data, rows)
     clip = ClipPoses(frames, keypoints, video, info, written if keypoints != written else None)
     table = folder / FORMATS["csv"].file_name
     is_ours = path.name in [form.file_name for form in FORMATS.values()]
-    return _with_box_scores(clip, table) if is_ours and table.is_file() else clip
+    if not is_ours or not table.is_file() or not np.isnan(columns["box_scores"]).all():
+        return clip
+    return _with_box_scores(clip, table)
 
 
 def write_clip(
@@ -178,7 +180,7 @@ def _records_of(poses: FramePoses, joints: list[str], raw_joints: list[str]) -> 
         }
 
 
-def _order(records: PoseRecords) -> list[tuple[int, int, ImageRecord]]:
+def in_order(records: PoseRecords) -> list[tuple[int, int, ImageRecord]]:
     """Give frame number, place and record of each image, by frame number.
 
     Raises:
@@ -208,16 +210,42 @@ def _columns(records: PoseRecords, data: Any, is_there: Bools) -> dict[str, np.n
         "xy": xy,
         "scores": np.where(records.present, records.scores, np.nan)[:, is_there],
         "observed": np.ones(len(records), bool),
+        "box_scores": np.full(len(records), np.nan),
     }
     if records.kind == "coco":
         table = JsonTable(records.path, "annotations", data["annotations"])
         columns["observed"] = table.flags("box_observed", default=True)
-        size = 3 * len(records.joints)
-        raw = table.number_lists("keypoints_raw", size, "x, y, v of each joint", required=False)
-        if any("keypoints_raw" in record for record in table.records):
-            raw = raw.reshape(len(records), -1, 3)[:, is_there, :2]
-            columns["raw"] = np.where(np.isnan(xy), np.nan, raw).reshape(-1, joints, 2)
+        columns["box_scores"] = table.numbers("box_score")
+        size = len(records.joints)
+        raw = raw_joints(table, size, records.extra_joints)
+        if raw is not None:
+            columns["raw"] = np.where(np.isnan(xy), np.nan, raw[:, is_there]).reshape(-1, joints, 2)
+        covariances = optional_lists(table, "covariance", 3 * size, "xx, xy, yy of each joint")
+        if covariances is not None:
+            columns["covariances"] = covariances.reshape(-1, size, 3)[:, is_there]
+        probabilities = optional_lists(table, "keypoint_probabilities", size, "one for each joint")
+        if probabilities is not None:
+            columns["probabilities"] = probabilities[:, is_there]
     return columns
+
+
+def optional_lists(table: JsonTable, name: str, length: int, meaning: str) -> Doubles | None:
+    """Return lists that some person has, `[N, length]`, zeros for those who have not; None where nobody has one."""
+    if not any(name in record for record in table.records):
+        return None
+    return np.nan_to_num(table.number_lists(name, length, meaning, required=False))
+
+
+def raw_joints(table: JsonTable, joints: int, extra: int) -> Doubles | None:
+    """Return joints before smoothing, `[N, K, 2]`, the last `extra` of them from a field of their own."""
+    lists = [
+        optional_lists(table, name, 3 * count, f"x, y, v of {count} joints")
+        for name, count in (("keypoints_raw", joints - extra), ("extra_keypoints_raw", extra))
+        if count
+    ]
+    if any(part is None for part in lists):
+        return None
+    return np.concatenate([part.reshape(len(table), -1, 3)[..., :2] for part in lists if part is not None], 1)
 
 
 def _frames(
@@ -225,7 +253,7 @@ def _frames(
 ) -> Iterator[FramePoses]:
     by_image = np.argsort(records.image_row, kind="stable")
     starts = np.searchsorted(records.image_row[by_image], np.arange(len(records.images) + 1))
-    fps = _fps_of(rows)
+    fps = frames_per_second(rows)
     for index, place, image in rows:
         own = by_image[starts[place] : starts[place + 1]]
 
@@ -236,15 +264,18 @@ def _frames(
             index=index,
             time_s=index / fps if image.time_s is None else image.time_s,
             boxes_xyxy_px=floats("boxes"),
-            scores=np.full(len(own), np.nan, np.float32),
+            scores=floats("box_scores"),
             track_ids=columns["ids"][own],
             observed=columns["observed"][own],
         )
-        raw = floats("raw") if "raw" in columns else None
-        yield FramePoses(people, floats("xy"), floats("scores"), floats("person_scores"), raw)
+        raw, covariances, probabilities = (
+            floats(name) if name in columns else None for name in ("raw", "covariances", "probabilities")
+        )
+        poses = FramePoses(people, floats("xy"), floats("scores"), floats("person_scores"), raw)
+        yield replace(poses, covariances=covariances, probabilities=probabilities)
 
 
-def _fps_of(rows: Sequence[tuple[int, int, ImageRecord]]) -> float:
+def frames_per_second(rows: Sequence[tuple[int, int, ImageRecord]]) -> float:
     """Frames a second by the times of the first and the last frame."""
     if len(rows) > 1:
         (first, _, begin), (last, _, end) = rows[0], rows[-1]
@@ -253,7 +284,7 @@ def _fps_of(rows: Sequence[tuple[int, int, ImageRecord]]) -> float:
     return DEFAULT_FPS
 
 
-def _described(path: Path, data: Any, rows: Sequence[tuple[int, int, ImageRecord]]) -> tuple[dict[str, Any], VideoMeta]:
+def described(path: Path, data: Any, rows: Sequence[tuple[int, int, ImageRecord]]) -> tuple[dict[str, Any], VideoMeta]:
     """Give what a file says of its tool and of its video."""
     given = data.get("info") if isinstance(data, dict) else None
     info = dict(given) if isinstance(given, dict) else {}
@@ -271,7 +302,7 @@ def _described(path: Path, data: Any, rows: Sequence[tuple[int, int, ImageRecord
         name=name,
         width=width or _whole(facts.get("width")),
         height=height or _whole(facts.get("height")),
-        fps=_positive(facts.get("fps")) or _fps_of(rows),
+        fps=_positive(facts.get("fps")) or frames_per_second(rows),
         source=str(facts.get("source", name)),
         image_names=() if is_video else tuple(names.get(i, "") for i in range(max(names, default=-1) + 1)),
         pixel_aspect=_aspect(facts.get("pixel_aspect")),
@@ -292,18 +323,22 @@ def _aspect(value: object) -> tuple[int, int]:
     return 1, 1
 
 
-def _unknown_set(path: Path, records: PoseRecords, data: Any) -> KeypointSet:
+def unknown_set(path: Path, records: PoseRecords, data: Any) -> KeypointSet:
     """Make a keypoint set of what a file says of its joints; no file holds sigmas."""
     categories = data.get("categories") if isinstance(data, dict) else None
     named = [entry for entry in categories or [] if isinstance(entry, dict) and entry.get("keypoints")]
-    pairs = named[0].get("skeleton") if named else None
+    pairs = [*_listed(named[0].get("skeleton")), *_listed(named[0].get("extra_skeleton"))] if named else []
     count = len(records.joints)
     skeleton = [
         (records.joints[pair[0] - 1], records.joints[pair[1] - 1])
-        for pair in (pairs if isinstance(pairs, list) else [])
+        for pair in pairs
         if isinstance(pair, list) and len(pair) == 2 and all(0 < _whole(end) <= count for end in pair)
     ]
     return KeypointSet(path.stem, records.joints, tuple(skeleton), (math.nan,) * count)
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _part_of(whole: KeypointSet, is_there: Bools) -> KeypointSet:

@@ -34,7 +34,7 @@ _IMAGE_FIELDS = frozenset(
 )
 _PERSON_FIELDS = frozenset(
     {"id", "image_id", "category_id", "track_id", "person_id", "keypoints", "scores", "keypoint_scores", "score"}
-    | {"bbox", "bbox_head", "area", "iscrowd", "num_keypoints"}
+    | {"bbox", "bbox_head", "area", "iscrowd", "num_keypoints", "extra_keypoints", "extra_keypoint_scores"}
 )
 
 
@@ -50,6 +50,7 @@ def read_dataset(path: Path, data: Record, kind: FormatKind) -> PoseRecords:
         JmposeError: A field is missing, of the wrong kind or length, not finite or doubled.
     """
     joints, category_id = _joints(path, data, kind)
+    extra = _extra_joint_names(path, data, joints) if kind == "coco" else ()
     images_table = JsonTable(path, "images", data["images"])
     images = _read_images(images_table)
     if kind == "coco" and "annotations" not in data:
@@ -69,13 +70,15 @@ def read_dataset(path: Path, data: Record, kind: FormatKind) -> PoseRecords:
         id_default=None if is_coco else -1,
         track_default=-1 if is_coco else None,
         keypoints_required=is_coco,
+        extra=extra,
     )
     if is_coco:
         check_unique(table, "id", records.ids.tolist())
     else:
         check_tracks(records)
     unread = _unread_fields([(images_table, _IMAGE_FIELDS), (table, _PERSON_FIELDS)])
-    return replace(records, unread=unread)
+    info = data.get("info")
+    return replace(records, unread=unread, info=info if isinstance(info, dict) else {})
 
 
 def _joints(path: Path, data: Record, kind: FormatKind) -> tuple[tuple[str, ...], int]:
@@ -144,6 +147,22 @@ def _joint_names(path: Path, categories: Any) -> tuple[tuple[str, ...], int]:
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
         raise table.fault(rows[0], "keypoints", "is not a list of different strings", hint="one name a joint")
     return tuple(names), table.integers("id")[rows[0]]
+
+
+def _extra_joint_names(path: Path, data: Record, joints: tuple[str, ...]) -> tuple[str, ...]:
+    """Joints that the category names beside its `keypoints`.
+
+    Raises:
+        JmposeError: They are no list of names that differ from each other and from the others.
+    """
+    table = JsonTable(path, "categories", data.get("categories"))
+    row = next(row for row, record in enumerate(table.records) if record.get("keypoints"))
+    names = table.records[row].get("extra_keypoints", [])
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise table.fault(row, "extra_keypoints", "is not a list of strings", hint="one name a joint")
+    if len({*names, *joints}) < len(names) + len(joints):
+        raise table.fault(row, "extra_keypoints", "names a joint twice", hint="every joint stands once")
+    return tuple(names)
 
 
 def _read_images(table: JsonTable) -> tuple[ImageRecord, ...]:
@@ -224,6 +243,7 @@ def _build_records(
     id_default: int | None,
     track_default: int | None,
     keypoints_required: bool,
+    extra: tuple[str, ...] = (),
 ) -> PoseRecords:
     """Columns from the records of `annotations`.
 
@@ -236,6 +256,7 @@ def _build_records(
         id_default: Annotation id where there is none; None = it must be there.
         track_default: Track id where there is none; None = it must be there.
         keypoints_required: False reads people without keypoints as people whose joints are all absent.
+        extra: Joints that stand in `extra_keypoints`, with scores in `extra_keypoint_scores`.
 
     Raises:
         JmposeError: A field is missing, of the wrong kind or length, not finite, or names an unknown image.
@@ -249,6 +270,12 @@ def _build_records(
     triples = table.number_lists("keypoints", 3 * k, f"x, y, v of {k} joints", required=keypoints_required)
     triples = np.nan_to_num(triples).reshape(len(table), k, 3)
     scores = table.number_lists(score_field, k, f"one score for each of {k} joints", required=False)
+    if extra:
+        e = len(extra)
+        more = table.number_lists("extra_keypoints", 3 * e, f"x, y, v of {e} joints", required=False)
+        triples = np.concatenate([triples, np.nan_to_num(more).reshape(len(table), e, 3)], 1)
+        more = table.number_lists("extra_keypoint_scores", e, f"one score for each of {e} joints", required=False)
+        scores = np.concatenate([scores, more], 1)
     body_boxes = xywh_to_xyxy(table.boxes("bbox", required=False))
     # Of a head only the diagonal counts, so its corners may be any two.
     head_boxes = xywh_to_xyxy(table.number_lists("bbox_head", 4, "x, y, width, height", required=False))
@@ -258,7 +285,7 @@ def _build_records(
     return PoseRecords(
         path=table.path,
         kind=kind,
-        joints=joints,
+        joints=(*joints, *extra),
         images=images,
         image_row=image_row,
         ids=np.array(table.integers("id", default=id_default), np.int64),
@@ -276,6 +303,7 @@ def _build_records(
         is_crowd=table.flags("iscrowd", default=False),
         integer_coordinates=_integer_images(table, triples, image_row, len(images)),
         notes=region_notes(images),
+        extra_joints=len(extra),
     )
 
 

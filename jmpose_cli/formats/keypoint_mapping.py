@@ -133,9 +133,18 @@ def derived_joints(source: KeypointSet, target: KeypointSet) -> dict[str, str]:
     return {own: way.text for own, way in ways if way is not None and way.text}
 
 
-def coco_set(source: KeypointSet) -> KeypointSet:
-    """What a COCO file holds unless asked otherwise: COCO's 17 joints when the source has them all, else its own."""
-    return COCO17 if set(COCO17.joints) <= set(source.joints) else source
+def truth_set(source: KeypointSet) -> KeypointSet:
+    """What a COCO file holds unless asked otherwise: all joints of the source, COCO's 17 first when it has them all."""
+    if not set(COCO17.joints) <= set(source.joints) or source.joints[: len(COCO17)] == COCO17.joints:
+        return source
+    joints = (*COCO17.joints, *(joint for joint in source.joints if joint not in COCO17.joints))
+    sigmas = dict(zip(source.joints, source.sigmas, strict=True))
+    return replace(source, joints=joints, sigmas=tuple(sigmas[joint] for joint in joints))
+
+
+def extra_joints(joints: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the joints that stand beside COCO's 17; none where those do not come first."""
+    return joints[len(COCO17) :] if joints[: len(COCO17)] == COCO17.joints else ()
 
 
 def known_set(joints: tuple[str, ...]) -> KeypointSet | None:

@@ -6,7 +6,7 @@ float64.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -84,6 +84,8 @@ class PoseRecords:
             treats in its own way.
         notes: What was odd about the file.
         unread: Fields that have no place here.
+        extra_joints: How many of the joints, the last, stand beside those that a COCO file is evaluated by.
+        info: The file's `info`.
     """
 
     path: Path
@@ -107,6 +109,8 @@ class PoseRecords:
     integer_coordinates: Bools
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    extra_joints: int = 0
+    info: Record = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image_row)
@@ -142,6 +146,14 @@ class PoseRecords:
             head_boxes_xyxy_px=wide_boxes(self.head_boxes_xyxy_px),
             areas=self.areas * pixel_width,
         )
+
+    def without_extra_joints(self) -> "PoseRecords":
+        """Return the same with the joints that a COCO file is evaluated by."""
+        if not self.extra_joints:
+            return self
+        kept = slice(len(self.joints) - self.extra_joints)
+        columns = {name: getattr(self, name)[:, kept] for name in ("xy", "visibility", "present", "scores")}
+        return replace(self, joints=self.joints[kept], extra_joints=0, **columns)
 
     def __repr__(self) -> str:
         arrays = (f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray))

@@ -227,10 +227,11 @@ def _dataset(images: list[Record], annotations: list[Record], keypoints: Keypoin
 
 
 def _coco(records: PoseRecords, notes: list[str]) -> bytes:
-    """COCO's 17 joints when the records have them all or are PoseTrack's, else their own."""
+    """COCO's 17 joints, with others beside them, when the records have them all or are PoseTrack's; else their own."""
     mapped = replace(records, boxes_xyxy_px=np.nan_to_num(_boxes_or_extent(records, notes)))
     if "left_eye" in records.joints or records.kind.startswith("posetrack"):
-        mapped = in_joints(mapped, COCO17.joints, notes)
+        extra = tuple(joint for joint in records.joints if joint not in COCO17.joints)
+        mapped = replace(in_joints(mapped, (*COCO17.joints, *extra), notes), extra_joints=len(extra))
     images = []
     for image in records.images:
         labels = {"is_labeled": False} if not image.is_labeled else {}
@@ -238,14 +239,26 @@ def _coco(records: PoseRecords, notes: list[str]) -> bytes:
         images.append(_without_none(fields) | labels)
     annotations = _annotations(mapped, notes, score_field="keypoint_scores", with_absent=False)
     areas = np.where(np.isnan(records.areas), _box_areas(mapped.boxes_xyxy_px), records.areas).tolist()
-    counts, crowds = mapped.present.sum(1).tolist(), records.is_crowd.tolist()
+    base = len(mapped.joints) - mapped.extra_joints
+    counts, crowds = mapped.present[:, :base].sum(1).tolist(), records.is_crowd.tolist()
     third = mapped.visibility.astype(int).tolist()
     for record, area, count, crowd, visibility in zip(annotations, areas, counts, crowds, third, strict=True):
         record |= {"area": area, "num_keypoints": count, "iscrowd": int(crowd)}
         record["keypoints"][2::3] = visibility
+        if mapped.extra_joints:
+            _split_joints(record, base)
     if not np.isnan(records.head_boxes_xyxy_px).all():
         notes.append("head boxes are kept in the field bbox_head, which is not COCO's")
-    return _dataset(images, annotations, _keypoint_set(mapped.joints))
+    category = person_category(_keypoint_set(mapped.joints), extra=mapped.extra_joints)
+    head: Record = {"info": records.info} if records.info else {}
+    return orjson.dumps(head | {"images": images, "annotations": annotations, "categories": [category]})
+
+
+def _split_joints(record: Record, base: int) -> None:
+    """Move what is told of the joints after the first `base` into fields of their own."""
+    for name, values in (("keypoints", 3 * base), ("keypoint_scores", base)):
+        if name in record:
+            record[name], record[f"extra_{name}"] = record[name][:values], record[name][values:]
 
 
 def _box_areas(corners: Doubles) -> Doubles:

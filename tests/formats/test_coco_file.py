@@ -19,6 +19,9 @@ def write(path, meta, frames, keypoints=COCO17_HEAD):
     return json.loads(path.read_text())
 
 
+NEW = {"reviewed": False}
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "keypoints.coco.json"
@@ -31,9 +34,12 @@ def test_content(path, meta, make_poses):
     assert data["info"]["model"] == "nano"
     assert data["info"]["video"] == {"name": "clip", "source": "clip.mp4", "width": 640, "height": 360, "fps": 25.0}
     assert data["categories"][0]["keypoints"] == list(COCO17.joints)
+    size = {"width": 640, "height": 360}
     assert data["images"] == [
-        {"id": 4, "file_name": "clip/frame_000003.jpg", "width": 640, "height": 360, "frame_index": 3, "time_s": 0.12},
-        {"id": 5, "file_name": "clip/frame_000004.jpg", "width": 640, "height": 360, "frame_index": 4, "time_s": 0.16},
+        {**size, "id": 4, "file_name": "clip/frame_000003.jpg", "frame_index": 3, "time_s": 0.12}
+        | NEW,
+        {**size, "id": 5, "file_name": "clip/frame_000004.jpg", "frame_index": 4, "time_s": 0.16}
+        | NEW,
     ]
     first, second = data["annotations"]
     assert (first["id"], first["image_id"], first["category_id"], first["track_id"]) == (1, 5, 1, 5)
@@ -45,7 +51,14 @@ def test_content(path, meta, make_poses):
     assert second["bbox"] == [100.0, 10.0, 40.0, 100.0]
     assert second["area"] == 4000.0
     assert (second["score"], second["iscrowd"], second["box_observed"]) == (0.75, 0, True)
-    assert "keypoints_raw" not in second
+    assert "keypoints_raw" not in second and "keypoint_probabilities" not in second
+    assert data["categories"][0]["extra_keypoints"] == ["head_bottom", "head_top"]
+    assert second["extra_keypoints"] == [117.0, 34.0, 2, 118.0, 36.0, 2] and second["extra_keypoint_scores"] == [
+        0.5,
+        0.5,
+    ]
+    assert (second["box_score"], second["source"], second["identity"], second["segmentation"]) == (0.9, "model", 9, [])
+    assert second["attributes"] == {"track_id": 9, "keyframe": True, "occluded": False}
 
 
 @pytest.mark.parametrize("keypoints", [HALPE26, LSP14, MPII16, POSETRACK15], ids=lambda s: s.name)
@@ -122,11 +135,12 @@ def test_reads_back_what_was_written(path, meta, make_poses):
     frames = [make_poses(0, []), make_poses(1, [4, 2])]
     write(path, meta, frames)
     records = read_poses(path)
-    assert records.joints == COCO17.joints
+    assert records.joints == COCO17_HEAD.joints and records.extra_joints == 2
+    assert records.without_extra_joints().joints == COCO17.joints
     assert [(i.id, i.frame_index, i.time_s, i.width) for i in records.images] == [(1, 0, 0.0, 640), (2, 1, 0.04, 640)]
     assert records.image_row.tolist() == [1, 1]
     assert records.track_ids.tolist() == [4, 2]
-    assert np.array_equal(records.xy, frames[1].xy_image[:, :17])
+    assert np.array_equal(records.xy, frames[1].xy_image)
     assert np.array_equal(records.boxes_xyxy_px, frames[1].people.boxes_xyxy_px)
     assert records.scores[0, 0] == 0.5
     assert records.person_scores.tolist() == [0.75, 0.75]

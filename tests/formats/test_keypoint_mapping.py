@@ -17,12 +17,12 @@ from jmpose.keypoints import (
     KeypointSet,
 )
 from jmpose_cli.formats.keypoint_mapping import (
-    coco_set,
     derived_joints,
     known_set,
     map_keypoints,
     map_poses,
     present_joints,
+    truth_set,
 )
 from jmpose_cli.values import FramePoses, TrackedFrame
 
@@ -96,8 +96,11 @@ def test_reordering_and_back_changes_nothing(xy, order):
 
 
 def test_coco_file_holds_coco_joints_when_it_can():
-    assert coco_set(COCO17_HEAD) is COCO17
-    assert coco_set(POSETRACK18) is POSETRACK18
+    assert truth_set(COCO17_HEAD) is COCO17_HEAD
+    assert truth_set(POSETRACK18) is POSETRACK18
+    turned = KeypointSet("turned", COCO17_HEAD.joints[::-1], (), COCO17_HEAD.sigmas[::-1])
+    assert truth_set(turned).joints == (*COCO17.joints, "head_top", "head_bottom")
+    assert truth_set(turned).sigmas == (*COCO17.sigmas, *COCO17_HEAD.sigmas[:-3:-1])
 
 
 def test_lsp_neck_is_the_upper_neck_and_halpe_neck_is_not():
