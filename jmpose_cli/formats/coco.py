@@ -1,7 +1,7 @@
 """COCO keypoint data sets: the truth of a clip, and what other tools read of it.
 
-The file is a COCO *data set* (not a bare results list), so it opens in pycocotools, faster-coco-eval, CVAT and so on, and
-its `annotations` are at the same time a valid results list for `COCO.loadRes`.
+The file is a COCO *data set*, not a bare results list: it opens in pycocotools, faster-coco-eval, CVAT and so on. Its
+`annotations` are at the same time a valid results list for `COCO.loadRes`.
 
 Of every image: COCO's fields, `frame_index`, `time_s`, and `reviewed`: a person has looked at all of it.
 
@@ -180,7 +180,7 @@ class CocoWriter(PoseWriter):
             columns["keypoint_probabilities"] = rounded(poses.probabilities[:, self._places], SCORE_DECIMALS).tolist()
         if self._places is not None and poses.covariances is not None:
             spread = poses.covariances[:, self._places].clip(-LARGEST_BOX_PX, LARGEST_BOX_PX)
-            columns["covariance"] = rounded(spread, COVARIANCE_DECIMALS).reshape(count, -1).tolist()
+            columns["covariance"] = rounded(spread, COVARIANCE_DECIMALS).reshape(count, 3 * len(self._written)).tolist()
         if poses.xy_raw_image is not None:
             raw, _ = map_keypoints(poses.xy_raw_image, poses.scores, self._keypoints, self._written)
             columns |= self._split("keypoints_raw", flat_triples(raw, visibility), 3)

@@ -253,7 +253,7 @@ def _check(records: PoseRecords, ordered: Sequence[tuple[int, int, Any]]) -> Non
     numbers = {place: index for index, place, _ in ordered}
     faults: list[str] = []
     seen: dict[tuple[int, int], int] = {}
-    boxless = np.isnan(records.boxes_xyxy_px).any(1).tolist()
+    boxless: list[bool] = np.asarray(np.isnan(records.boxes_xyxy_px).any(1)).tolist()
     for row, key in enumerate(zip(records.image_row.tolist(), records.track_ids.tolist(), strict=True)):
         where = f"frame {numbers[key[0]]}: annotations[{row}]"
         if key[1] < 0:

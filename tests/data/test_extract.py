@@ -88,8 +88,7 @@ def test_windows_of_a_corrected_video(work, decoded):
     assert middle.exists.all()
     assert middle.labels.xy[:, 3].tolist() == [[13, 4], [13, 5], [13, 6]]
     assert middle.box_xyxy_px.tolist() == [10, 0, 40, 60]
-    # COCO's file has no head joints.
-    assert middle.labels.weight.tolist() == [[1.0] * 17 + [0.0] * 2] * 3
+    assert middle.labels.weight.tolist() == [[1.0] * 19] * 3
     # Frame 3 is not in the file, so nothing says that track 2 is not in it; frame 5 is.
     gone = windows["clip, frame 4, track 2"]
     assert shown(gone.pictures) == [3, 4, 4]

@@ -42,8 +42,19 @@ def test_what_is_written_is_read_back(clip, tmp_path):
         ).read_bytes()
 
 
-def test_without_the_table_box_scores_are_not_known(clip, tmp_path):
-    write_clip(tmp_path, clip)
+def take_box_scores_out(folder):
+    file = folder / FORMATS["coco"].file_name
+    data = json.loads(file.read_bytes())
+    for person in data["annotations"]:
+        del person["box_score"]
+    file.write_text(json.dumps(data))
+
+
+def test_files_of_older_versions_have_box_scores_in_the_table_alone(clip, tmp_path):
+    write_clip(tmp_path, clip, formats=ALL)
+    take_box_scores_out(tmp_path)
+    assert read_clip(tmp_path) == clip
+    (tmp_path / FORMATS["csv"].file_name).unlink()
     read = read_clip(tmp_path)
     assert np.isnan(read.frames[0].people.scores).all() and read != clip
     write_clip(tmp_path / "again", read, formats=ALL)
@@ -131,6 +142,7 @@ def test_what_cannot_be_read_or_written(clip, tmp_path):
     with pytest.raises(JmposeError, match="there is no format 'yaml'"):
         write_clip(tmp_path / "out", clip, formats=["yaml"])
     write_clip(tmp_path, clip, formats=ALL)
+    take_box_scores_out(tmp_path)
     (tmp_path / FORMATS["csv"].file_name).write_text("frame_index,track_id\n1,2\n")
     with pytest.raises(JmposeError, match=r"keypoints\.csv: is not the table of a run"):
         read_clip(tmp_path)

@@ -36,10 +36,8 @@ def test_content(path, meta, make_poses):
     assert data["categories"][0]["keypoints"] == list(COCO17.joints)
     size = {"width": 640, "height": 360}
     assert data["images"] == [
-        {**size, "id": 4, "file_name": "clip/frame_000003.jpg", "frame_index": 3, "time_s": 0.12}
-        | NEW,
-        {**size, "id": 5, "file_name": "clip/frame_000004.jpg", "frame_index": 4, "time_s": 0.16}
-        | NEW,
+        {**size, "id": 4, "file_name": "clip/frame_000003.jpg", "frame_index": 3, "time_s": 0.12} | NEW,
+        {**size, "id": 5, "file_name": "clip/frame_000004.jpg", "frame_index": 4, "time_s": 0.16} | NEW,
     ]
     first, second = data["annotations"]
     assert (first["id"], first["image_id"], first["category_id"], first["track_id"]) == (1, 5, 1, 5)
