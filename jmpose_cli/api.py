@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import orjson
 
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.annotate.layout import SUMMARY_FILE
+from jmpose_cli.clips.layout import SUMMARY_FILE
 from jmpose_cli.config import InferConfig, load_settings
 from jmpose_cli.device import printing_kept, process_settings_restored
 from jmpose_cli.errors import JmposeError

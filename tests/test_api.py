@@ -13,7 +13,7 @@ import pytest
 
 import jmpose_cli
 from jmpose_cli import Annotator, FramePoses, JmposeError, open_video, read_clip, write_clip
-from jmpose_cli.annotate.layout import RESULT_FILES
+from jmpose_cli.clips.layout import RESULT_FILES
 from jmpose_cli.upkeep import self_test
 from tests.conftest import ROOT
 from tests.runs.batch_assets import run_here, street_video

@@ -17,7 +17,13 @@ from jmpose.files import WholeFile, file_sha256
 from jmpose.regular_file import open_own
 from jmpose_cli import __version__
 from jmpose_cli.annotate.background import StageClock, in_background
-from jmpose_cli.annotate.layout import (
+from jmpose_cli.annotate.networks import Networks
+from jmpose_cli.annotate.resume import ChangedVideoError, first_needed, kept_frames, resumed_frames
+from jmpose_cli.annotate.stages import PosedFrame, queue_frames
+from jmpose_cli.annotate.store import ClipStore
+from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher
+from jmpose_cli.annotate.video import frames_to_come, input_hash, open_clip
+from jmpose_cli.clips.layout import (
     OVERLAY_FILE,
     OVERLAY_RECORDS,
     POSES_RECORDS,
@@ -27,12 +33,6 @@ from jmpose_cli.annotate.layout import (
     result_files,
     stale_files,
 )
-from jmpose_cli.annotate.networks import Networks
-from jmpose_cli.annotate.resume import ChangedVideoError, first_needed, kept_frames, resumed_frames
-from jmpose_cli.annotate.stages import PosedFrame, queue_frames
-from jmpose_cli.annotate.store import ClipStore
-from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher
-from jmpose_cli.annotate.video import frames_to_come, input_hash, open_clip
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors, write_whole

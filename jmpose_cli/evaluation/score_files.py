@@ -8,7 +8,7 @@ from typing import cast, get_args
 
 import numpy as np
 
-from jmpose_cli.annotate.layout import STATE_FOLDER
+from jmpose_cli.clips.layout import STATE_FOLDER
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.evaluation.results import EvaluatedRun, EvaluatedSet
 from jmpose_cli.formats.read import read_poses

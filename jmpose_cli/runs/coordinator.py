@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jmpose_cli.annotate.layout import STATE_FOLDER, replacing_mark
 from jmpose_cli.annotate.networks import are_those_of_before
 from jmpose_cli.annotate.task import ClipTask, StoppedError, remove_work
 from jmpose_cli.annotate.video import frames_in_range
+from jmpose_cli.clips.layout import STATE_FOLDER, replacing_mark
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import explain_os_errors

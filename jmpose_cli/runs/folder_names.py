@@ -3,7 +3,7 @@
 import hashlib
 import unicodedata
 
-from jmpose_cli.annotate.layout import FAILURES_FILE, RESULT_FILES, SUMMARY_FILE
+from jmpose_cli.clips.layout import FAILURES_FILE, RESULT_FILES, SUMMARY_FILE
 
 _LONGEST_BYTES = 240  # file systems take 255; a number may be appended
 _DIGITS = 6

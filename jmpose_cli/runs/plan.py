@@ -10,8 +10,8 @@ from typing import Any, Literal
 import orjson
 
 from jmpose.files import file_sha256
-from jmpose_cli.annotate.layout import RESULT_FILES, STATE_FOLDER, replacing_mark
 from jmpose_cli.annotate.video import input_hash
+from jmpose_cli.clips.layout import RESULT_FILES, STATE_FOLDER, replacing_mark
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs.inputs import Clip, Source, clip_source, input_stamp
 from jmpose_cli.runs.journal import Entry

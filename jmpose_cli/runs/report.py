@@ -15,8 +15,8 @@ from typing import Any, get_args
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from jmpose_cli.annotate.layout import FAILURES_FILE, OVERLAY_FILE
 from jmpose_cli.annotate.task import ClipSummary
+from jmpose_cli.clips.layout import FAILURES_FILE, OVERLAY_FILE
 from jmpose_cli.console import LINE_EVERY_S, STEADY_S, make_console, say_start, stages_text
 from jmpose_cli.runs.plan import PlannedClip, State
 from jmpose_cli.runs.summary import Failure

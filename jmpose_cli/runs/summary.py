@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jmpose_cli.annotate.layout import FAILURES_FILE, SUMMARY_FILE
+from jmpose_cli.clips.layout import FAILURES_FILE, SUMMARY_FILE
 from jmpose_cli.files import write_whole
 from jmpose_cli.runs.journal import Entry, Journal
 from jmpose_cli.runs.plan import History

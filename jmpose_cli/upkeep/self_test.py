@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from jmpose_cli.annotate.layout import OVERLAY_FILE
 from jmpose_cli.api import Annotator, open_video, read_clip
+from jmpose_cli.clips.layout import OVERLAY_FILE
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.upkeep.model_check import EXAMPLE
 

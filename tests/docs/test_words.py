@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from jmpose.keypoints import KEYPOINT_SETS
-from jmpose_cli.annotate.layout import RESULT_FILES
+from jmpose_cli.clips.layout import RESULT_FILES
 from jmpose_cli.config import InferConfig, dotted_keys
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.main import app

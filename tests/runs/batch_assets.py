@@ -17,7 +17,7 @@ import numpy as np
 from click.testing import Result
 from typer.testing import CliRunner
 
-from jmpose_cli.annotate.layout import STATE_FOLDER
+from jmpose_cli.clips.layout import STATE_FOLDER
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import RecordFile
 from jmpose_cli.main import app

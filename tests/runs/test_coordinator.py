@@ -15,7 +15,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from jmpose_cli.annotate.layout import STATE_FOLDER
+from jmpose_cli.clips.layout import STATE_FOLDER
 from jmpose_cli.main import app
 from jmpose_cli.runs.plan import work_key
 from tests.runs import batch_assets as assets

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jmpose_cli.annotate.layout import FAILURES_FILE, RESULT_FILES, SUMMARY_FILE
+from jmpose_cli.clips.layout import FAILURES_FILE, RESULT_FILES, SUMMARY_FILE
 from jmpose_cli.runs.folder_names import comparable, safe_name, told_apart
 
 SAFE = ["a", "match.final", "cam1/deep/x", "žluť 2", "a..b", "run", "~", "x" * 240, "ž" * 120, " x", "a\ufffd"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jmpose_cli.annotate.layout import replacing_mark
 from jmpose_cli.annotate.video import frames_in_range, input_hash
+from jmpose_cli.clips.layout import replacing_mark
 from jmpose_cli.config import DecodeConfig, build_config
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs import plan
