@@ -9,6 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# One thread in each of several processes, before torch, OpenCV and NumPy choose for themselves; child processes inherit
+# it. Small networks gain nothing from more, and threads of several processes on the same cores wait for one another.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+    os.environ.setdefault(_name, "1")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

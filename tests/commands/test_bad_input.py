@@ -128,12 +128,12 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", disk], check=False, capture_output=True
     )
     if mounted.returncode:
         pytest.skip("needs the right to mount a small disk")
     try:
-        shown = command("infer", CLIP, "--out", disk, "--frames", "0:40")
+        shown = command("infer", CLIP, "--out", disk, "--frames", "0:12")
         assert shown.returncode == 1 and "No space left" in shown.stderr and "Traceback" not in shown.stderr
         assert "the same command resumes this run" in shown.stderr
         assert [p for p in disk.rglob("*") if p.is_file() and ".jmpose" not in p.parts] == []

@@ -1,8 +1,12 @@
 """`jmpose infer` as users call it, on the example clip with the shipped weights."""
 
+import io
 import json
 import subprocess
 import sys
+import traceback
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.main import app
+from jmpose_cli.main import _exit_code, app
 from jmpose_cli.people.detect import YoloDetector
 from jmpose_cli.values import Detections
 from tests.conftest import ROOT
@@ -30,9 +34,32 @@ def infer(*arguments: object) -> int:
     return result.exit_code
 
 
-def command(*arguments: object, **kwargs: object) -> "subprocess.CompletedProcess[str]":
-    words = [sys.executable, "-m", "jmpose_cli.main", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False, **kwargs)
+@dataclass(frozen=True)
+class Shown:
+    """What a command left: its exit code, and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(*arguments: object) -> Shown:
+    """Run as the shell's `jmpose` does, but in this process: errors are printed, and unforeseen ones as tracebacks."""
+    words = ["jmpose", *map(str, arguments), *(("--workers", "0") if arguments[0] == "infer" else ())]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        redirect_stdout(out),
+        redirect_stderr(err),
+        chdir(ROOT),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "argv", words)
+        try:
+            code = _exit_code()
+        except Exception:
+            traceback.print_exc()
+            code = 1
+    return Shown(int(code or 0), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
