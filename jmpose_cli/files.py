@@ -1,7 +1,8 @@
 """Files that survive kills and full disks, with errors that say what to do.
 
 A file is whole or not there (`write_whole`, `PartialFile`), or it is a row of checksummed records, of which a torn end
-is dropped (`RecordFile`). `jmpose.files` holds what the networks need of it: `WholeFile` and `file_sha256`.
+is dropped (`RecordFile`), or of checksummed lines of text, of which torn ones are passed over (`LineFile`).
+`jmpose.files` holds what the networks need of it: `WholeFile` and `file_sha256`.
 """
 
 import contextlib
@@ -207,6 +208,105 @@ class RecordFile:
     def close(self) -> None:
         """Close the file and let go of the lock."""
         self._file.close()
+
+
+class LineFile:
+    """An append-only file of checksummed lines: CRC-32 in eight hexadecimal digits, a space, a text.
+
+    Args:
+        path: The file, made where it is missing; its folder must exist.
+
+    Raises:
+        OSError: The file cannot be opened; from `append` and `texts`, read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open_own(path, "ab")
+
+    def append(self, text: bytes) -> None:
+        """Append a text without line feeds and bring it to the disk; after a failure the file is as before."""
+        check_is_there(self._file, self.path)
+        line = b"%08x %s\n" % (zlib.crc32(text), text)
+        end = os.fstat(self._file.fileno()).st_size
+        if end and not self._ends_with_newline(end):
+            line = b"\n" + line  # after one that was torn
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except BaseException:
+            os.ftruncate(self._file.fileno(), end)
+            raise
+
+    def _ends_with_newline(self, end: int) -> bool:
+        with open_regular(self.path) as file:
+            file.seek(end - 1)
+            return file.read(1) == b"\n"
+
+    def texts(self, begin: int = 0) -> Iterator[tuple[int, bytes | None]]:
+        """Yield the lines; see `checked_texts`."""
+        return checked_texts(self.path, begin)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from doing the same inside the block; waits for them."""
+        with contextlib.suppress(OSError):  # a file system without locks; one line is one write there too
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def hold(self) -> bool:
+        """Lock the file until it is closed; False, at once, where another process has it locked."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+        return True
+
+    def holder(self) -> int | None:
+        """Tell which process has the file locked, where the system says so."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            inode = os.fstat(self._file.fileno()).st_ino
+            locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+            found = {int(one[4]) for one in locks if one[1] == "FLOCK" and one[5].endswith(f":{inode}")}
+            return found.pop() if len(found) == 1 else None
+        return None
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        self._file.close()
+
+
+def checked_texts(path: Path, begin: int = 0) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the lines of a `LineFile` that end, from a place where one begins.
+
+    Yields:
+        Where the line ends, and its text; None of a damaged line.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with open_regular(path) as file:
+        file.seek(begin)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return  # somebody may be writing it just now
+            begin += len(line)
+            yield begin, _checked_text(line)
+
+
+def _checked_text(line: bytes) -> bytes | None:
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    with contextlib.suppress(ValueError):
+        if int(checksum, 16) == zlib.crc32(text):
+            return text
+    return None
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

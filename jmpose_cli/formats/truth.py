@@ -54,6 +54,8 @@ class Truth:
         raw_xy: `[N, K, 2]` before smoothing; None where nothing was smoothed.
         covariances: `[N, K, 3]` xx, xy, yy in square pixels; None where the file has none.
         probabilities: `[N, K]` that the joint lies within 0.1 of the body size; None where the model is not calibrated.
+        model_xy: `[N, K, 2]` where the model had the joint that stands here, NaN where it had none. No file holds it:
+            None, unless it comes from the corrections of a clip.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class Truth:
     raw_xy: Doubles | None = field(default=None, repr=False)
     covariances: Doubles | None = field(default=None, repr=False)
     probabilities: Doubles | None = field(default=None, repr=False)
+    model_xy: Doubles | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -147,7 +150,7 @@ class Truth:
 
 ROW_COLUMNS = (
     *("frame", "track_ids", "identity", "boxes_xyxy_px", "box_scores", "observed", "person_scores", "occluded"),
-    *("xy", "visibility", "scores", "sources", "raw_xy", "covariances", "probabilities"),
+    *("xy", "visibility", "scores", "sources", "raw_xy", "covariances", "probabilities", "model_xy"),
 )
 """Columns of a `Truth` with one row a person."""
 

@@ -4,19 +4,14 @@ Several processes may append to one journal. A line is a CRC-32 in eight hexadec
 a line that is torn or damaged is passed over.
 """
 
-import errno
-import fcntl
-import os
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
-from jmpose.regular_file import open_own, open_regular
-from jmpose_cli.files import check_is_there, explain_os_errors
+from jmpose_cli.files import LineFile, explain_os_errors
 from jmpose_cli.text import to_json
 
 Entry = dict[str, Any]
@@ -54,65 +49,37 @@ class Journal:
         self.path = path
         self._read_to = 0
         with explain_os_errors(path, ends_run=True):
-            self._file = open_own(path, "ab")
+            self._lines = LineFile(path)
 
     def add(self, event: Event, **facts: Any) -> None:
         """Append an entry, and bring it to the disk."""
-        text = to_json({"event": event, **facts})
-        line = b"%08x %s\n" % (zlib.crc32(text), text)
         with explain_os_errors(self.path, ends_run=True), self.locked():
-            check_is_there(self._file, self.path)
-            end = os.fstat(self._file.fileno()).st_size
-            if end and not self._ends_with_newline(end):
-                line = b"\n" + line  # after one that was torn
-            try:
-                if self._file.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError:
-                os.ftruncate(self._file.fileno(), end)
-                raise
-            os.fsync(self._file.fileno())
+            self._lines.append(to_json({"event": event, **facts}))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes from writing here and what follows from it, inside the block."""
-        with suppress(OSError):  # a file system without locks; one line is one write there too
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def _ends_with_newline(self, end: int) -> bool:
-        with open_regular(self.path) as file:
-            file.seek(end - 1)
-            return file.read(1) == b"\n"
+        return self._lines.locked()
 
     def news(self) -> Iterator[Entry]:
         """Yield the entries that were not yielded before, in order; own ones too."""
-        with explain_os_errors(self.path, ends_run=True), open_regular(self.path) as file:
-            file.seek(self._read_to)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return  # somebody may be writing it just now
-                self._read_to += len(line)
-                entry = _checked(line)
+        with explain_os_errors(self.path, ends_run=True):
+            for end, text in self._lines.texts(self._read_to):
+                self._read_to = end
+                entry = None if text is None else _entry_in(text)
                 if entry is not None:
                     yield entry
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._lines.close()
 
 
-def _checked(line: bytes) -> Entry | None:
-    checksum, _, text = line.rstrip(b"\n").partition(b" ")
-    with suppress(ValueError, orjson.JSONDecodeError):
-        if int(checksum, 16) == zlib.crc32(text):
-            entry = orjson.loads(text)
-            return entry if _is_known(entry) else None
-    return None
+def _entry_in(text: bytes) -> Entry | None:
+    try:
+        entry = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return entry if _is_known(entry) else None
 
 
 def _is_known(entry: Any) -> bool:

@@ -1,0 +1,170 @@
+"""Corrections that spread in time: what was corrected in some frames of a track, in the frames around them."""
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from jmpose_cli.clips.operation import (
+    ALL,
+    FrameRange,
+    Operation,
+    TrackId,
+    grown,
+    joint_places,
+    new_people,
+    places,
+    rows_of,
+    text_of,
+    with_people,
+)
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.records import Doubles
+from jmpose_cli.formats.truth import CORRECTED, INTERPOLATED, MODEL, PROPAGATED, Truth
+from jmpose_cli.values import Bools
+
+Sources = NDArray[np.uint8]
+FADE_S = 0.5
+_TINY_S = 1e-9
+
+
+class Propagate(Operation):
+    """Corrected joints of a track correct the frames around theirs.
+
+    Between two frames in which a joint is corrected, the correction, not the position, is interpolated: where the joint
+    is then, is where the model had it, moved by as much. Before the first and after the last one, the correction fades
+    out. Where the model had no joint, the position is interpolated. Frames that are marked as reviewed stay as they
+    are, and corrections of others fade out before them.
+
+    Attributes:
+        track: Who.
+        frames: Which frames may change; corrections outside count too.
+        joints: Names; none means all.
+        fade_s: Seconds until a correction has faded out.
+    """
+
+    op: Literal["propagate"] = "propagate"
+    track: TrackId
+    frames: FrameRange = ALL
+    joints: tuple[str, ...] = ()
+    fade_s: Annotated[float, Field(ge=0, le=60)] = FADE_S
+
+    def _apply(self, truth: Truth) -> Truth:
+        rows = rows_of(truth, self.track)
+        joints = joint_places(truth, self.joints or truth.keypoints.joints)
+        changing = np.isin(rows, rows_of(truth, self.track, self.frames)) & ~truth.reviewed[truth.frame[rows]]
+        model = truth.xy if truth.model_xy is None else truth.model_xy
+        xy, sources, boxes = truth.xy.copy(), truth.sources.copy(), truth.boxes_xyxy_px.copy()
+        keys = truth.present[rows] & (truth.sources[rows] == CORRECTED)
+        if not keys[:, joints].any():
+            raise JmposeError(f"{self}: no joint of it is corrected", hint="correct joints first; then they propagate")
+        times, passable = truth.time_s[truth.frame[rows]], ~truth.reviewed[truth.frame[rows]]
+        for joint in joints:
+            corrected = keys[:, joint]
+            if corrected.any():
+                free = changing & truth.present[rows, joint] & (truth.sources[rows, joint] != CORRECTED)
+                xy[rows, joint], sources[rows, joint] = _around(
+                    times,
+                    xy[rows, joint],
+                    model[rows, joint],
+                    corrected,
+                    free,
+                    corrected | ~passable,
+                    sources[rows, joint],
+                    self.fade_s,
+                )
+        spread = sources[rows] != truth.sources[rows]
+        boxes[rows] = grown(boxes[rows], xy[rows], spread & truth.present[rows])
+        return replace(truth, xy=xy, sources=sources, boxes_xyxy_px=boxes)
+
+    def __str__(self) -> str:
+        return f"propagate {', '.join(self.joints) or 'all joints'} of {self.track}{text_of(self.frames)}"
+
+
+def _around(
+    times: Doubles, xy: Doubles, model: Doubles, keys: Bools, free: Bools, stops: Bools, kinds: Sources, fade_s: float
+) -> tuple[Doubles, Sources]:
+    """Return where one joint is along its track of R frames, and from where that comes.
+
+    Args:
+        times: `[R]` seconds, rising.
+        xy: `[R, 2]` where the joint is.
+        model: `[R, 2]` where the model had it; NaN where it had none.
+        keys: `[R]` it is corrected.
+        free: `[R]` it may be moved.
+        stops: `[R]` no correction of other frames goes on beyond here; so it is where there is one.
+        kinds: `[R]` from where it comes.
+        fade_s: Seconds until a correction has faded out.
+    """
+    count = len(times)
+    everyone = np.arange(count)
+    before = np.maximum.accumulate(np.where(stops, everyone, -1))
+    after = np.minimum.accumulate(np.where(stops, everyone, count)[::-1])[::-1]
+    closed = (before >= 0) & (after < count)
+    left, right = (before >= 0) & keys[before], (after < count) & keys[after.clip(max=count - 1)]
+    first = np.where(left, before, after).clip(0, count - 1)
+    last = np.where(right, after, before).clip(0, count - 1)
+    residuals = xy - model
+    known = ~np.isnan(model + residuals[first] + residuals[last]).any(1)
+    both = left & right
+    span = np.where(closed, times[after.clip(max=count - 1)] - times[before], np.inf)
+    share = np.where(both, (times - times[first]) / np.maximum(span, _TINY_S), 0.0)[:, None]
+    ends = [np.where(known[:, None], residuals[end], xy[end]) for end in (first, last)]
+    fading = (1 - np.abs(times - times[first]) / np.minimum(span, fade_s).clip(_TINY_S)).clip(0)
+    weight = np.where(both, 1.0, fading)
+    spread = np.where(known[:, None], model, 0.0) + weight[:, None] * ((1 - share) * ends[0] + share * ends[1])
+    is_moved = free & (both | ((left | right) & known)) & ((weight > 0) | (kinds == PROPAGATED))
+    new_kinds = np.where(known, np.where(weight > 0, PROPAGATED, MODEL), INTERPOLATED)
+    return np.where(is_moved[:, None], spread, xy), np.where(is_moved, new_kinds, kinds).astype(np.uint8)
+
+
+class Interpolate(Operation):
+    """A track gets people in the frames where it has none, between those where it has.
+
+    Attributes:
+        track: Who.
+        frames: Where; the nearest frames with the track may lie outside.
+    """
+
+    op: Literal["interpolate"] = "interpolate"
+    track: TrackId
+    frames: FrameRange = ALL
+
+    def _apply(self, truth: Truth) -> Truth:
+        rows = rows_of(truth, self.track)
+        within = places(truth, self.frames)
+        there = truth.frame[rows]
+        wanted = np.setdiff1d(np.arange(max(within.start, there[0]), min(within.stop, there[-1] + 1)), there)
+        if not len(wanted):
+            raise JmposeError(f"{self}: there is no gap", hint="name frames between two in which the track is")
+        right = np.searchsorted(there, wanted)
+        first, last = rows[right - 1], rows[right]
+        begin, end = truth.time_s[truth.frame[first]], truth.time_s[truth.frame[last]]
+        share = (truth.time_s[wanted] - begin) / np.maximum(end - begin, 1e-9)
+
+        def between(column: NDArray[Any]) -> Doubles:
+            weight = share.reshape(-1, *([1] * (column.ndim - 1)))
+            return np.asarray((1 - weight) * column[first] + weight * column[last])
+
+        seen = np.minimum(truth.visibility[first], truth.visibility[last])  # 0 where one end has not got the joint
+        count, joints, xy = len(wanted), range(len(truth.keypoints)), between(truth.xy)
+        tracks, boxes = np.full(count, self.track), between(truth.boxes_xyxy_px)
+        added = new_people(truth, wanted, tracks, boxes, joints, xy, seen) | {
+            "identity": truth.identity[first],
+            "box_scores": between(truth.box_scores),
+            "observed": np.zeros(count, bool),
+            "person_scores": np.minimum(truth.person_scores[first], truth.person_scores[last]),
+            "occluded": truth.occluded[first] & truth.occluded[last],
+            "scores": np.minimum(truth.scores[first], truth.scores[last]),
+            "sources": np.full(seen.shape, INTERPOLATED, np.uint8),
+        }
+        if truth.covariances is not None:
+            added["covariances"] = np.maximum(truth.covariances[first], truth.covariances[last])
+        if truth.probabilities is not None:
+            added["probabilities"] = np.minimum(truth.probabilities[first], truth.probabilities[last])
+        return with_people(truth, added)
+
+    def __str__(self) -> str:
+        return f"interpolate {self.track}{text_of(self.frames)}"
