@@ -271,9 +271,9 @@ class Annotator:
         return found
 
     def _frames(self, video: Path, boxes: Boxes | None, config: InferConfig) -> Generator[FramePoses, None, None]:
-        from jmpose_cli.annotate.background import in_background
         from jmpose_cli.annotate.stages import pose_frames, queue_frames
-        from jmpose_cli.annotate.video import open_clip
+        from jmpose_cli.background import in_background
+        from jmpose_cli.clips.video import open_clip
 
         with self._alone("frames()"):
             self.notes = []

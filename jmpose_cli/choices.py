@@ -8,3 +8,5 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 """Arithmetic of the networks."""
 TargetFormat = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "csv", "mot"]
 """What annotation files can be converted into."""
+Labels = Literal["id", "score", "both", "none"]
+"""What the overlay writes beside people's heads."""

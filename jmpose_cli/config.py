@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose.regular_file import read_regular
-from jmpose_cli.choices import Decoder, Precision
+from jmpose_cli.choices import Decoder, Labels, Precision
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.text_file import utf8_of
 from jmpose_cli.formats.writers import FORMATS
@@ -133,10 +133,18 @@ class OutputConfig(_Section):
     """What is written."""
 
     formats: Annotated[tuple[_FormatName, ...], AfterValidator(_each_once)] = ("coco", "posetrack18")
-    keypoints: _KeypointSetName = Field(None, description="Keypoint set of files and overlay; None: the model's own.")
+    keypoints: _KeypointSetName = Field(
+        None, description="Keypoint set of the overlay and of all files but the truth; None: the model's own."
+    )
     overlay: bool = True
     black_background: bool = False
     blur_faces: bool = False
+    min_score: float = Field(0.2, ge=0, le=1, description="Joints below this score are not drawn.")
+    labels: Labels = Field("id", description="What is written beside heads: id, score, both or none.")
+    line_width: float = Field(1.0, gt=0, le=20, description="Factor of the widths of what is drawn.")
+    faint_unsure: bool = Field(True, description="Draw joints faintly that are as likely off as on.")
+    frame_time: bool = Field(False, description="Write the frame's number and time into the picture.")
+    openpose_colours: bool = Field(False, description="Draw in the colours and limbs of OpenPose's COCO model.")
     overwrite: Annotated[bool, NO_EFFECT] = False
 
     @property

@@ -12,6 +12,7 @@ from jmpose_cli.commands.doctor import doctor
 from jmpose_cli.commands.evaluate import evaluate
 from jmpose_cli.commands.infer import infer
 from jmpose_cli.commands.models import models
+from jmpose_cli.commands.render import render
 from jmpose_cli.commands.train import train
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.home import settle
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(infer)
 app.command("eval")(evaluate)
 app.command()(train)
+app.command()(render)
 app.command()(convert)
 app.command()(doctor)
 app.add_typer(models)

@@ -30,9 +30,9 @@ import cv2
 import numpy as np
 
 from jmpose.keypoints import COCO17
-from jmpose_cli.annotate.background import StageClock
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.annotate.stages import find_people
+from jmpose_cli.background import StageClock
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import map_keypoints

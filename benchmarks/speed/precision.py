@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from jmpose.sampling import crop_affine
-from jmpose_cli.annotate.background import StageClock
 from jmpose_cli.annotate.networks import load_networks
 from jmpose_cli.annotate.stages import batched_windows
-from jmpose_cli.annotate.video import open_clip
+from jmpose_cli.background import StageClock
+from jmpose_cli.clips.video import open_clip
 from jmpose_cli.config import InferConfig
 from jmpose_cli.device import choose_device, cpu_has_bf16, set_float32_arithmetic
 from jmpose_cli.known_weights import choose_model

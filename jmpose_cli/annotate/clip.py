@@ -13,38 +13,42 @@ from typing import Any
 
 import orjson
 
-from jmpose.files import WholeFile, file_sha256
+from jmpose.files import WholeFile
 from jmpose.regular_file import open_own
 from jmpose_cli import __version__
-from jmpose_cli.annotate.background import StageClock, in_background
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.annotate.resume import ChangedVideoError, first_needed, kept_frames, resumed_frames
 from jmpose_cli.annotate.stages import PosedFrame, queue_frames
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher
-from jmpose_cli.annotate.video import frames_to_come, input_hash, open_clip
+from jmpose_cli.background import StageClock, in_background
+from jmpose_cli.clips.derived import FrameDrawing, derived_writers
 from jmpose_cli.clips.layout import (
+    CHECK_FILE,
+    CORRECTIONS_FILE,
+    MODEL_FILE,
     OVERLAY_FILE,
     OVERLAY_RECORDS,
     POSES_RECORDS,
     RUN_FILE,
     SMOOTH_SCRATCH,
+    TRUTH_FILE,
     replacing_mark,
     result_files,
     stale_files,
 )
-from jmpose_cli.config import InferConfig
+from jmpose_cli.clips.run_record import file_facts
+from jmpose_cli.clips.video import frames_to_come, input_hash, open_clip
+from jmpose_cli.config import InferConfig, OutputConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
-from jmpose_cli.formats.keypoint_mapping import map_poses
-from jmpose_cli.formats.writers import open_writer
+from jmpose_cli.formats.coco import CocoWriter
+from jmpose_cli.formats.truth import as_written
 from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.text import printable, to_json
 from jmpose_cli.values import Bytes, FramePoses
-from jmpose_cli.video.drawing import DrawStyle, draw_people
-from jmpose_cli.video.heads import head_ellipses
 from jmpose_cli.video.image_folder import list_images
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import FrameSource
@@ -142,6 +146,8 @@ class _Clip:
             with explain_os_errors(self._task.work):
                 open_own(replacing_mark(self._task.work), "ab").close()
             assert store.ending is not None
+        folder = self._task.folder
+        facts = {name: file_facts(folder / name) for name in result_files(config.output) if name != RUN_FILE}
         notes = (
             *store.ending["notes"],
             *self._smoothing_notes(source),
@@ -157,11 +163,11 @@ class _Clip:
             stage_s=self._clock.seconds,
             notes=notes,
             input_sha256=digest.result(),
-            files={},
+            files=facts,
         )
+        _remove_stale(folder, config.output)
         _write_run(summary, self._task, config, self._networks, store.ending["video"])
-        _remove_stale(self._task.folder, config)
-        return replace(summary, files={name: file_facts(self._task.folder / name) for name in result_files(config)})
+        return replace(summary, files=facts | {RUN_FILE: file_facts(folder / RUN_FILE)})
 
     def _smoothing_notes(self, source: FrameSource) -> Iterator[str]:
         """Yield a sentence where smoothing was asked for and cannot be."""
@@ -216,19 +222,17 @@ class _Clip:
     ) -> None:
         """Write every frame; the overlay gets those that it has not."""
         output, keypoints = self._config.output, self._networks.estimator.keypoints
-        shown = output.keypoint_set or keypoints
-        style = DrawStyle(background="black" if output.black_background else "frame", blur_faces=output.blur_faces)
+        draw = FrameDrawing(keypoints, output, pixel_width=pixel_width)
         for pixels, poses in frames:
+            written = as_written(poses)
             with self._clock("write"):
                 for writer in writers:
-                    writer.write(poses)
+                    writer.write(written)
             if output.overlay and pixels is not None and count.frames >= self._encoded:
                 with self._clock("draw"):
-                    heads = head_ellipses(poses, keypoints, style.min_score, pixel_width=pixel_width)
-                    people = map_poses(poses, keypoints, shown)
-                    drawn = draw_people(pixels, people, shown, style, heads=heads, pixel_width=pixel_width)
+                    drawn = draw(pixels, written)
                 with self._clock("encode"):
-                    overlay.write(drawn, poses.people.time_s)
+                    overlay.write(drawn, written.people.time_s)
             count.add(poses)
             self._watcher.stepped()
             if self._watcher.stop.is_set() and self._store.ending is not None:
@@ -241,17 +245,10 @@ class _Clip:
         meta = VideoMeta(
             name, info.width, info.height, info.fps, printable(path.name), names, pixel_aspect=info.pixel_aspect
         )
-        config, networks = self._config, self._networks
-        for form in config.output.formats:
-            yield open_writer(
-                form,
-                self._task.folder,
-                meta,
-                networks.estimator.keypoints,
-                info=networks.info,
-                smoothed=config.pose.smooth,
-                written=config.output.keypoint_set,
-            )
+        config, keypoints = self._config, self._networks.estimator.keypoints
+        folder, smoothed = self._task.folder, config.pose.smooth
+        yield CocoWriter(folder / TRUTH_FILE, meta, keypoints, info=self._networks.info)
+        yield from derived_writers(folder, meta, keypoints, config.output, info=self._networks.info, smoothed=smoothed)
 
     def _overlay(self, source: FrameSource) -> OverlayWriter:
         return OverlayWriter(
@@ -294,17 +291,13 @@ def _write_run(
         "people": summary.people,
         "tracks": summary.tracks,
         "notes": summary.notes,
+        "files": summary.files,
     }
     write_whole(task.folder / RUN_FILE, to_json(record, indent=True) + b"\n")
 
 
-def file_facts(path: Path) -> tuple[int, str]:
-    """Give a file's size in bytes and its sha256."""
-    return path.stat().st_size, file_sha256(path)
-
-
-def _remove_stale(folder: Path, config: InferConfig) -> None:
-    """Remove what an earlier run left and this one was not asked for: it would not fit the rest."""
-    for name in stale_files(config):
+def _remove_stale(folder: Path, output: OutputConfig) -> None:
+    """Remove what an earlier run left and this one was not asked for, and what was said of it: it would not fit."""
+    for name in (*stale_files(output), MODEL_FILE, CORRECTIONS_FILE, CHECK_FILE):
         (folder / name).unlink(missing_ok=True)
         WholeFile(folder / name).discard()

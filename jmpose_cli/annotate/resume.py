@@ -11,7 +11,6 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from jmpose_cli.annotate.background import StageClock
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.annotate.stages import (
     ObservedFrame,
@@ -25,6 +24,7 @@ from jmpose_cli.annotate.stages import (
 )
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.annotate.task import StoppedError, Watcher
+from jmpose_cli.background import StageClock
 from jmpose_cli.config import InferConfig, RunConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.values import FrameBatch, Observation

@@ -9,8 +9,8 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from jmpose_cli.annotate.background import StageClock, in_background
 from jmpose_cli.annotate.networks import Networks
+from jmpose_cli.background import StageClock, in_background
 from jmpose_cli.config import InferConfig
 from jmpose_cli.people.cuts import CutDetector
 from jmpose_cli.people.track import PeopleTracker

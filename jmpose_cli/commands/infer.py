@@ -136,9 +136,8 @@ def infer(
         str | None,
         typer.Option(
             metavar="SET",
-            help="Joints of the files and the overlay: coco17, coco17_head, posetrack15, posetrack18, wholebody23, "
-            "halpe26, lsp14, mpii16. Without it, COCO files have coco17 if the model knows its joints, and all else "
-            "has the model's own set.",
+            help="Joints of the overlay and of all files but the truth: coco17, coco17_head, posetrack15, "
+            "posetrack18, wholebody23, halpe26, lsp14, mpii16. Without it, all have the model's own set.",
             rich_help_panel=_OUT,
         ),
     ] = None,

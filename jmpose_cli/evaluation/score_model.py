@@ -14,9 +14,9 @@ import numpy as np
 import orjson
 
 from jmpose.keypoints import KeypointSet
-from jmpose_cli.annotate.background import StageClock
 from jmpose_cli.annotate.networks import Networks, fetch_models, load_detector, load_estimator
 from jmpose_cli.annotate.stages import batched_windows
+from jmpose_cli.background import StageClock
 from jmpose_cli.config import InferConfig, build_config
 from jmpose_cli.console import Reporter, download_bar, say_start
 from jmpose_cli.data.layouts import AnnotatedVideo, find_stills, find_videos

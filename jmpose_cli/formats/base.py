@@ -214,11 +214,6 @@ def rounded(values: NDArray[Any], decimals: int = COORDINATE_DECIMALS) -> NDArra
     return np.asarray(np.round(values.astype(np.float64), decimals) + 0.0)
 
 
-def absent_joints(xy: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.bool_]:
-    """`[N, K]` joints `[N, K, 2]` that are not there: at (0, 0) with a score of 0; no model gives that."""
-    return np.asarray((xy == 0).all(2) & (scores == 0))
-
-
 def boxes_xywh(boxes_xyxy_px: NDArray[Any]) -> NDArray[np.float64]:
     """Corners `[N, 4]` to left, top, width, height, rounded for the text form."""
     boxes = boxes_xyxy_px.astype(np.float64)

@@ -40,13 +40,12 @@ from jmpose_cli.formats.base import (
     DatasetFile,
     PoseWriter,
     VideoMeta,
-    absent_joints,
     boxes_xywh,
     flat_triples,
     person_category,
     rounded,
 )
-from jmpose_cli.formats.keypoint_mapping import extra_joints, map_keypoints, present_joints, truth_set
+from jmpose_cli.formats.keypoint_mapping import absent_joints, extra_joints, map_keypoints, present_joints, truth_set
 from jmpose_cli.formats.numbers import LARGEST_BOX_PX
 from jmpose_cli.values import Bools, FramePoses, Ids
 
@@ -74,12 +73,6 @@ class Marks:
     sources: NDArray[np.uint8]
     visibility: NDArray[np.uint8]
     occluded: Bools
-
-
-def visibility_of(poses: FramePoses) -> NDArray[np.uint8]:
-    """Return `[N, K]` what is said of joints that nobody has corrected."""
-    seen = np.where(poses.scores >= VISIBLE_SCORE, 2, 1)
-    return np.where(absent_joints(poses.xy_image, poses.scores), 0, seen).astype(np.uint8)
 
 
 class CocoWriter(PoseWriter):

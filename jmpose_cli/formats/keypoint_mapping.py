@@ -55,10 +55,16 @@ def derivation(joint: str, source: KeypointSet) -> Derivation | None:
     return next((way for way in ways if {name for name, _ in way.weights} <= set(known)), None)
 
 
+def absent_joints(xy: Float, scores: Float) -> Bools:
+    """`[N, K]` joints `[N, K, 2]` that are not there: at (0, 0) with a score of 0; no model gives that."""
+    return np.asarray((xy == 0).all(2) & (scores == 0))
+
+
 def map_keypoints(xy: Float, scores: Float, source: KeypointSet, target: KeypointSet) -> tuple[Float, Float]:
     """Reorder joints by their meaning; derive those that the source lacks where `DERIVATIONS` knows how.
 
-    Any other missing joint becomes (0, 0) with score 0; see `present_joints`.
+    Any other missing joint becomes (0, 0) with score 0; see `present_joints`. So does one that follows from a joint
+    which is absent.
 
     Args:
         xy: `[N, K, 2]` joints in the source's order, image pixels.
@@ -72,6 +78,7 @@ def map_keypoints(xy: Float, scores: Float, source: KeypointSet, target: Keypoin
     mapped_xy = np.zeros((len(xy), len(target), 2), np.float32)
     mapped_scores = np.zeros((len(xy), len(target)), np.float32)
     column = {name: place for place, name in enumerate(source.common_names)}
+    absent = absent_joints(xy, scores)
     for to, joint in enumerate(target.common_names):
         way = derivation(joint, source)
         if way is None:
@@ -80,6 +87,8 @@ def map_keypoints(xy: Float, scores: Float, source: KeypointSet, target: Keypoin
             mapped_xy[:, to] += np.float32(weight) * xy[:, column[name]]
         for name in way.scored_by:
             mapped_scores[:, to] += scores[:, column[name]] / np.float32(len(way.scored_by))
+        gone = absent[:, [column[name] for name, _ in way.weights]].any(1)
+        mapped_xy[gone, to], mapped_scores[gone, to] = 0, 0
     return mapped_xy, mapped_scores
 
 

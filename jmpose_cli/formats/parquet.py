@@ -17,9 +17,9 @@ from pyarrow.parquet import ParquetWriter as TableWriter
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.files import PartialFile
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
-from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
+from jmpose_cli.formats.keypoint_mapping import absent_joints, map_keypoints, present_joints
 from jmpose_cli.formats.tabular import joint_columns
-from jmpose_cli.values import FramePoses
+from jmpose_cli.values import Bools, FramePoses
 
 ROWS_A_GROUP = 1024
 """People that are held in memory and written at a time; more make smaller files, which are read faster."""
@@ -83,12 +83,13 @@ class ParquetWriter(PoseWriter):
 
     def _rows(self, poses: FramePoses) -> list[Any]:
         """Return the people of a frame: `[N]` a column, without the video's; at last all joints, `[N, columns]`."""
-        people, n, k = poses.people, len(poses), len(self._written)
+        people, n = poses.people, len(poses)
         xy, scores = map_keypoints(poses.xy_image, poses.scores, self._keypoints, self._written)
-        joints = [np.concatenate([xy, scores[..., None]], 2).reshape(n, 3 * k)]
+        absent = absent_joints(xy, scores)
+        joints = [np.concatenate([xy, scores[..., None]], 2)]
         if poses.xy_raw_image is not None:
             raw, _ = map_keypoints(poses.xy_raw_image, poses.scores, self._keypoints, self._written)
-            joints.append(raw.reshape(n, 2 * k))
+            joints.append(raw)
         boxes = people.boxes_xyxy_px
         return [
             np.full(n, people.index),
@@ -98,7 +99,7 @@ class ParquetWriter(PoseWriter):
             *np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).T,
             people.scores,
             people.observed,
-            np.concatenate(joints, axis=1),
+            np.concatenate([_flat(part, absent) for part in joints], axis=1),
         ]
 
     def _write_group(self) -> None:
@@ -112,7 +113,8 @@ class ParquetWriter(PoseWriter):
         nulls = pa.nulls(rows, pa.float32())
         arrays = [video, *map(pa.array, person)]
         arrays += [
-            nulls if absent else pa.array(each) for each, absent in zip(columns, self._absent_columns, strict=True)
+            nulls if absent else pa.array(each, mask=np.isnan(each))
+            for each, absent in zip(columns, self._absent_columns, strict=True)
         ]
         self._table.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=rows)
         self._waiting, self._people_waiting = [], 0
@@ -127,6 +129,12 @@ class ParquetWriter(PoseWriter):
         with contextlib.suppress(Exception):
             self._table.close()
         self._file.discard()
+
+
+def _flat(values: np.ndarray, absent: Bools) -> np.ndarray:
+    """Values `[N, K, C]` as rows `[N, K * C]`, NaN for joints that are absent `[N, K]`."""
+    joints, parts = values.shape[1:]
+    return np.where(absent[..., None], np.nan, values).astype(np.float32).reshape(len(values), joints * parts)
 
 
 class _Sink:

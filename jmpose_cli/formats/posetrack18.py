@@ -37,7 +37,7 @@ from jmpose_cli.formats.base import (
     person_category,
     rounded,
 )
-from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
+from jmpose_cli.formats.keypoint_mapping import absent_joints, map_keypoints, present_joints
 from jmpose_cli.formats.names import image_id_scheme
 from jmpose_cli.values import Float, FramePoses
 
@@ -102,10 +102,11 @@ class PoseTrack18Writer(PoseWriter):
 
     def _annotations(self, poses: FramePoses) -> list[dict[str, Any]]:
         xy, scores = map_keypoints(poses.xy_image, poses.scores, self._keypoints, POSETRACK18)
+        present = np.where(absent_joints(xy, scores), 0, self._present)
         columns: dict[str, list[Any]] = {
             "track_id": self._numbers.of_frame(poses.people.track_ids),
-            "keypoints": flat_triples(xy, np.tile(self._present, (len(poses), 1))),
-            "scores": self._scores.of_frame(np.where(self._present, scores, 0)).tolist(),
+            "keypoints": flat_triples(xy, present),
+            "scores": self._scores.of_frame(np.where(present, scores, 0)).tolist(),
             "score": rounded(poses.person_scores, SCORE_DECIMALS).tolist(),
             "bbox": boxes_xywh(poses.people.boxes_xyxy_px).tolist(),
             "bbox_head": boxes_xywh(head_boxes(xy)).tolist(),

@@ -26,7 +26,7 @@ from jmpose_cli.formats.base import (
     boxes_xywh,
     rounded,
 )
-from jmpose_cli.formats.keypoint_mapping import map_keypoints, present_joints
+from jmpose_cli.formats.keypoint_mapping import absent_joints, map_keypoints, present_joints
 from jmpose_cli.formats.records import PoseRecords, frame_numbers, xyxy_to_xywh
 from jmpose_cli.text import csv_cell
 from jmpose_cli.values import FramePoses
@@ -79,11 +79,12 @@ class CsvWriter(PoseWriter):
         n, k = len(poses), len(self._written)
         xy, scores = map_keypoints(poses.xy_image, poses.scores, self._keypoints, self._written)
         joints = np.concatenate([rounded(xy), rounded(scores, SCORE_DECIMALS)[..., None]], 2)
-        joints[:, self._absent] = np.nan
+        absent = self._absent | absent_joints(xy, scores)
+        joints[absent] = np.nan
         values = joints.reshape(n, 3 * k)
         if poses.xy_raw_image is not None:
             raw, _ = map_keypoints(poses.xy_raw_image, poses.scores, self._keypoints, self._written)
-            raw[:, self._absent] = np.nan
+            raw[absent] = np.nan
             values = np.concatenate([values, rounded(raw).reshape(n, 2 * k)], axis=1)
         people = poses.people
         columns = zip(

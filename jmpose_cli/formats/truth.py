@@ -10,16 +10,24 @@ from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.base import VideoMeta
+from jmpose_cli.formats.base import (
+    COORDINATE_DECIMALS,
+    SCORE_DECIMALS,
+    TIME_DECIMALS,
+    VideoMeta,
+    boxes_xywh,
+    rounded,
+)
 from jmpose_cli.formats.clip import described, frames_per_second, in_order, optional_lists, raw_joints, unknown_set
-from jmpose_cli.formats.coco import SOURCES, CocoWriter, Marks
+from jmpose_cli.formats.coco import COVARIANCE_DECIMALS, SOURCES, CocoWriter, Marks
 from jmpose_cli.formats.json_file import read_json
 from jmpose_cli.formats.keypoint_mapping import known_set, truth_set
 from jmpose_cli.formats.read import poses_in
-from jmpose_cli.formats.records import Doubles, JsonTable, PoseRecords
+from jmpose_cli.formats.records import Doubles, JsonTable, PoseRecords, xywh_to_xyxy
+from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.values import Bools, FramePoses, Ids, TrackedFrame
 
-TRUTH_FILE = "keypoints.coco.json"
+TRUTH_FILE = FORMATS["coco"].file_name
 MODEL, CORRECTED, PROPAGATED, INTERPOLATED = range(len(SOURCES))
 MOST_FAULTS = 10
 
@@ -239,6 +247,31 @@ def write_truth(truth: Truth, path: Path) -> None:
     with CocoWriter(path, truth.video, truth.keypoints, info=truth.info) as writer:
         for place, poses in enumerate(truth.poses()):
             writer.write_marked(poses, truth.marks(place))
+
+
+def as_written(poses: FramePoses) -> FramePoses:
+    """Return poses with the numbers that the truth keeps of them, so that what derives from either is the same."""
+
+    def floats(values: Any, decimals: int = COORDINATE_DECIMALS) -> Any:
+        return None if values is None else rounded(values, decimals).astype(np.float32)
+
+    boxes = boxes_xywh(poses.people.boxes_xyxy_px)
+    people = replace(
+        poses.people,
+        time_s=round(poses.people.time_s, TIME_DECIMALS),
+        boxes_xyxy_px=xywh_to_xyxy(boxes).astype(np.float32),
+        scores=floats(poses.people.scores, SCORE_DECIMALS),
+    )
+    return replace(
+        poses,
+        people=people,
+        xy_image=floats(poses.xy_image),
+        scores=floats(poses.scores, SCORE_DECIMALS),
+        person_scores=floats(poses.person_scores, SCORE_DECIMALS),
+        xy_raw_image=floats(poses.xy_raw_image),
+        covariances=floats(poses.covariances, COVARIANCE_DECIMALS),
+        probabilities=floats(poses.probabilities, SCORE_DECIMALS),
+    )
 
 
 def doubled_ids(truth: Truth) -> list[str]:

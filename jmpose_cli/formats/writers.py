@@ -116,8 +116,9 @@ def open_writer(
     info: dict[str, Any],
     smoothed: bool,
     written: "KeypointSet | None" = None,
+    file_name: str = "",
 ) -> "PoseWriter":
-    """Start one pose file in `folder`, under its format's file name.
+    """Start one pose file in `folder`.
 
     Args:
         name: Which format.
@@ -127,10 +128,11 @@ def open_writer(
         info: For the COCO file's `info`: tool version, model and the like.
         smoothed: The poses will carry `xy_raw_image`.
         written: Keypoint set of the file; None takes the format's own choice. PoseTrack18 has its own always.
+        file_name: In place of the format's.
 
     Raises:
         JmposeError: The file cannot be created, or a package is missing.
     """
     form = FORMATS[name]
     form.check()
-    return form.open(PoseFile(folder / form.file_name, meta, keypoints, info, smoothed, written))
+    return form.open(PoseFile(folder / (file_name or form.file_name), meta, keypoints, info, smoothed, written))

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from jmpose_cli.annotate.networks import are_those_of_before
-from jmpose_cli.annotate.task import ClipTask, StoppedError, remove_work
-from jmpose_cli.annotate.video import frames_in_range
-from jmpose_cli.clips.layout import STATE_FOLDER, replacing_mark
+from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, remove_work
+from jmpose_cli.clips.layout import RUN_FILE, STATE_FOLDER, replacing_mark
+from jmpose_cli.clips.render import render
+from jmpose_cli.clips.run_record import file_facts, recorded_files
+from jmpose_cli.clips.video import frames_in_range
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import explain_os_errors
@@ -54,6 +56,7 @@ LISTEN_S = 0.25
 _MOST_PROBERS = 4
 _PROBER_EACH = 25  # videos that make another prober worth its start
 _MOST_BAD_STARTS = 3
+_PARENT = -1  # stands for this process where workers have numbers
 _OPEN = ("todo", "unreadable")  # a worker gets it, or it fails in this run
 
 
@@ -114,6 +117,7 @@ class Coordinator:
         self._state = out / STATE_FOLDER
         self._workers: dict[int, _WorkerState] = {}
         self._todo: deque[PlannedClip] = deque()
+        self._renders: list[PlannedClip] = []
         self._attempts: dict[str, int] = {}
         self._failures: list[Failure] = []
         self._elsewhere: list[str] = []
@@ -152,6 +156,7 @@ class Coordinator:
                 "run", run=self._run, config=settings.config, weights=settings.weights, videos=len(self._todo)
             )
             with self._report:
+                self._render()
                 self._work()
             self._finish(planned)
         if self._fatal is not None:
@@ -284,7 +289,8 @@ class Coordinator:
         self._settings = settings
         todo = [one for one in planned if one.state in _OPEN]
         self._todo.extend(sorted(todo, key=lambda one: -(one.frames or 0)))
-        self._remaining = {one.clip.name for one in todo}
+        self._renders = [one for one in planned if one.state == "render"]
+        self._remaining = {one.clip.name for one in (*todo, *self._renders)}
         return planned
 
     def _record_as_it_stands(self, one: PlannedClip) -> None:
@@ -295,6 +301,63 @@ class Coordinator:
         with suppress(OSError):
             replacing_mark(work_folder(self._out, one.clip.name)).unlink(missing_ok=True)
         self._journal.add("kept", name=one.clip.name, run=self._run, stamp=one.stamp, **_source(one.clip))
+
+    def _render(self) -> None:
+        """Make files anew of videos whose output settings alone have changed; it takes no network, so no worker."""
+        for one in self._renders:
+            name = one.clip.name
+            if self._stop.asked or self._fatal is not None:
+                return
+            holder = self._claims.take(work_key(name))
+            if holder is not None:
+                self._elsewhere.append(f"{name} ({holder})")
+                self._remaining.discard(name)
+                continue
+            try:
+                self._render_one(one)
+            except StoppedError:
+                return
+            except OutputError as error:
+                self._fatal = error
+            except JmposeError as error:
+                self._failures.append(_failure(one.clip, error.message, error.hint))
+                self._report.failed(_PARENT, self._failures[-1])
+                self._remaining.discard(name)
+            finally:
+                self._claims.release(work_key(name))
+
+    def _render_one(self, one: PlannedClip) -> None:
+        """Make the files of one video anew, and record it.
+
+        Raises:
+            JmposeError: As `render`.
+            StoppedError: The user asked to stop.
+        """
+        folder, began_s, done = self._out / one.clip.name, time.perf_counter(), self._history.done[one.clip.name]
+        self._report.begin(_PARENT, one.clip.name, one.frames, 0)
+
+        def step() -> None:
+            if self._stop.asked:
+                raise StoppedError(0)
+            self._report.advance(_PARENT, 1, 0)
+
+        notes = render(folder, self._config.output, video=one.clip.path, step=step)
+        files = recorded_files(folder) or {}
+        wall_s = time.perf_counter() - began_s
+        facts = {name: done[name] for name in ("frames", "people", "tracks")}
+        summary = ClipSummary(
+            **facts,
+            resumed=0,
+            wall_s=wall_s,
+            stage_s={"render": wall_s},
+            notes=tuple(notes),
+            input_sha256=done.get("sha256", ""),
+            files={**files, RUN_FILE: file_facts(folder / RUN_FILE)},
+        )
+        self._record_done(one, summary)
+        if self._fatal is None:
+            self._remaining.discard(one.clip.name)
+        self._report.done(_PARENT, one.clip.name, summary)
 
     def _work(self) -> None:
         """Keep all workers busy until nothing is left or the user asked to stop."""
@@ -418,6 +481,15 @@ class Coordinator:
 
     def _complete(self, number: int, one: PlannedClip, message: Done) -> None:
         worker, summary = self._workers[number], message.summary
+        self._record_done(one, summary)
+        if self._fatal is None:
+            if worker.task is not None:
+                remove_work(worker.task)
+            self._remaining.discard(one.clip.name)
+        self._report.done(number, one.clip.name, summary)
+        self._release(number, one)
+
+    def _record_done(self, one: PlannedClip, summary: ClipSummary) -> None:
         self._record(
             "done",
             name=one.clip.name,
@@ -435,12 +507,6 @@ class Coordinator:
             notes=summary.notes,
             files=summary.files,
         )
-        if self._fatal is None:
-            if worker.task is not None:
-                remove_work(worker.task)
-            self._remaining.discard(one.clip.name)
-        self._report.done(number, one.clip.name, summary)
-        self._release(number, one)
 
     def _fail(self, number: int, one: PlannedClip, message: Failed) -> None:
         """Note that a video cannot be done, or that the run cannot continue."""

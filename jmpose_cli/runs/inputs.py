@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jmpose.regular_file import read_regular
-from jmpose_cli.annotate.video import image_facts
 from jmpose_cli.clips.layout import STATE_FOLDER
+from jmpose_cli.clips.video import image_facts
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.text_file import utf8_of
 from jmpose_cli.runs.folder_names import comparable, safe_name, told_apart, utf8

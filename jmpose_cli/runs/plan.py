@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,14 +10,16 @@ from typing import Any, Literal
 import orjson
 
 from jmpose.files import file_sha256
-from jmpose_cli.annotate.video import input_hash
-from jmpose_cli.clips.layout import RESULT_FILES, STATE_FOLDER, replacing_mark
+from jmpose_cli.clips.layout import CORRECTIONS_FILE, RESULT_FILES, STATE_FOLDER, TRUTH_FILE, replacing_mark
+from jmpose_cli.clips.run_record import is_as_written, recorded_files
+from jmpose_cli.clips.video import input_hash
+from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs.inputs import Clip, Source, clip_source, input_stamp
 from jmpose_cli.runs.journal import Entry
 from jmpose_cli.runs.storage import Storage
 
-State = Literal["todo", "done", "edited", "failed", "refused", "unreadable"]
+State = Literal["todo", "render", "done", "edited", "failed", "refused", "unreadable"]
 
 
 _REPLACE = "replace it with --overwrite, or choose another --out"
@@ -42,7 +44,8 @@ class PlannedClip:
 
     Attributes:
         clip: The video.
-        state: What is to happen: "edited" ones are left as the user has made them, "failed" ones failed before and are
+        state: What is to happen: "render" ones have poses, from which the other files are made anew; "edited" ones are
+            left as the user has made them, "failed" ones failed before and are
             left, "refused" ones would replace something, "unreadable" ones fail without being tried.
         reason: Why, a clause; empty for a new video.
         hint: What the user can do about it.
@@ -108,9 +111,15 @@ class History:
         entry = self.last.get(name)
         return entry is None or entry["event"] != "done"
 
+    def files(self, name: str, folder: Path) -> Mapping[str, Any]:
+        """Return size and sha256 of each result file as it was written last: by a run, or from the truth since."""
+        if name not in self.done:
+            return {}
+        return recorded_files(folder) or self.done[name]["files"]
+
     def edited(self, name: str, folder: Path) -> str | None:
         """Name a result file that is not as it was written; None when there is none."""
-        files = self.done[name]["files"] if name in self.done else {}
+        files = self.files(name, folder)
         return next((file for file, facts in files.items() if _is_other(folder / file, facts)), None)
 
     def at_source(self, name: str, source: Source) -> Entry | None:
@@ -124,8 +133,14 @@ class History:
             return self.done[name]
         return self.begun.get(name) if name not in self.last else None
 
-    def change(self, entry: Entry, settings: Settings) -> str:
-        """Say what differs between an entry's settings and those of now; empty when nothing does."""
+    def change(self, entry: Entry, settings: Settings, *, of_output: bool = True) -> str:
+        """Say what differs between an entry's settings and those of now; empty when nothing does.
+
+        Args:
+            entry: Of the journal.
+            settings: Those of now.
+            of_output: Output settings count too.
+        """
         before = self._settings.get(entry["run"])
         if before is None:
             return "the settings that it was made with are not known"
@@ -134,8 +149,13 @@ class History:
             if old.get("sha256") != new.get("sha256"):
                 return f"other weights: {part} was {old.get('name', 'none')}, is {new.get('name', 'none')}"
         now = orjson.loads(orjson.dumps(settings.config))  # as the journal gives it back
-        old_flat, new_flat = _flat(before.config), _flat(now)
+        new_flat = _flat(now)
+        # What an older version did not know of was as it is unless told otherwise.
+        usual = {key: value for key, value in _flat(InferConfig().of_results()).items() if key in new_flat}
+        old_flat = usual | _flat(before.config)
         for key in sorted({*old_flat, *new_flat}):
+            if not of_output and key.startswith("output."):
+                continue
             if old_flat.get(key) != new_flat.get(key):
                 return f"other settings: {key} was {_shown(old_flat.get(key))}, is {_shown(new_flat.get(key))}"
         return ""
@@ -241,11 +261,25 @@ def _decide(
         change = history.change(done, settings)
         if there is not None:
             change = change or _input_change(clip, done, there, stamp, verify_hash=verify_hash)
-        missing = [name for name, facts in done["files"].items() if _size(folder / name) != facts[0]]
+        files = history.files(clip.name, folder)
+        missing = [name for name, facts in files.items() if _size(folder / name) != facts[0]]
         if not change and not missing:
+            if (folder / CORRECTIONS_FILE).exists():
+                return _corrected(clip, folder, stamp, last)
             is_unrecorded = there is None or last is not done
             return PlannedClip(clip, "done", stamp=stamp, frames=done["frames"], is_unrecorded=is_unrecorded)
+        if (
+            change
+            and not missing
+            and there is not None
+            and not history.change(done, settings, of_output=False)
+            and not _input_change(clip, done, there, stamp, verify_hash=verify_hash)
+            and _has_poses(clip, folder, files)
+        ):
+            return PlannedClip(clip, "render", change, stamp=stamp, frames=done["frames"])
         reason = reason or change or f"{missing[0]} is missing"
+    if history.files(clip.name, folder) and (folder / CORRECTIONS_FILE).exists():
+        return _corrected(clip, folder, stamp, last)
     edited = history.edited(clip.name, folder)
     if edited and not is_being_replaced(out, clip.name):
         text = f"{folder}: {edited} was changed after jmpose wrote it"
@@ -254,6 +288,18 @@ def _decide(
     if clip.name not in history.begun and any((folder / name).exists() for name in RESULT_FILES):
         return _refused(clip, stamp, f"{folder}: holds results that are not in this folder's journal")
     return PlannedClip(clip, "todo", reason, stamp=stamp)
+
+
+def _has_poses(clip: Clip, folder: Path, files: Mapping[str, Any]) -> bool:
+    """Whether the other files of a video can be made of its truth: what is there is ours, and the video lies here."""
+    truth = folder / TRUTH_FILE
+    return not clip.url and recorded_files(folder) is not None and is_as_written(truth, files.get(TRUTH_FILE))
+
+
+def _corrected(clip: Clip, folder: Path, stamp: dict[str, Any], last: Entry | None) -> PlannedClip:
+    """Leave a video alone that people have corrected."""
+    is_unrecorded = last is None or last["event"] != "edited"
+    return PlannedClip(clip, "edited", f"{folder}: holds corrections", _REPLACE, stamp, is_unrecorded=is_unrecorded)
 
 
 def _refused(clip: Clip, stamp: dict[str, Any], reason: str, hint: str = _REPLACE) -> PlannedClip:

@@ -113,25 +113,28 @@ class RunReport:
         known = [one.frames for one in by_state["todo"] if one.frames is not None]
         self._frames_total = sum(known) if len(known) == counts["todo"] else None
         self._about = "about " * any(one.is_estimate for one in by_state["todo"])
-        self._videos = counts["todo"] + counts["unreadable"]
+        self._videos = counts["todo"] + counts["render"] + counts["unreadable"]
         self.event("plan", **counts, frames=self._frames_total)
         for one in by_state["failed"] + by_state["refused"] + by_state["edited"]:
             self.event("left", name=one.clip.name, state=one.state, reason=one.reason, hint=one.hint)
         if self._quiet:
             return
-        if len(planned) > 1 or counts["done"] or counts["edited"]:
+        if len(planned) > 1 or counts["done"] or counts["edited"] or counts["render"]:
             frames = f"{self._about}{sum(known)}{'' if self._frames_total is not None else ' or more'} frames"
             todo = f"{counts['todo']} video{'s' * (counts['todo'] != 1)}"
-            parts = [f"{todo} to do, {frames}" if counts["todo"] else "nothing to do"]
+            parts = [f"{todo} to do, {frames}"] * bool(counts["todo"])
+            parts += ["nothing to do"] * (not counts["todo"] and not counts["render"])
+            parts += [f"{counts['render']} to be rendered of the poses that are there"] * bool(counts["render"])
             parts += [f"{counts['done']} done already"] * bool(counts["done"])
             parts += [f"{counts['edited']} edited, left alone"] * bool(counts["edited"])
             parts += [f"{counts['unreadable']} cannot be read"] * bool(counts["unreadable"])
             parts += [f"{counts['failed']} failed before"] * bool(counts["failed"])
             parts += [f"{counts['refused']} would replace other results"] * bool(counts["refused"])
             self.header({"plan": "; ".join(parts)})
-        again = [one for one in by_state["todo"] if one.reason]
+        again = [one for one in (*by_state["todo"], *by_state["render"]) if one.reason]
         for one in again[:_MOST_LISTED]:
-            self.note(f"{one.clip.name} is done again: {one.reason}")
+            what = "is rendered again, its poses stay" if one.state == "render" else "is done again"
+            self.note(f"{one.clip.name} {what}: {one.reason}")
         if len(again) > _MOST_LISTED:
             self.note(f"{len(again) - _MOST_LISTED} more are done again")
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from jmpose_cli.annotate.background import StageClock
 from jmpose_cli.annotate.resume import ChangedVideoError, first_needed, kept_frames, resumed_frames
 from jmpose_cli.annotate.stages import PosedFrame, pose_frames
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.annotate.task import StoppedError, Watcher
+from jmpose_cli.background import StageClock
 from jmpose_cli.config import InferConfig, RunConfig
 from tests.annotate.made_up import FPS, MadeUpVideo, made_up_networks
 from tests.annotate.test_stages import facts

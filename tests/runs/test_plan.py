@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jmpose_cli.annotate.video import frames_in_range, input_hash
-from jmpose_cli.clips.layout import replacing_mark
+from jmpose_cli.clips.layout import CORRECTIONS_FILE, TRUTH_FILE, replacing_mark
+from jmpose_cli.clips.run_record import file_facts
+from jmpose_cli.clips.video import frames_in_range, input_hash
 from jmpose_cli.config import DecodeConfig, build_config
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs import plan
@@ -141,6 +142,23 @@ class Desk:
     def edit_result(self, content: bytes) -> None:
         (self.results / "posetrack18.json").write_bytes(content)
 
+    def write_record(self) -> None:
+        """Leave a truth and a `run.json` that tells what the files were like, as runs of this version do."""
+        self.write_results()
+        (self.results / TRUTH_FILE).write_bytes(b"{}")
+        names = ("posetrack18.json", TRUTH_FILE)
+        files = {name: file_facts(self.results / name) for name in names}
+        (self.results / "run.json").write_text(json.dumps({"input": str(self.clip.path), "config": {}, "files": files}))
+
+    def correct(self) -> None:
+        """Write truth and files anew, and what was said, as `jmpose edit` does."""
+        self.write_record()
+        (self.results / "posetrack18.json").write_bytes(b"[1, 2, 3]")
+        (self.results / TRUTH_FILE).write_bytes(b'{"a": 1}')
+        files = {name: file_facts(self.results / name) for name in ("posetrack18.json", TRUTH_FILE)}
+        (self.results / "run.json").write_text(json.dumps({"input": str(self.clip.path), "config": {}, "files": files}))
+        (self.results / CORRECTIONS_FILE).touch()
+
     def history(self) -> History:
         history = History()
         history.take_in(json.loads(json.dumps(self.entries)))
@@ -155,6 +173,7 @@ def desk(tmp_path) -> Desk:
     return Desk(tmp_path)
 
 
+CSV_TOO = {"formats": ["coco", "csv", "posetrack18"]}
 NOTHING: dict[str, bool] = {}
 OTHER = "{results}: holds the results of {folder}/a.mp4, {input} is another video"
 CASES = {
@@ -423,6 +442,44 @@ CASES = {
         "unreadable",
         "{input}: cannot be read (No such file or directory)",
     ),
+    "other output settings": (
+        lambda d: (d.done(), d.write_record(), d.set("output", **CSV_TOO)),
+        NOTHING,
+        "render",
+        "other settings: output.formats was coco,csv, is coco,csv,posetrack18",
+    ),
+    "other output settings, of a version that left no facts": (
+        lambda d: (d.done(), d.set("output", **CSV_TOO)),
+        NOTHING,
+        "todo",
+        "other settings: output.formats was coco,csv, is coco,csv,posetrack18",
+    ),
+    "other output settings and another input": (
+        lambda d: (d.done(), d.write_record(), d.set("output", **CSV_TOO), d.replace_input()),
+        NOTHING,
+        "todo",
+        "other settings: output.formats was coco,csv, is coco,csv,posetrack18",
+    ),
+    "other output settings, truth edited by hand": (
+        lambda d: (d.done(), d.write_record(), d.set("output", **CSV_TOO), (d.results / TRUTH_FILE).write_bytes(b"[]")),
+        NOTHING,
+        "edited",
+        "{results}: keypoints.coco.json was changed after jmpose wrote it",
+    ),
+    "corrected": (lambda d: (d.done(), d.correct()), NOTHING, "edited", "{results}: holds corrections"),
+    "corrected, other output settings": (
+        lambda d: (d.done(), d.correct(), d.set("output", **CSV_TOO)),
+        NOTHING,
+        "render",
+        "other settings: output.formats was coco,csv, is coco,csv,posetrack18",
+    ),
+    "corrected, other people settings": (
+        lambda d: (d.done(), d.correct(), d.set("people", max_people=2)),
+        NOTHING,
+        "edited",
+        "{results}: holds corrections",
+    ),
+    "corrected, overwrite": (lambda d: (d.done(), d.correct()), {"overwrite": True}, "todo", "--overwrite"),
     "input gone, overwrite": (
         lambda d: (d.done(), d.clip.path.unlink()),
         {"overwrite": True},

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from jmpose_cli.annotate.background import StageClock, in_background
+from jmpose_cli.background import StageClock, in_background
 
 
 def test_items_arrive_in_order():

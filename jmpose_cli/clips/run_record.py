@@ -1,0 +1,103 @@
+"""`run.json`: how the files of a clip were made, and what each was like when it was."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from jmpose.files import file_sha256
+from jmpose_cli.clips.layout import RUN_FILE, TRUTH_FILE
+from jmpose_cli.config import InferConfig
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import write_whole
+from jmpose_cli.formats.json_file import read_json
+from jmpose_cli.text import to_json
+
+FileFacts = tuple[int, str]
+"""Size in bytes and sha256."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What stands in `run.json`.
+
+    Attributes:
+        path: The file.
+        values: All of it.
+        config: Its settings.
+        input: The video, as an absolute path or an address.
+        files: What each file was like when it was written; empty in those of older versions.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    config: InferConfig
+    input: str
+    files: dict[str, FileFacts]
+
+    def is_current(self, name: str) -> bool:
+        """Whether a file is as it was when it was written, and the truth that it derives from too."""
+        folder = self.path.parent
+        return all(is_as_written(folder / one, self.files.get(one)) for one in (name, TRUTH_FILE))
+
+
+def file_facts(path: Path) -> FileFacts:
+    """Give a file's size in bytes and its sha256."""
+    return path.stat().st_size, file_sha256(path)
+
+
+def is_as_written(path: Path, facts: FileFacts | list[Any] | None) -> bool:
+    """Whether a file is there and has the size and content that were noted of it."""
+    try:
+        return facts is not None and os.stat(path).st_size == facts[0] and file_sha256(path) == facts[1]
+    except OSError:
+        return False
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read how the files of a clip were made.
+
+    Raises:
+        JmposeError: There is no `run.json`, or it is damaged.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise JmposeError(f"{folder}: holds no {RUN_FILE}", hint="name a folder that `jmpose infer` has left")
+    values = read_json(path)
+    hint = "the file was changed or is damaged; `jmpose infer --overwrite` makes all anew"
+    if not isinstance(values, dict) or not isinstance(values.get("input"), str):
+        raise JmposeError(f"{path}: says nothing of the video", hint=hint)
+    try:
+        config = InferConfig.model_validate(values.get("config") or {})
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise JmposeError(f"{path}: config.{where} is not a setting of this version", hint=hint) from error
+    return RunRecord(path, values, config, values["input"], _facts(values.get("files")))
+
+
+def recorded_files(folder: Path) -> dict[str, FileFacts] | None:
+    """Return what the files of a clip were like when they were written; None where nothing tells."""
+    try:
+        return read_run(folder).files or None
+    except (JmposeError, OSError):
+        return None
+
+
+def write_record(record: RunRecord, changes: dict[str, Any]) -> None:
+    """Write `run.json` with some of its values changed.
+
+    Raises:
+        JmposeError: It cannot be written; what stood there is as it was.
+    """
+    write_whole(record.path, to_json(record.values | changes, indent=True) + b"\n")
+
+
+def _facts(values: Any) -> dict[str, FileFacts]:
+    given = values if isinstance(values, dict) else {}
+    return {
+        name: (facts[0], facts[1])
+        for name, facts in given.items()
+        if isinstance(facts, list) and [type(fact) for fact in facts] == [int, str]
+    }
