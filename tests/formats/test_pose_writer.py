@@ -140,7 +140,7 @@ def test_memory_does_not_grow_with_the_video(name, tmp_path, meta, make_poses):
         return most
 
     peak(1)
-    assert peak(600) < peak(150) + 100_000
+    assert peak(300) < peak(150) + 50_000
 
 
 def test_a_missing_package_is_said_before_anything_is_written(tmp_path, meta, monkeypatch):

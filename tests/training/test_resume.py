@@ -19,7 +19,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.training.prepare import prepare
 from tests.training.conftest import weights_of
 
-KILLS = 4
+KILLS = 2
 
 
 def start(config, out, *options):
