@@ -248,7 +248,8 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
     replaced = config.pose.temporal != "auto"
     estimator = PoseEstimator.load(choice.path, settings, temporal=_temporal_file(config), replace_temporal=replaced)
     part = f", temporal part {estimator.temporal}" if estimator.temporal else ""
-    return estimator, _described(estimator.name, choice) + part
+    uncalibrated = "" if estimator.calibration else "; not calibrated: joints get no probabilities"
+    return estimator, _described(estimator.name, choice) + part + uncalibrated
 
 
 def _temporal_file(config: InferConfig) -> Path | None:

@@ -1,7 +1,7 @@
 """Windows of tracked people in, joints in image pixels out: crops, network, decoding."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Self, TypeVar
@@ -12,17 +12,18 @@ from torch import Tensor
 
 from jmpose.build import with_temporal_part
 from jmpose.config import Preprocess
-from jmpose.decoding import decode_dark, flip_average
+from jmpose.decoding import decode_dark, flip_average, heatmap_covariances
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.folding import fold_batch_norms
 from jmpose.keypoints import KeypointSet
 from jmpose.network import FrameFeatures, JMPose
 from jmpose.sampling import normalise, sample_crops
-from jmpose.targets import crop_to_image, heatmap_to_crop
+from jmpose.targets import covariances_to_image, crop_to_image, heatmap_to_crop
 from jmpose.weights import load_model, weights_sha256
 from jmpose_cli.choices import Precision
 from jmpose_cli.device import CallThreads, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.pose.certainty import near_probabilities
 from jmpose_cli.pose.cost import require_memory
 from jmpose_cli.pose.maps import MapKeeper, PersonMaps, arrange
 from jmpose_cli.pose.windows import Windows
@@ -69,6 +70,7 @@ class PoseEstimator:
 
     Attributes:
         temporal: Weights whose temporal part stands in the place of the model's own; None: none does.
+        calibration: Gives the probabilities of joints, and scales their covariances; None: there are no probabilities.
 
     Sets for the whole process whether float32 is exact on a GPU, see `set_float32_arithmetic`.
 
@@ -93,6 +95,7 @@ class PoseEstimator:
         self.windows_wanted = max(settings.batch, _CPU_PEOPLE * settings.threads) if self._calls else settings.batch
         self.preprocess: Preprocess = model.config.preprocess
         self.keypoints: KeypointSet = self.preprocess.keypoints
+        self.calibration = model.config.calibration
         self._order = torch.channels_last if settings.channels_last else torch.contiguous_format
         model.backbone.to(memory_format=self._order)
         self._keepers = [
@@ -186,7 +189,7 @@ class PoseEstimator:
             frames: The windows of each key frame, all of one video.
 
         Returns:
-            One `FramePoses` a key frame, joints in image pixels.
+            One `FramePoses` a key frame, joints and covariances in image pixels, probabilities if they are calibrated.
         """
         return self._estimate(frames, with_initial=False)[0]
 
@@ -201,27 +204,27 @@ class PoseEstimator:
         people = [len(w.key.people) for w in frames]
         kinds = 1 + with_initial
         if not sum(people):
-            joints = np.zeros((0, len(self.keypoints), 2), np.float32)
-            return [[self._frame_poses(w, joints, joints[..., 0]) for w in frames] for _ in range(kinds)]
+            joints = np.zeros((0, len(self.keypoints), 3), np.float32)
+            nobody = joints[..., :2], joints[..., 0], joints
+            return [[self._frame_poses(w, *nobody) for w in frames] for _ in range(kinds)]
         views = [keeper.look_up(frames) for keeper in self._keepers]
         exists = torch.from_numpy(np.concatenate([w.exists for w in frames])).to(self._device)
         step, last = self._people_a_call, len(exists) - 1
 
         @torch.inference_mode()  # holds for one thread only
-        def call(start: int) -> list[tuple[Float, Float]]:
+        def call(start: int) -> list[tuple[Float, ...]]:
             # The last call is filled up with its last window, to keep the shape.
             part = [min(row, last) for row in range(start, start + step)]
             found = self._locate([[view[row] for row in part] for view in views], exists[part], kinds=kinds)
             left = len(exists) - start
-            return [(xy[:left].cpu().numpy(), scores[:left].cpu().numpy()) for xy, scores in found]
+            return [tuple(each[:left].cpu().numpy() for each in kind) for kind in found]
 
         located = self._map(call, range(0, len(exists), step))
         splits = np.cumsum(people)[:-1]
         results = []
         for kind in zip(*located, strict=True):
-            xy_frames, score_frames = (np.split(np.concatenate(parts), splits) for parts in zip(*kind, strict=True))
-            each = zip(frames, xy_frames, score_frames, strict=True)
-            results.append([self._frame_poses(*frame) for frame in each])
+            per_frame = (np.split(np.concatenate(parts), splits) for parts in zip(*kind, strict=True))
+            results.append([self._frame_poses(*frame) for frame in zip(frames, *per_frame, strict=True)])
         return results
 
     def _map(self, call: Callable[[int], Result], starts: range) -> list[Result]:
@@ -254,8 +257,8 @@ class PoseEstimator:
 
     def _locate(
         self, views: Sequence[Sequence[Sequence[PersonMaps]]], exists: Tensor, *, kinds: int
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Return joints `[B, K, 2]` in image pixels and scores `[B, K]` of one batch of windows."""
+    ) -> list[tuple[Tensor, ...]]:
+        """Return joints `[B, K, 2]`, scores `[B, K]` and covariances `[B, K, 3]`, in image pixels, of some windows."""
         preprocess = self.preprocess
         seen = [self._fuse_windows(view, exists) for view in views]
         heatmaps: Sequence[Tensor] = seen[0]
@@ -264,20 +267,28 @@ class PoseEstimator:
             both = zip(*seen, strict=True)
             heatmaps = [flip_average(maps, back, flip_index, alignment=alignment) for maps, back in both]
         affine = torch.stack([frames[preprocess.key_index].to_image for frames in views[0]])
-        found = []
+        found: list[tuple[Tensor, ...]] = []
         for maps in heatmaps[:kinds]:
-            xy_heatmap, scores = decode_dark(maps, sigma=preprocess.heatmap_sigma)
-            xy_crop = heatmap_to_crop(
-                xy_heatmap, heatmap_size=preprocess.heatmap_size, alignment=preprocess.heatmap_alignment
-            )
-            found.append((crop_to_image(xy_crop, affine), scores))
+            xy, scores = decode_dark(maps, sigma=preprocess.heatmap_sigma)
+            covariances = heatmap_covariances(maps, xy, sigma=preprocess.heatmap_sigma)
+            size, alignment = preprocess.heatmap_size, preprocess.heatmap_alignment
+            in_crop = heatmap_to_crop(xy, heatmap_size=size, alignment=alignment)
+            in_image = covariances_to_image(covariances, affine, heatmap_size=size, alignment=alignment)
+            found.append((crop_to_image(in_crop, affine), scores, in_image))
         return found
 
     def _arithmetic(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
-    def _frame_poses(self, windows: Windows, xy: Float, scores: Float) -> FramePoses:
-        return FramePoses(windows.key.people, xy, scores, score_people(scores, windows.key.people.scores))
+    def _frame_poses(self, windows: Windows, xy: Float, scores: Float, covariances: Float) -> FramePoses:
+        people, calibration = windows.key.people, self.calibration
+        person_scores = score_people(scores, people.scores)
+        poses = FramePoses(people, xy, scores, person_scores, covariances=covariances)
+        if calibration is None:
+            return poses
+        poses = replace(poses, covariances=covariances * np.float32(calibration.covariance_scale))
+        pixel_width = windows.key.pixel_width
+        return replace(poses, probabilities=near_probabilities(poses, calibration, pixel_width=pixel_width))
 
 
 def _in_time(model: JMPose, temporal: Path, *, required: bool) -> tuple[JMPose, Path | None]:

@@ -1,6 +1,7 @@
 """Settings of `jmpose train`: a YAML file, then `--set a.b=c`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,7 +151,7 @@ class TrainConfig(_Section):
         return self
 
     def build_model_config(self) -> ModelConfig:
-        """Return the model's configuration with the changes.
+        """Return the model's configuration with the changes, without the calibration of any weights.
 
         Raises:
             JmposeError: An unknown configuration or an impossible change.
@@ -162,7 +163,7 @@ class TrainConfig(_Section):
         else:
             values = self.model
         try:
-            return ModelConfig.from_dict(_merged(values, self.change))
+            return replace(ModelConfig.from_dict(_merged(values, self.change)), calibration=None)
         except ConfigError as error:
             raise JmposeError(f"model: {error.message}", hint=error.hint) from error
 

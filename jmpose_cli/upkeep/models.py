@@ -6,7 +6,10 @@ from typing import Any
 
 from rich.table import Table
 
+from jmpose.config import ModelConfig
+from jmpose.errors import ConfigError
 from jmpose.files import file_sha256
+from jmpose.plain_files import read_json
 from jmpose_cli.console import Reporter, download_bar, make_console
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.text import to_json
@@ -125,6 +128,7 @@ def facts(entry: Entry) -> dict[str, Any]:
         found["keypoint_set"] = entry.keypoint_set
         found["window_frames"] = entry.window_frames
         found["temporal_part"] = "trained" if entry.is_trained_in_time else _UNTRAINED
+        found["calibration"] = _calibration(entry)
     found |= {
         "code_licence": entry.code_licence,
         "weights_licence": entry.weights_licence,
@@ -159,6 +163,17 @@ def _files(entry: Entry) -> list[dict[str, Any]]:
     paths += [original] if original else []
     files = [path for path in paths if path.is_file()]
     return [{"path": str(path), "bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in files]
+
+
+def _calibration(entry: Entry) -> dict[str, Any] | str | None:
+    """Say what the probabilities of joints follow from; None of a model that is not here."""
+    if state(entry) in ("available", "by hand"):
+        return None
+    try:
+        calibration = ModelConfig.from_dict(read_json(location(entry).with_suffix(".json"))).calibration
+    except (ConfigError, OSError, ValueError):  # damaged, or a ViTPose of transformers
+        calibration = None
+    return asdict(calibration) if calibration else "not calibrated: joints get no probabilities"
 
 
 def _how_to_get(entry: Entry) -> str:

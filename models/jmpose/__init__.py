@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from jmpose.build import with_temporal_part as with_temporal_part
     from jmpose.config import STRIDE as STRIDE
     from jmpose.config import BackboneSpec as BackboneSpec
+    from jmpose.config import Calibration as Calibration
     from jmpose.config import HeatmapAlignment as HeatmapAlignment
     from jmpose.config import ModelConfig as ModelConfig
     from jmpose.config import Preprocess as Preprocess
     from jmpose.config import ViTSpec as ViTSpec
     from jmpose.decoding import decode_dark as decode_dark
     from jmpose.decoding import flip_average as flip_average
+    from jmpose.decoding import heatmap_covariances as heatmap_covariances
     from jmpose.decoding import predict_with_initial as predict_with_initial
     from jmpose.errors import ConfigError as ConfigError
     from jmpose.errors import HintedError as HintedError
@@ -43,20 +45,22 @@ if TYPE_CHECKING:
     from jmpose.sampling import crop_affine as crop_affine
     from jmpose.sampling import normalise as normalise
     from jmpose.sampling import sample_crops as sample_crops
+    from jmpose.targets import covariances_to_image as covariances_to_image
     from jmpose.targets import crop_to_heatmap as crop_to_heatmap
     from jmpose.targets import crop_to_image as crop_to_image
     from jmpose.targets import gaussian_targets as gaussian_targets
     from jmpose.targets import heatmap_to_crop as heatmap_to_crop
     from jmpose.vitpose import VitPoseBackbone as VitPoseBackbone
     from jmpose.weights import load_model as load_model
+    from jmpose.weights import save_calibration as save_calibration
     from jmpose.weights import save_model as save_model
     from jmpose.weights import weights_sha256 as weights_sha256
 
 _EXPORTS = {
     "backbones": ("Backbone", "HRNetBackbone", "PyramidBackbone"),
     "build": ("assemble", "build_model", "temporal_part", "with_temporal_part"),
-    "config": ("STRIDE", "BackboneSpec", "HeatmapAlignment", "ModelConfig", "Preprocess", "ViTSpec"),
-    "decoding": ("decode_dark", "flip_average", "predict_with_initial"),
+    "config": ("STRIDE", "BackboneSpec", "Calibration", "HeatmapAlignment", "ModelConfig", "Preprocess", "ViTSpec"),
+    "decoding": ("decode_dark", "flip_average", "heatmap_covariances", "predict_with_initial"),
     "errors": ("ConfigError", "HintedError", "WeightsError"),
     "files": ("WholeFile", "file_sha256"),
     "foreign": ("ConversionReport", "read_foreign"),
@@ -66,9 +70,9 @@ _EXPORTS = {
     "presets": ("CONFIGS",),
     "pretrained": ("load_vitpose",),
     "sampling": ("crop_affine", "normalise", "sample_crops"),
-    "targets": ("crop_to_heatmap", "crop_to_image", "gaussian_targets", "heatmap_to_crop"),
+    "targets": ("covariances_to_image", "crop_to_heatmap", "crop_to_image", "gaussian_targets", "heatmap_to_crop"),
     "vitpose": ("VitPoseBackbone",),
-    "weights": ("load_model", "save_model", "weights_sha256"),
+    "weights": ("load_model", "save_calibration", "save_model", "weights_sha256"),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 

@@ -65,7 +65,7 @@ def temporal_part(model: JMPose) -> JMPose:
     _require_pixels(model)
     absent = BackboneSpec("absent", "", model.config.backbone.channels)
     backbone = AbsentBackbone(channels=absent.channels, joints=model.backbone.joints)
-    return _composed(backbone, model, replace(model.config, backbone=absent))
+    return _composed(backbone, model, replace(model.config, backbone=absent, calibration=None))
 
 
 def with_temporal_part(model: JMPose, donor: JMPose) -> JMPose:
@@ -77,7 +77,7 @@ def with_temporal_part(model: JMPose, donor: JMPose) -> JMPose:
             its backbone are heatmaps.
 
     Returns:
-        A model that shares its parts with both, in eval mode.
+        A model that shares its parts with both, in eval mode, without calibration: its heatmaps are new.
 
     Raises:
         ConfigError: The donor needs features of its own backbone, or heatmaps of other joints, size or sigma.
@@ -92,7 +92,11 @@ def with_temporal_part(model: JMPose, donor: JMPose) -> JMPose:
             )
     times: Any = {name: getattr(theirs, name) for name in ("window_offsets", "reference_fps", "max_support_gap_s")}
     config = replace(
-        donor.config, name=model.config.name, backbone=model.config.backbone, preprocess=replace(ours, **times)
+        donor.config,
+        name=model.config.name,
+        backbone=model.config.backbone,
+        preprocess=replace(ours, **times),
+        calibration=None,
     )
     return _composed(model.backbone, donor, config)
 

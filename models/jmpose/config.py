@@ -20,6 +20,7 @@ CLASSIC_DECODER_CHANNELS = 256
 # Far above what any model has: what a file says of sizes is built only within them.
 MAX_INPUT_SIDE, MAX_CHANNELS, MAX_FRAMES, MAX_OFFSET = 2048, 8192, 65, 10_000
 _MAX_BLOCKS, _MAX_LAYERS, _MAX_DILATION, _MAX_FLOAT = 64, 256, 64, 1e9
+_MIN_SCALE, _MAX_WEIGHT, _MAX_PEOPLE = 1e-3, 1e3, 10**9
 _WIDTHS = "0.25 to 4 for a movenet, else none"
 # Settings that files of version 0.1 have, each with the value that all networks now are built by.
 _FORMER_SWITCHES: Mapping[str, bool] = {"joint_offsets": True, "identity_start": True}
@@ -129,6 +130,41 @@ class Preprocess:
     def sigma_at(self, heatmap_height: int) -> float:
         """Standard deviation of a target Gaussian for crops of another size: the same share of the crop."""
         return self.heatmap_sigma * heatmap_height / self.heatmap_size[0]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a model's heatmaps tell of its errors, measured on people whom its training did not see.
+
+    The log-odds that a joint lies within 0.1 of the body size, the root of the box's area, are
+    `intercept + score_weight * logit(score) + sigma_weight * log(sigma / body size)`; sigma squared is the root of the
+    determinant of the joint's covariance.
+
+    Attributes:
+        covariance_scale: Factor on the covariances of the heatmaps (`heatmap_covariances`), above 0.
+        intercept: See above.
+        score_weight: 0 or more.
+        sigma_weight: 0 or less.
+        people: People that it was measured on, 1 or more.
+    """
+
+    covariance_scale: float
+    intercept: float
+    score_weight: float
+    sigma_weight: float
+    people: int
+
+    def __post_init__(self) -> None:
+        _require_bounded(self, {"people": _MAX_PEOPLE}, of="calibration ")
+        for name, low, high in (
+            ("covariance_scale", _MIN_SCALE, _MAX_WEIGHT),
+            ("intercept", -_MAX_WEIGHT, _MAX_WEIGHT),
+            ("score_weight", 0, _MAX_WEIGHT),
+            ("sigma_weight", -_MAX_WEIGHT, 0),
+            ("people", 1, _MAX_PEOPLE),
+        ):
+            value = getattr(self, name)
+            _require(low <= value <= high, f"calibration {name} is {value}", f"{low:g} to {high:g}")
 
 
 @dataclass(frozen=True)
@@ -244,6 +280,7 @@ class ModelConfig:
             motion flow until they have learnt something; False starts them at random.
         io_estimator: How the information-orthogonality loss is estimated; None leaves it out.
         io_weight: beta, its weight in the loss.
+        calibration: How sure these weights are of joints; None: nobody measured it.
     """
 
     name: str
@@ -266,6 +303,7 @@ class ModelConfig:
     identity_blocks: bool = False
     io_estimator: Literal["bounds"] | None = "bounds"
     io_weight: float = 0.01
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         limits = {

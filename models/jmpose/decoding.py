@@ -16,6 +16,8 @@ from jmpose.network import JMPose
 
 # Below this a blurred value counts as nothing: keeps the logarithm finite on empty and negative maps.
 _FLOOR = 1e-10
+_REACH = 10  # sigma from the joint to where its heatmap still counts for its covariance
+_LEAST = 0.5  # sigma: the least standard deviation that a heatmap can tell
 
 
 @lru_cache(maxsize=32)
@@ -83,6 +85,37 @@ def decode_dark(heatmaps: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
     peak, peaked = _parabola_peak(patch.clamp(min=_FLOOR).log())
     offset = torch.where(peaked[..., None], centre - pixel + peak, 0.0).clamp(-1, 1)
     return pixel + offset, maps.flatten(-2).amax(-1).clamp(max=1)
+
+
+def heatmap_covariances(heatmaps: Tensor, xy: Tensor, *, sigma: float) -> Tensor:
+    """Covariance of where a joint may be around the place found: the heatmap's second moment less its target's.
+
+    The heatmap counts as a density, within 10 sigma of the joint along each axis. A perfect one is the training target,
+    so sigma squared is taken off, as far as every direction keeps a standard deviation of half a sigma.
+
+    Args:
+        heatmaps: `[..., K, h, w]`.
+        xy: (x, y) `[..., K, 2]` of `decode_dark`, heatmap pixels.
+        sigma: Standard deviation of the training targets, heatmap pixels.
+
+    Returns:
+        `[..., K, 3]` float32: xx, xy, yy in square heatmap pixels, positive definite. A map without positive values
+        counts as the same everywhere.
+    """
+    maps = heatmaps.detach().float().clamp(min=_FLOOR)
+    h, w = maps.shape[-2:]
+    moments = _powers(h, xy[..., 1], sigma) @ maps @ _powers(w, xy[..., 0], sigma).mT  # [..., K, 3, 3]: y^j x^i
+    xx, xy_, yy = (moments[..., j, i] / moments[..., 0, 0] for j, i in ((0, 2), (1, 1), (2, 0)))
+    least = (xx + yy) / 2 - torch.hypot((xx - yy) / 2, xy_)  # the smaller eigenvalue
+    off = (least - (_LEAST * sigma) ** 2).clamp(max=sigma**2)
+    return torch.stack([xx - off, xy_, yy - off], -1)
+
+
+def _powers(size: int, at: Tensor, sigma: float) -> Tensor:
+    """1, d and d squared `[..., 3, size]` of the distances d of pixels from `at` `[...]`; 0 beyond the reach."""
+    distance = torch.arange(size, device=at.device) - at.float()[..., None]
+    near = (distance.abs() <= _REACH * sigma).float()
+    return torch.stack([near, near * distance, near * distance**2], -2)
 
 
 def flip_average(

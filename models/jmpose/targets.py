@@ -55,6 +55,34 @@ def crop_to_image(xy_crop: Tensor, affine: Tensor) -> Tensor:
     return xy_crop @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
 
 
+def covariances_to_image(
+    covariances: Tensor,
+    affine: Tensor,
+    *,
+    heatmap_size: tuple[int, int] | None = None,
+    alignment: HeatmapAlignment = "edges",
+) -> Tensor:
+    """Convert covariances `[N, K, 3]` (xx, xy, yy) from square heatmap pixels to square image pixels.
+
+    Args:
+        covariances: In heatmap pixels.
+        affine: `[N, 2, 3]` of `crop_affine`.
+        heatmap_size: (h, w); `corners` needs it.
+        alignment: `Preprocess.heatmap_alignment` of the model.
+    """
+    step = _corner_step(heatmap_size, like=affine) if alignment == "corners" else STRIDE
+    (a, b), (c, d) = ((affine[:, None, row, :2] * step).unbind(-1) for row in (0, 1))
+    xx, xy, yy = covariances.unbind(-1)
+    return torch.stack(
+        [
+            a * a * xx + 2 * a * b * xy + b * b * yy,
+            a * c * xx + (a * d + b * c) * xy + b * d * yy,
+            c * c * xx + 2 * c * d * xy + d * d * yy,
+        ],
+        -1,
+    )
+
+
 def gaussian_targets(
     xy_crop: Tensor,
     present: Tensor,

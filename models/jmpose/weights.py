@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from jmpose.build import build_model
-from jmpose.config import ModelConfig
+from jmpose.config import Calibration, ModelConfig
 from jmpose.errors import ConfigError, WeightsError
 from jmpose.files import WholeFile, file_sha256
 from jmpose.network import JMPose
@@ -45,16 +46,33 @@ def save_model(model: JMPose, path: Path, *, half: bool = False) -> Path:
     if path.suffix != ".safetensors":
         raise WeightsError(f"weights are to be saved as {path}", "a folder, or a name that ends in .safetensors")
     state = {name: _stored(name, tensor, half=half) for name, tensor in model.state_dict().items()}
-    config = json.dumps(model.config.to_dict(), indent=2)
+    _write(path, state, model.config)
+    return path
+
+
+def _write(path: Path, state: dict[str, Tensor], config: ModelConfig) -> None:
+    """Write tensors with their configuration, and the JSON beside them."""
+    text = json.dumps(config.to_dict(), indent=2)
     beside = path.with_suffix(".json")
     try:
         with WholeFile(path) as unfinished_weights, WholeFile(beside) as partial_beside:
-            save_file(state, unfinished_weights, metadata={_METADATA_KEY: config})
-            partial_beside.write_text(config + "\n", encoding="utf-8")
+            save_file(state, unfinished_weights, metadata={_METADATA_KEY: text})
+            partial_beside.write_text(text + "\n", encoding="utf-8")
         shutil.copymode(beside, path)  # safetensors lets nobody else read it
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} cannot be written: {error}", "a writable folder with free space") from error
-    return path
+
+
+def save_calibration(path: Path, calibration: Calibration | None) -> None:
+    """Put a calibration into weights that `save_model` wrote; the tensors stay as they are, to the bit.
+
+    Raises:
+        WeightsError: The file cannot be read, or written.
+    """
+    path = _weights_file(path)
+    metadata, state = read_tensors(path)
+    own = {name: tensor.clone() for name, tensor in state.items()}  # those read may be windows on the file
+    _write(path, own, replace(_config(path, metadata.get(_METADATA_KEY)), calibration=calibration))
 
 
 def _stored(name: str, tensor: Tensor, *, half: bool) -> Tensor:

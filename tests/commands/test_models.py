@@ -75,6 +75,7 @@ def test_list_as_json_of_one_kind():
 def test_show_has_everything_of_a_shipped_model():
     found = json.loads(run("models", "show", "nano", "--json").stdout)
     assert found["parameters_millions"] > 1 and found["keypoint_set"] == "coco17_head" and found["window_frames"] == 5
+    assert found["calibration"]["people"] > 200
     assert "OKS AP" in found["measured"] and "COCO" in found["training_data"] and "AGPL" in found["weights_licence"]
     weights = next(file for file in found["files"] if file["path"].endswith("nano.safetensors"))
     assert weights["sha256"] == found["recorded"]["sha256"]

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 import jmpose
-from jmpose.config import ModelConfig, Preprocess
+from jmpose.config import Calibration, ModelConfig, Preprocess
 from jmpose.errors import ConfigError
 from jmpose.presets import CONFIGS
 from tests.jmpose.tiny_model import TINY, tiny_config
 
+CALIBRATED = tiny_config(name="calibrated", calibration=Calibration(0.9, -1.0, 1.1, -1, people=300))
 
-@pytest.mark.parametrize("config", [*CONFIGS.values(), tiny_config(io_estimator=None)], ids=lambda c: c.name)
+
+@pytest.mark.parametrize(
+    "config", [*CONFIGS.values(), tiny_config(io_estimator=None), CALIBRATED], ids=lambda c: c.name
+)
 def test_json_round_trip(config: ModelConfig) -> None:
     assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -39,7 +43,18 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 VIT = {"width": 8, "layers": 1, "heads": 2}
+SURE = {"covariance_scale": 1, "intercept": -1, "score_weight": 1.0, "sigma_weight": -1, "people": 9}
 BAD = [
+    ("calibration", {**SURE, "covariance_scale": 0}, "calibration covariance_scale is 0"),
+    ("calibration", {**SURE, "covariance_scale": math.nan}, "calibration covariance_scale is nan"),
+    ("calibration", {**SURE, "intercept": 1e4}, "calibration intercept is 10000"),
+    ("calibration", {**SURE, "score_weight": -0.1}, "calibration score_weight is -0.1"),
+    ("calibration", {**SURE, "sigma_weight": 0.1}, "calibration sigma_weight is 0.1"),
+    ("calibration", {**SURE, "people": 0}, "calibration people is 0"),
+    ("calibration", {**SURE, "people": 1.5}, "calibration.people is 1.5"),
+    ("calibration", {**SURE, "temperature": 1}, "unknown setting calibration.temperature"),
+    ("calibration", {"people": 9}, "missing setting calibration.covariance_scale"),
+    ("calibration", [1, 2], r"calibration is \[1, 2\]"),
     ("mutual_block", 2, "unknown setting mutual_block; the nearest is mutual_blocks"),
     ("preprocess.input_hight", 64, r"unknown setting preprocess.input_hight; the nearest is preprocess.input_height"),
     ("channels", "8", "channels is '8'"),

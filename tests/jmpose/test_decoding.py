@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jmpose.decoding import decode_dark, flip_average, predict_with_initial
+from jmpose.decoding import decode_dark, flip_average, heatmap_covariances, predict_with_initial
 from jmpose.keypoints import COCO17
 from jmpose.presets import CONFIGS
 from jmpose.sampling import crop_affine
@@ -42,11 +42,43 @@ def test_dark_beats_argmax_on_noisy_maps() -> None:
     assert dark.item() < 0.2 < highest.item() / 2
 
 
+def covariances_of(maps: Tensor, *, sigma: float) -> Tensor:
+    return heatmap_covariances(maps, decode_dark(maps, sigma=sigma)[0], sigma=sigma)
+
+
 @pytest.mark.parametrize("value", [0.0, -3.0, 1.0, 1e-30, 1e30])
 def test_flat_maps_are_no_trouble(value: float) -> None:
     xy, scores = decode_dark(torch.full((2, 3, 16, 8), value), sigma=1.0)
     assert scores.unique().tolist() == [min(max(torch.tensor(value).item(), 0), 1)]
     assert xy.isfinite().all()
+    xx, _, yy = covariances_of(torch.full((2, 3, 16, 8), value), sigma=1.0).unbind(-1)
+    assert xx.min().item() > 15 and yy.min().item() > 20  # nothing is known: all that is within reach
+
+
+def test_covariance_is_what_a_gaussian_has_beyond_its_target() -> None:
+    rng, sigma = torch.Generator().manual_seed(0), 1.5
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")
+    spread = torch.randn(20, 2, 2, generator=rng)
+    wanted = spread @ spread.mT + torch.eye(2)
+    off = torch.stack([x - 23.3, y - 30.6], -1)
+    inverse = torch.linalg.inv(wanted + sigma**2 * torch.eye(2))
+    maps = 0.4 * torch.exp(-torch.einsum("hwi,nij,hwj->nhw", off, inverse, off) / 2)
+    found = covariances_of(maps - 0.02 * (maps == 0), sigma=sigma)
+    assert torch.allclose(found, wanted.flatten(1)[:, [0, 1, 3]], rtol=0.02, atol=0.02)
+
+
+def test_a_perfect_heatmap_is_sure_to_half_a_sigma() -> None:
+    maps = gaussians(torch.tensor([[20.2, 30.7]]), size=(64, 48), sigma=2.0)
+    assert covariances_of(maps, sigma=2.0)[0].tolist() == pytest.approx([1, 0, 1], abs=1e-3)
+    assert covariances_of(maps**4, sigma=2.0)[0].tolist() == pytest.approx([1, 0, 1], abs=1e-3)
+
+
+def test_a_second_peak_widens_the_covariance_towards_it() -> None:
+    near, far = gaussians(torch.tensor([[20.0, 30.0], [30.0, 30.0]]), size=(64, 48), sigma=2.0)
+    xx, xy, yy = covariances_of((near + 0.5 * far)[None], sigma=2.0)[0].tolist()
+    assert xx == pytest.approx(100 / 3, rel=0.05) and abs(xy) < 0.1 and yy == pytest.approx(1, abs=0.2)
+    out_of_reach = gaussians(torch.tensor([[20.0, 57.0]]), size=(64, 48), sigma=2.0)[0]
+    assert covariances_of((near + 0.5 * out_of_reach)[None], sigma=2.0)[0, 2].item() < 3
 
 
 def test_map_without_positive_values_gives_its_first_pixel() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from jmpose.build import assemble, temporal_part, with_temporal_part
+from jmpose.config import Calibration
 from jmpose.errors import ConfigError
 from jmpose.motion import PixelFeatures
 from jmpose.weights import load_model, save_model
@@ -70,9 +71,11 @@ def test_impossible_settings(changes: dict[str, object], said: str) -> None:
 def test_a_temporal_part_moves_to_another_backbone() -> None:
     torch.manual_seed(0)
     donor = stir(assemble(TinyBackbone(channels=8, joints=17), PIXELS)).eval()
-    wide = tiny_config(name="wide", backbone=replace(PIXELS.backbone, channels=12))
+    calibration = Calibration(1.0, 0.0, 1.0, -1.0, people=1)
+    wide = tiny_config(name="wide", backbone=replace(PIXELS.backbone, channels=12), calibration=calibration)
     model = stir(assemble(TinyBackbone(channels=12, joints=17), wide)).eval()
     moved, windows = with_temporal_part(model, donor), tiny_windows()
+    assert model.config.calibration and not moved.config.calibration  # that was of other heatmaps
     with torch.no_grad():
         output, given = moved(windows), donor.encode(windows.flatten(0, 1))
         torch.testing.assert_close(output.initial, model(windows).initial)

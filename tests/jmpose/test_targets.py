@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jmpose.config import HeatmapAlignment
-from jmpose.targets import crop_to_heatmap, crop_to_image, gaussian_targets, heatmap_to_crop
+from jmpose.targets import covariances_to_image, crop_to_heatmap, crop_to_image, gaussian_targets, heatmap_to_crop
 
 
 @pytest.mark.parametrize(("crop", "heatmap"), [(-0.5, -0.5), (1.5, 0.0), (5.5, 1.0), (255.5, 63.5), (0.0, -0.375)])
@@ -47,6 +47,21 @@ def test_crop_to_image_applies_each_persons_affine() -> None:
     affine = torch.tensor([[[2.0, 0.0, 10.0], [0.0, 2.0, 20.0]], [[0.0, -1.0, 0.0], [1.0, 0.0, 5.0]]])
     xy = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])
     assert crop_to_image(xy, affine).tolist() == [[[12.0, 24.0]], [[-4.0, 8.0]]]
+
+
+@pytest.mark.parametrize("alignment", ["edges", "corners", "origins"])
+def test_covariances_go_to_the_image_as_points_do(alignment: HeatmapAlignment) -> None:
+    rng = torch.Generator().manual_seed(0)
+    affine = torch.randn(2, 2, 3, generator=rng)
+    points = torch.randn(2, 1000, 2, generator=rng) @ torch.tensor([[2.0, 0.5], [0.0, 1.0]])
+
+    def covariances(xy: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.cov(person.T).flatten()[[0, 1, 3]] for person in xy])[:, None]
+
+    size = (64, 48)
+    image = crop_to_image(heatmap_to_crop(points, heatmap_size=size, alignment=alignment), affine)
+    found = covariances_to_image(covariances(points), affine, heatmap_size=size, alignment=alignment)
+    torch.testing.assert_close(found, covariances(image), rtol=1e-4, atol=1e-3)
 
 
 def test_gaussian_is_centred_between_pixels() -> None:

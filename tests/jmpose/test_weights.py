@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,10 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from jmpose.build import build_model
-from jmpose.config import BackboneSpec, ModelConfig
+from jmpose.config import BackboneSpec, Calibration, ModelConfig
 from jmpose.errors import WeightsError
 from jmpose.network import JMPose
-from jmpose.weights import file_sha256, load_model, save_model
+from jmpose.weights import file_sha256, load_model, save_calibration, save_model
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_windows
 
 SMALL = tiny_config(name="small", backbone=BackboneSpec("pyramid", "mobilenetv4_conv_small_050", 8))
@@ -32,6 +33,19 @@ def test_round_trip(model: JMPose, saved: Path) -> None:
     assert torch.equal(loaded(tiny_windows()).heatmaps, model(tiny_windows()).heatmaps)
     assert sorted(p.name for p in saved.parent.iterdir()) == ["small.json", "small.safetensors"]
     assert ModelConfig.from_dict(json.loads(saved.with_suffix(".json").read_text())) == SMALL
+
+
+def test_a_calibration_comes_into_weights_and_goes_without_touching_them(model: JMPose, tmp_path: Path) -> None:
+    path = save_model(model, tmp_path / "small.safetensors", half=True)
+    before, tensors = path.read_bytes(), load_file(path)
+    calibration = Calibration(0.9, -1.0, 1.1, -1.0, people=300)
+    save_calibration(path, calibration)
+    assert load_model(path).config == replace(SMALL, calibration=calibration)
+    after = load_file(path)
+    assert after.keys() == tensors.keys()
+    assert all(after[name].dtype == value.dtype and torch.equal(after[name], value) for name, value in tensors.items())
+    save_calibration(path, None)
+    assert path.read_bytes() == before
 
 
 def test_whoever_may_read_other_files_may_read_weights(saved: Path, tmp_path: Path) -> None:

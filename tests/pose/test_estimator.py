@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,15 @@ import pytest
 import torch
 
 from jmpose.build import assemble, temporal_part
-from jmpose.config import Preprocess
+from jmpose.config import Calibration, Preprocess
 from jmpose.decoding import decode_dark
 from jmpose.files import file_sha256
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
-from jmpose.weights import save_model
+from jmpose.weights import save_calibration, save_model
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
+from jmpose_cli.pose.certainty import near_probabilities
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import FramePoses, TrackedFrame
@@ -78,8 +80,30 @@ def test_a_persons_pose_does_not_depend_on_company(load: Callable[..., PoseEstim
     ]
     for people, estimator in others:
         for frame, wanted in zip(estimate(estimator, people), together, strict=True):
-            assert np.array_equal(frame.xy_image, wanted.xy_image[people])
-            assert np.array_equal(frame.scores, wanted.scores[people])
+            for name in ("xy_image", "scores", "covariances", *(["probabilities"] if kind == "nano" else [])):
+                assert np.array_equal(getattr(frame, name), getattr(wanted, name)[people]), name
+
+
+def test_covariances_are_of_the_image_and_scaled_and_probabilities_need_a_calibration(tmp_path: Path) -> None:
+    raw, scaled = tmp_path / "raw.safetensors", tmp_path / "scaled.safetensors"
+    for path, calibration in ((raw, None), (scaled, Calibration(4.0, -1.0, 1.0, -1.0, people=9))):
+        shutil.copy(SHIPPED / "nano.safetensors", path)
+        save_calibration(path, calibration)
+    windows = windows_of([0, 1, 2], (-2, -1, 0, 1, 2))[:1]
+    (plain,), (calibrated,) = (
+        PoseEstimator.load(path, EstimatorSettings()).estimate(windows) for path in (raw, scaled)
+    )
+    assert plain.probabilities is None and calibrated.probabilities.shape == plain.scores.shape
+    assert np.array_equal(calibrated.covariances, 4 * plain.covariances)
+    assert np.array_equal(
+        calibrated.probabilities, near_probabilities(calibrated, Calibration(4.0, -1.0, 1.0, -1.0, 9))
+    )
+    side = plain.people.boxes_xyxy_px[:, 2:] - plain.people.boxes_xyxy_px[:, :2]
+    crop = np.maximum(side[:, 0] / 144, side[:, 1] / 192)[:, None] * 1.25  # image pixels for a crop pixel
+    sigma = np.sqrt(plain.covariances[..., [0, 2]].min(-1)) / crop
+    assert sigma.min() > 0.5 * 1.5 * 4 * 0.99 and sigma.max() < 10 * 1.5 * 4
+    (nobody,) = PoseEstimator.load(scaled, EstimatorSettings()).estimate(windows_of([], (-2, -1, 0, 1, 2))[:1])
+    assert nobody.covariances.shape == (0, 19, 3) and nobody.probabilities.shape == (0, 19)
 
 
 @pytest.mark.gpu
