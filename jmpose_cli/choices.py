@@ -1,6 +1,6 @@
 """What options and settings choose from; imports nothing, so that `jmpose --help` can show it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 Decoder = Literal["auto", "decord", "pyav"]
 """What decodes a video: auto is decord, or PyAV where decord fails."""
@@ -10,3 +10,6 @@ TargetFormat = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coc
 """What annotation files can be converted into."""
 Labels = Literal["id", "score", "both", "none"]
 """What the overlay writes beside people's heads."""
+SuspectKind = Literal["jump", "sides", "limb", "unsure", "appears", "vanishes", "gap", "double", "shared", "nobody"]
+"""What `jmpose check` finds; see `clips/check`."""
+SUSPECT_KINDS: tuple[SuspectKind, ...] = get_args(SuspectKind)

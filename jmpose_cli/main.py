@@ -7,6 +7,7 @@ import typer
 
 import jmpose_cli.posix_only  # noqa: F401  # before all others
 from jmpose_cli import __version__
+from jmpose_cli.commands.check import check
 from jmpose_cli.commands.convert import convert
 from jmpose_cli.commands.doctor import doctor
 from jmpose_cli.commands.evaluate import evaluate
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(infer)
 app.command("eval")(evaluate)
+app.command()(check)
 app.command()(train)
 app.command()(render)
 app.command()(convert)

@@ -1,0 +1,298 @@
+"""How many of the true errors of a clip `jmpose check` names first, and which of the exchanged ids it finds.
+
+    python benchmarks/accuracy/check.py --data ../shared/data --work runs/check
+
+Clips with ground truth: the rendered example, two more rendered scenes in which people cross (another street, and a
+random scene), and the tracking sequences, all annotated by the shipped models. What is an error:
+
+- a joint that is more than a tenth of the body size (root of the box's area) from its place, of a person who was found;
+- a person of whom nothing was found in a frame;
+- an id that changes: somebody's track is another one than when somebody was last found.
+
+People are matched to tracks frame by frame by the overlap of their boxes; whoever was matched with a track before keeps
+it as long as it overlaps (CLEAR MOT). An exchanged id is named when a suspect about ids of one of the two tracks
+begins, ends or is to be looked at first within five frames of it.
+
+Beside the order of `check` stand the mean of random orders, the plain way of taking frames of the lowest mean score
+first, and the best order there can be, which knows the errors. What `check` knows was fitted to the clips marked with a
+star.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from jmpose_cli.clips.check import rank_frames, suspects
+from jmpose_cli.clips.suspect import Suspect
+from jmpose_cli.formats.read import read_poses
+from jmpose_cli.formats.records import frame_numbers
+from jmpose_cli.formats.truth import Truth, read_truth
+from real_video import table
+
+ROOT = Path(__file__).parents[2]
+OFF = 0.1  # of the body size
+SAME = 0.3  # overlap of boxes that are of one person
+FIRST = 0.1  # share of the frames that somebody looks at
+NEAR = 5  # frames
+DRAWS = 400
+ABOUT_IDS = ("appears", "vanishes", "gap", "double", "shared")
+# PoseTrack's boxes are 1.3 times the extent of the joints; those of detectors and of MOT about 1.1 times.
+SHRINK = 1.1 / 1.3
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Somebody's track becomes another one.
+
+    Attributes:
+        frame: Number of the frame in which the new track is first matched.
+        before: The old track.
+        after: The new one.
+    """
+
+    frame: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """What is wrong in a clip.
+
+    Attributes:
+        index: `[M]` numbers of its frames.
+        joints: `[M]` joints that are off.
+        missed: `[M]` people who were not found.
+        switches: Ids that change.
+        judged: Joints that could be compared.
+    """
+
+    index: np.ndarray
+    joints: np.ndarray
+    missed: np.ndarray
+    switches: list[Switch]
+    judged: int
+
+    def counts(self) -> dict[str, np.ndarray]:
+        """Errors `[M]` in each frame, by kind."""
+        switched = np.bincount(
+            np.searchsorted(self.index, [s.frame for s in self.switches]).astype(int), minlength=len(self.index)
+        )
+        kinds = {"joints": self.joints, "missed": self.missed, "ids": switched}
+        return {"all": sum(kinds.values()), **kinds}
+
+
+def mistakes_of(truth: Truth, ground: Path) -> Mistakes:
+    """Compare a clip with its ground truth; frames without annotated people count too."""
+    records = read_poses(ground)
+    number = frame_numbers(records.images)[records.image_row]
+    centre = (records.boxes_xyxy_px[:, :2] + records.boxes_xyxy_px[:, 2:]) / 2
+    half = (records.boxes_xyxy_px[:, 2:] - records.boxes_xyxy_px[:, :2]) / 2
+    if records.joints:
+        half = half * SHRINK
+    boxes = np.concatenate([centre - half, centre + half], 1)
+    common = [(truth.keypoints.joints.index(j), k) for k, j in enumerate(records.joints) if j in truth.keypoints.joints]
+    ours, theirs = np.array(common, int).reshape(-1, 2).T
+    joints, missed = np.zeros(len(truth.index), int), np.zeros(len(truth.index), int)
+    last: dict[int, int] = {}
+    switches, judged = [], 0
+    for place, index in enumerate(truth.index.tolist()):
+        rows, people = np.arange(len(truth))[truth.of_frame(place)], np.flatnonzero(number == index)
+        pairs = match(boxes[people], truth.boxes_xyxy_px[rows], records.track_ids[people], truth.track_ids[rows], last)
+        missed[place] = len(people) - len(pairs)
+        for one, other in pairs:
+            person, row = people[one], rows[other]
+            who, track = int(records.track_ids[person]), int(truth.track_ids[row])
+            if who in last and last[who] != track:
+                switches.append(Switch(index, last[who], track))
+            last[who] = track
+            there = records.present[person, theirs]
+            size = np.sqrt((2 * half[person]).prod())
+            away = np.linalg.norm(truth.xy[row, ours] - records.xy[person, theirs], axis=1) / size
+            joints[place] += int((away[there] > OFF).sum())
+            judged += int(there.sum())
+    return Mistakes(truth.index, joints, missed, switches, judged)
+
+
+def match(
+    wanted: np.ndarray, found: np.ndarray, people: np.ndarray, tracks: np.ndarray, last: dict[int, int]
+) -> list[tuple[int, int]]:
+    """Match people `[G]` to tracks `[P]` of one frame: as before where boxes overlap, the rest at best overlap."""
+    low = np.maximum(wanted[:, None, :2], found[None, :, :2])
+    both = (np.minimum(wanted[:, None, 2:], found[None, :, 2:]) - low).clip(min=0).prod(2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (wanted, found)]
+    iou = both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-9)
+    pairs = []
+    for one, who in enumerate(people.tolist()):
+        (other,) = np.nonzero(tracks == last.get(who, -1))
+        if len(other) and iou[one, other[0]] >= SAME and other[0] not in [pair[1] for pair in pairs]:
+            pairs.append((one, int(other[0])))
+    for one, other in pairs:
+        iou[one], iou[:, other] = 0, 0
+    rows, columns = linear_sum_assignment(-iou)
+    return pairs + [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if iou[r, c] >= SAME]
+
+
+def share_in_first(order: Sequence[int], errors: np.ndarray, index: np.ndarray) -> float:
+    """Per cent of the errors `[M]` in the first tenth of an order of frames; those that it leaves out come last."""
+    named = [*order, *(number for number in index.tolist() if number not in set(order))]
+    first = np.isin(index, named[: round(FIRST * len(index))])
+    return 100.0 * errors[first].sum() / errors.sum() if errors.sum() else float("nan")
+
+
+def orders_of(truth: Truth, found: Sequence[Suspect], errors: np.ndarray) -> dict[str, list[int]]:
+    """Orders of a clip's frames: that of `check`, the lowest mean score first, and the best."""
+    people = np.bincount(truth.frame, minlength=len(truth.index))
+    mean = np.bincount(truth.frame, truth.person_scores, minlength=len(truth.index)) / np.maximum(people, 1)
+    mean[people == 0] = np.inf
+    return {
+        "check": rank_frames(found),
+        "lowest score": truth.index[np.argsort(mean, kind="stable")].tolist(),
+        "best": truth.index[np.argsort(-errors, kind="stable")].tolist(),
+    }
+
+
+def named(switches: Sequence[Switch], found: Sequence[Suspect]) -> int:
+    """Count the switches that a suspect about ids of one of their tracks names."""
+    return sum(
+        any(
+            {s.before, s.after} & set(one.tracks)
+            and min(abs(frame - s.frame) for frame in (*one.frames, one.at)) <= NEAR
+            for one in found
+        )
+        for s in switches
+    )
+
+
+def about_ids(found: Sequence[Suspect]) -> list[Suspect]:
+    """Suspects about ids."""
+    return [one for one in found if one.kind in ABOUT_IDS]
+
+
+def true_share(switches: Sequence[Switch], found: Sequence[Suspect]) -> float:
+    """Per cent of the suspects about ids that are near a switch of one of their tracks."""
+    right = [one for one in found if named(switches, [one])]
+    return 100.0 * len(right) / len(found) if found else float("nan")
+
+
+def by_chance(switches: Sequence[Switch], found: Sequence[Suspect], truth: Truth) -> float:
+    """Mean number of switches named when each suspect is of its tracks but of one frame of theirs drawn by chance."""
+    generator = np.random.default_rng(0)
+    own = {track: truth.index[truth.frame[truth.track_ids == track]] for track in np.unique(truth.track_ids).tolist()}
+    total = 0
+    for _ in range(DRAWS // 10):
+        drawn = [(set(one.tracks), int(generator.choice(own[one.tracks[0]]))) for one in found]
+        total += sum(any({s.before, s.after} & t and abs(at - s.frame) <= NEAR for t, at in drawn) for s in switches)
+    return total / (DRAWS // 10)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clip of the benchmark: its name, how `infer` reads it, and its ground truth; `fitted` to it or only scored."""
+
+    name: str
+    options: tuple[str, ...]
+    ground: Path
+    fitted: bool = False
+
+
+def sources(data: Path, work: Path) -> list[Source]:
+    """List the clips; rendered ones are made where they are not there."""
+    tracking = data / "tracking"
+    street, other, crossing = ROOT / "examples/street.mp4", work / "street-11.mp4", work / "crossing.mp4"
+    if not other.exists():
+        run(str(ROOT / "models/recipes/render_clip.py"), "--out", str(other), "--seed", "11")
+    if not crossing.exists():
+        render_crossing(crossing)
+    ground = {clip: clip.with_suffix(".posetrack18.json") for clip in (street, other, crossing)}
+    return [
+        Source("street*", (str(street),), ground[street], fitted=True),
+        Source("street, seed 11", (str(other),), ground[other]),
+        Source("random scene", (str(crossing),), ground[crossing]),
+        Source(
+            "TUD-Campus*", (str(tracking / "TUD-Campus/img1"), "--fps", "25"), tracking / "TUD-Campus/gt/gt.txt", True
+        ),
+        Source(
+            "TUD-Stadtmitte",
+            (str(tracking / "TUD-Stadtmitte/img1"), "--fps", "25"),
+            tracking / "TUD-Stadtmitte/gt/gt.txt",
+        ),
+        Source(
+            "PETS09-S2L1, 400 frames",
+            (str(tracking / "PETS09-S2L1/vtest.mp4"), "--frames", "0:400"),
+            tracking / "PETS09-S2L1/gt.txt",
+        ),
+    ]
+
+
+def render_crossing(path: Path) -> None:
+    """Film a random scene of eight people, most of whom walk across the picture."""
+    sys.path.insert(0, str(ROOT / "models/recipes"))
+    from render_clip import write_clip
+    from renderer import render_scene
+
+    frames = render_scene(CROSSING_SEED, frames=125, width=960, height=540, people=8)
+    write_clip(path, frames, width=960, height=540, fps=25.0)
+
+
+CROSSING_SEED = 9101
+
+
+def run(*arguments: str) -> None:
+    """Run a Python program to its end."""
+    subprocess.run([sys.executable, *arguments], check=True)
+
+
+def annotated(source: Source, work: Path) -> Truth:
+    """Return the clip as the shipped models annotate it; made once."""
+    out = work / source.name.strip("*").replace(" ", "-").replace(",", "")
+    if not list(out.glob("*/keypoints.coco.json")):
+        options = ("--detector", "person-nano", "--model", "nano", "--no-overlay", "--offline", "--format", "coco")
+        run("-m", "jmpose_cli.main", "infer", *source.options, "--out", str(out), *options)
+    (file,) = out.glob("*/keypoints.coco.json")
+    return read_truth(file)
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path("runs/check"), help="rendered clips and results")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    frames_rows, id_rows, kinds = [], [], []
+    for source in sources(args.data, args.work):
+        truth = annotated(source, args.work)
+        mistakes, found = mistakes_of(truth, source.ground), suspects(truth)
+        ids = about_ids(found)
+        for kind, errors in mistakes.counts().items():
+            if errors.sum() and (kind != "all" or mistakes.judged):
+                orders = orders_of(truth, found, errors)
+                shares = [share_in_first(order, errors, truth.index) for order in orders.values()]
+                frames_rows.append([source.name, kind, int(errors.sum()), shares[0], 100 * FIRST, *shares[1:]])
+        switches = mistakes.switches
+        number, chance = named(switches, ids), by_chance(switches, ids, truth)
+        id_rows.append(
+            [source.name, len(truth.index), len(switches), number, f"{chance:.1f}", len(ids), true_share(switches, ids)]
+        )
+        kinds.append([source.name, *(sum(one.kind == kind for one in found) for kind in ABOUT_IDS)])
+    print("\n".join(table(["clip", "errors", "", "check", "random", "lowest score", "best"], frames_rows)))
+    print(
+        "\n".join(
+            table(
+                ["clip", "frames", "ids that change", "named", "by chance", "suspects about ids", "right, %"], id_rows
+            )
+        )
+    )
+    print("\n".join(table(["clip", *ABOUT_IDS], kinds)))
+
+
+if __name__ == "__main__":
+    main()
