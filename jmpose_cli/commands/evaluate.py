@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jmpose_cli.choices import ClipSide
 from jmpose_cli.metrics.rules import HotaRule, Protocol
 
 _FILES, _RUN, _SCORE, _OUT = "Score existing files", "Run a model and score it", "Rules", "Output"
@@ -16,18 +17,30 @@ def evaluate(
         typer.Option(help="Rule set: official AP and MOTA (17, 18), AP and HOTA (21), OKS (coco), boxes (mot)."),
     ] = "posetrack18",
     gt: Annotated[
-        Path | None, typer.Option(help="Ground truth: a file, or a folder with one per video.", rich_help_panel=_FILES)
+        Path | None,
+        typer.Option(
+            help="Ground truth: a file, a folder with one per video, or clips that were corrected.",
+            rich_help_panel=_FILES,
+        ),
     ] = None,
     pred: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="Predictions: a file, or a folder with files of the same names. Twice: a comparison.",
+            help="Predictions: a file, a folder with files of the same names, or clips. Twice: a comparison.",
             rich_help_panel=_FILES,
         ),
     ] = None,
     ignore_extra: Annotated[
         bool, typer.Option("--ignore-extra", help="Skip predictions without ground truth.", rich_help_panel=_FILES)
+    ] = False,
+    as_: Annotated[
+        ClipSide,
+        typer.Option("--as", help="What of clips is scored as predictions.", rich_help_panel=_FILES),
+    ] = "corrected",
+    only_reviewed: Annotated[
+        bool,
+        typer.Option("--only-reviewed", help="Of clips in --gt, count reviewed frames only.", rich_help_panel=_FILES),
     ] = False,
     data: Annotated[
         Path | None,
@@ -95,6 +108,8 @@ def evaluate(
 
     Examples: jmpose eval --gt annotations/val --pred out --protocol posetrack18 --out scores
 
+    jmpose eval --gt out --pred out --as model --only-reviewed
+
     jmpose eval --data posetrack_data --split val --model nano --boxes gt,detect --out scores
     """
     from jmpose_cli.evaluation.results import ModelOptions
@@ -105,6 +120,8 @@ def evaluate(
         gt=gt,
         pred=tuple(pred or ()),
         ignore_extra=ignore_extra,
+        as_model=as_ == "model",
+        only_reviewed=only_reviewed,
         data=data,
         run=ModelOptions(split, model, tuple(boxes.split(",")), detector, flip_test, device, overwrite, offline),
         track_threshold=track_threshold,

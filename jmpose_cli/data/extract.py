@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import numpy as np
 import orjson
 
 from jmpose.files import WholeFile
@@ -13,19 +14,29 @@ from jmpose.keypoints import KeypointSet
 from jmpose_cli.data.sources import FrameWindows
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors
-from jmpose_cli.formats.read import read_poses
-from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.formats.json_file import read_json
+from jmpose_cli.formats.read import poses_in
+from jmpose_cli.formats.records import Doubles, JsonTable, PoseRecords
+from jmpose_cli.formats.truth import CORRECTED, INTERPOLATED, PROPAGATED, joint_sources
 from jmpose_cli.safe_paths import OutsideError, path_inside
 from jmpose_cli.video.source import open_video
 
 Value = TypeVar("Value")
 ANNOTATIONS = "keypoints.coco.json"
 _JPEG_QUALITY = 95
+_BETWEEN = 0.7  # weight of joints that were carried over from corrected frames
 _MOST_OF_ASPECT = 4000
 
 
 def annotated_videos(
-    folder: Path, videos: Path, cache: Path, *, keypoints: KeypointSet, reach: int, reference_fps: float
+    folder: Path,
+    videos: Path,
+    cache: Path,
+    *,
+    keypoints: KeypointSet,
+    reach: int,
+    reference_fps: float,
+    unreviewed: float = 1.0,
 ) -> list[FrameWindows]:
     """Read a folder that `jmpose infer` wrote and somebody corrected.
 
@@ -36,6 +47,7 @@ def annotated_videos(
         keypoints: The model's joints.
         reach: Largest offset of a support frame, in frames at `reference_fps`.
         reference_fps: Frame rate that offsets are meant for; videos of other rates are read in other steps.
+        unreviewed: Weight in the loss of joints that nobody has corrected in frames that nobody has reviewed, 0 to 1.
 
     Raises:
         JmposeError: No annotations, a missing video, or annotations that name none.
@@ -46,15 +58,24 @@ def annotated_videos(
         raise JmposeError(f"{folder}: no <video>/{ANNOTATIONS}", hint="name a folder that `jmpose infer` wrote")
     names = [file.parent.relative_to(folder) if file != alone else Path(file.resolve().parent.name) for file in files]
     return [
-        _windows(file, name, videos, cache, keypoints, reach, reference_fps)
+        _windows(file, name, videos, cache, keypoints, reach, reference_fps, unreviewed)
         for file, name in zip(files, names, strict=True)
     ]
 
 
 def _windows(
-    file: Path, name: Path, videos: Path, cache: Path, keypoints: KeypointSet, reach: int, reference_fps: float
+    file: Path,
+    name: Path,
+    videos: Path,
+    cache: Path,
+    keypoints: KeypointSet,
+    reach: int,
+    reference_fps: float,
+    unreviewed: float,
 ) -> FrameWindows:
-    records = read_poses(file, kind="coco")
+    data = read_json(file)
+    records = poses_in(file, data, kind="coco")
+    trust, notes = _trust(records, data, name.as_posix(), unreviewed)
     frame_of = _frame_numbers(records)
     source, fps = _about_video(file, "source", str), _about_video(file, "fps", float)
     step = 1 if fps is None else max(1, round(fps / reference_fps))
@@ -88,7 +109,24 @@ def _windows(
         frame_of=frame_of,
         keypoints=keypoints,
         frame_step=step,
+        trust=trust,
+        notes=notes,
     )
+
+
+def _trust(records: PoseRecords, data: Any, name: str, unreviewed: float) -> tuple[Doubles | None, list[str]]:
+    """Weigh joints `[N, K]` by who vouches for them, and say what there is; None where nobody has said anything."""
+    table = JsonTable(records.path, "annotations", data["annotations"])
+    sources = joint_sources(table, len(records.joints))
+    reviewed = JsonTable(records.path, "images", data["images"]).flags("reviewed", default=False)
+    vouched = reviewed[records.image_row][:, None] | (sources == CORRECTED)
+    if not vouched.any() and not reviewed.any():
+        return None, [f"{name}: nothing is marked as reviewed or corrected: all joints count as they are"]
+    between = (sources == PROPAGATED) | (sources == INTERPOLATED)
+    trust = np.where(vouched, 1.0, np.where(between, max(_BETWEEN, unreviewed), unreviewed))
+    people = int((vouched & ~reviewed[records.image_row][:, None]).any(1).sum())
+    said = f"{name}: {int(reviewed.sum())} of {len(reviewed)} frames reviewed, people corrected in others: {people}"
+    return trust, [f"{said}; joints of the model there weigh {unreviewed:g}"]
 
 
 def _pixel_width(file: Path) -> float:

@@ -49,10 +49,18 @@ class _People:
         return self.xy[index], self.weight[index] > 0, self.boxes[index]
 
 
-def usable_people(records: PoseRecords, keypoints: KeypointSet, *, name: str) -> tuple[_People, list[str]]:
+def usable_people(
+    records: PoseRecords, keypoints: KeypointSet, *, name: str, trust: Doubles | None = None
+) -> tuple[_People, list[str]]:
     """Take the people that can be learnt from, and say why others were left out.
 
     A joint counts when the file gives it; joints that the file's set lacks get no loss. Crowds are left out too.
+
+    Args:
+        records: The annotations.
+        keypoints: The model's joints.
+        name: For messages.
+        trust: `[N, K]` weight of each joint of the records in the loss, 0 to 1; None trusts all.
 
     Raises:
         JmposeError: The joint sets have nothing in common.
@@ -61,7 +69,7 @@ def usable_people(records: PoseRecords, keypoints: KeypointSet, *, name: str) ->
     n = len(records)
     xy, weight = np.zeros((n, len(keypoints), 2)), np.zeros((n, len(keypoints)))
     xy[:, target] = records.xy[:, source]
-    weight[:, target] = records.present[:, source]
+    weight[:, target] = (records.present if trust is None else records.present * trust)[:, source]
     sizes = [(image.width, image.height) for image in records.images]
     limits = np.array([(w or np.inf, h or np.inf) for w, h in sizes]).reshape(-1, 2)[records.image_row][:, None]
     outside = (weight > 0) & ((xy < -0.5) | (xy > limits - 0.5)).any(2)
@@ -102,6 +110,8 @@ class FrameWindows:
         frame_of: `[M]` frame number of each annotated image.
         keypoints: The model's joints.
         frame_step: Frames that an offset of 1 stands for: 2 at twice the frame rate that offsets are meant for.
+        trust: As in `usable_people`.
+        notes: What the user should know, before what is left out.
     """
 
     def __init__(
@@ -113,10 +123,12 @@ class FrameWindows:
         frame_of: Sequence[int],
         keypoints: KeypointSet,
         frame_step: int = 1,
+        trust: Doubles | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.name, self._pictures, self._step = name, pictures, frame_step
-        self._people, notes = usable_people(records, keypoints, name=name)
-        self.notes = tuple(notes)
+        self._people, left_out = usable_people(records, keypoints, name=name, trust=trust)
+        self.notes = (*notes, *left_out)
         self._records, self._joints = records, len(keypoints)
         frame = np.array(frame_of, np.int64)[records.image_row]
         rows = self._people.rows
@@ -161,7 +173,7 @@ class FrameWindows:
             known = index if frame == key else self._index_of.get((frame, track))
             if known is not None:
                 labels.xy[place], labels.weight[place] = self._people.xy[known], self._people.weight[known]
-                labels.present[place] = self._people.weight[known]
+                labels.present[place] = self._people.weight[known] > 0
         return RawWindow(
             pictures=[_picture(self._pictures[frame]) for frame in used],
             exists=np.array(used) == wanted,

@@ -24,6 +24,8 @@ class EvalOptions:
     gt: Path | None
     pred: tuple[Path, ...]
     ignore_extra: bool
+    as_model: bool
+    only_reviewed: bool
     data: Path | None
     run: ModelOptions
     track_threshold: str | None
@@ -76,6 +78,8 @@ def _check(options: EvalOptions) -> None:
         raise JmposeError("--gt without --pred", hint="name the predictions with --pred PATH")
     if options.data is not None and options.pred:
         raise JmposeError("--data with --pred", hint="use --gt PATH --pred PATH to score existing predictions")
+    if options.data is not None and (options.as_model or options.only_reviewed):
+        raise JmposeError("--data with --as or --only-reviewed", hint="they are about clips that --gt and --pred name")
     if options.data is not None and options.out is None:
         raise JmposeError("--data without --out", hint="name a folder for the predictions and the figures")
     if options.html and options.out is None:
@@ -101,6 +105,8 @@ def _evaluated(options: EvalOptions, reporter: Reporter) -> EvaluatedSet:
         track_threshold=track_threshold_of(options.track_threshold),
         box_tracking=options.box_tracking,
         ignore_extra=options.ignore_extra,
+        as_model=options.as_model,
+        only_reviewed=options.only_reviewed,
     )
     if options.gt is not None:
         return evaluate_files(options.gt, options.pred, scoring)

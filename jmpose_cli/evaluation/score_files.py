@@ -8,18 +8,19 @@ from typing import cast, get_args
 
 import numpy as np
 
-from jmpose_cli.clips.layout import STATE_FOLDER
+from jmpose_cli.clips.layout import MODEL_FILE, STATE_FOLDER, TRUTH_FILE
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.evaluation.results import EvaluatedRun, EvaluatedSet
+from jmpose_cli.evaluation.truths import is_truth, of_frames, read_as
 from jmpose_cli.formats.read import read_poses
-from jmpose_cli.formats.records import PoseRecords
+from jmpose_cli.formats.records import PoseRecords, frame_numbers
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.metrics.boxes import evaluate_boxes
 from jmpose_cli.metrics.coco import evaluate_oks, is_scored, notes_on
 from jmpose_cli.metrics.posetrack import TrackThreshold, evaluate_posetrack, pair_inputs
 from jmpose_cli.metrics.rules import HotaRule, PoseTrackProtocol, Protocol
 
-INFER_FILE = FORMATS["posetrack18"].file_name  # what `jmpose infer` leaves in each video's folder
+POSETRACK_FILE = FORMATS["posetrack18"].file_name
 _KINDS: dict[Protocol, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **dict.fromkeys(get_args(PoseTrackProtocol), (("posetrack17", "posetrack18", "posetrack21"),) * 2),
     "coco": (("coco",), ("coco-results", "coco")),
@@ -37,6 +38,8 @@ class Scoring:
         track_threshold: Lowest joint score in MOTA and HOTA, see `evaluate_posetrack`.
         box_tracking: Score the tracked boxes too.
         ignore_extra: Predictions of videos that have no ground truth are left out instead of refused.
+        as_model: Of clips that were corrected, what the model gave is scored as predictions.
+        only_reviewed: Of the ground truth's clips, frames that somebody has reviewed count, and no others.
     """
 
     protocol: Protocol
@@ -44,27 +47,35 @@ class Scoring:
     track_threshold: TrackThreshold = None
     box_tracking: bool = False
     ignore_extra: bool = False
+    as_model: bool = False
+    only_reviewed: bool = False
 
 
 def evaluate_files(truth: Path, predicted: Sequence[Path], scoring: Scoring) -> EvaluatedSet:
     """Score one or more sets of predictions against one ground truth.
 
     Args:
-        truth: A file, or a folder with one file a video.
-        predicted: Each a file, a folder with files of the same names, or a folder that `jmpose infer` has written.
+        truth: A file, a folder with one file a video, or a folder that `jmpose infer` has written.
+        predicted: Each the same.
         scoring: Rules.
 
     Raises:
         JmposeError: Files are missing, extra, unreadable, of another format than the protocol's, or do not fit.
     """
     wanted = _files(truth)
-    read = {name: _read(path, scoring.protocol, role=0) for name, path in wanted.items()}
+    if scoring.only_reviewed and not any(map(is_truth, wanted.values())):
+        raise JmposeError(f"--only-reviewed: {truth} holds no clips", hint="name a folder that `jmpose infer` has left")
+    read = {name: _read(path, scoring, role=0) for name, path in wanted.items()}
     check_annotated(read.values(), scoring.protocol)
     notes: list[str] = []
     runs = []
     for label, path in zip(_labels(predicted), predicted, strict=True):
         found = _partners(path, wanted, truth, scoring, notes)
-        poses = {name: _read(file, scoring.protocol, role=1) for name, file in found.items()}
+        _check_different(wanted, found, scoring)
+        notes += _uncorrected(found, scoring)
+        poses = {name: _read(file, scoring, role=1) for name, file in found.items()}
+        if scoring.only_reviewed:
+            poses = {name: of_frames(them, frame_numbers(read[name].images).tolist()) for name, them in poses.items()}
         runs.append(score_run(label, read, poses, scoring))
     if scoring.protocol == "coco":
         notes += [note for records in read.values() for note in notes_on(records)]
@@ -147,6 +158,8 @@ def _files(path: Path) -> dict[str, Path]:
     except OSError as error:
         raise JmposeError(f"{path}: cannot be read ({error.strerror})") from error
     inferred = _inferred(path)
+    if (path / TRUTH_FILE).is_file():
+        return inferred
     files = {entry.stem: entry for entry in entries if entry.suffix in (".json", ".txt") and entry.is_file()}
     if (path / STATE_FOLDER).is_dir():
         files = {}  # what a run wrote about itself
@@ -159,14 +172,37 @@ def _files(path: Path) -> dict[str, Path]:
 
 
 def _inferred(path: Path) -> dict[str, Path]:
-    """Files that `jmpose infer` wrote, by the names of the videos, or by their folders where names are equal."""
-    found = sorted(path.rglob(INFER_FILE))
+    """Truths that `jmpose infer` wrote, by the names of the videos, or by their folders where names are equal.
+
+    A folder without a truth is one by its PoseTrack file, as `write_clip` can leave it.
+    """
+    truths = [file for file in path.rglob(TRUTH_FILE) if STATE_FOLDER not in file.relative_to(path).parts]
+    folders = {file.parent for file in truths}
+    others = [file for file in path.rglob(POSETRACK_FILE) if file.parent not in folders and file.parent != path]
+    found = sorted([*truths, *others])
     names = Counter(file.parent.name for file in found)
     return {
-        file.parent.name if names[file.parent.name] == 1 else file.parent.relative_to(path).as_posix(): file
+        file.parent.name
+        if names[file.parent.name] == 1 or file.parent == path
+        else file.parent.relative_to(path).as_posix(): file
         for file in found
-        if file.parent != path
     }
+
+
+def _uncorrected(predicted: Mapping[str, Path], scoring: Scoring) -> list[str]:
+    """Say which clips nobody has corrected, where what the model gave is asked for."""
+    names = [name for name, path in predicted.items() if is_truth(path) and not path.with_name(MODEL_FILE).is_file()]
+    return [f"nothing was corrected in {_listed(names)}"] if names and scoring.as_model else []
+
+
+def _check_different(truth: Mapping[str, Path], predicted: Mapping[str, Path], scoring: Scoring) -> None:
+    """Refuse to score a file against itself."""
+    for name, path in truth.items():
+        if path.resolve() == predicted[name].resolve() and is_truth(path) and not scoring.as_model:
+            raise JmposeError(
+                f"{path} is ground truth and prediction",
+                hint="--as model scores what the model gave against what people have made of it",
+            )
 
 
 def _partners(
@@ -174,8 +210,8 @@ def _partners(
 ) -> dict[str, Path]:
     """The predictions of each video of the ground truth."""
     found = _files(path)
-    if not path.is_dir() and not truth.is_dir():
-        return {name: path for name in wanted}
+    if len(found) == len(wanted) == 1 and not (path.is_dir() and truth.is_dir() and _is_set(path) and _is_set(truth)):
+        return dict(zip(wanted, found.values(), strict=True))
     missing = [name for name in wanted if name not in found]
     if missing:
         raise JmposeError(
@@ -198,7 +234,16 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
-def _read(path: Path, protocol: Protocol, *, role: int) -> PoseRecords:
+def _is_set(folder: Path) -> bool:
+    """Whether a folder holds videos by name, and is not that of one clip."""
+    return not (folder / TRUTH_FILE).is_file()
+
+
+def _read(path: Path, scoring: Scoring, *, role: int) -> PoseRecords:
+    protocol = scoring.protocol
+    if is_truth(path) and (protocol != "coco" or role == 0 or scoring.as_model):
+        as_model, only_reviewed = scoring.as_model and role == 1, scoring.only_reviewed and role == 0
+        return read_as(path, protocol, as_model=as_model, only_reviewed=only_reviewed)
     records = read_poses(path)
     allowed = _KINDS[protocol][role]
     if records.kind not in allowed:

@@ -230,7 +230,7 @@ def truth_in(records: PoseRecords, data: Any) -> Truth:
         xy=np.where(there[..., None], records.xy, 0.0),
         visibility=np.where(there, records.visibility.clip(1, 2), 0).astype(np.uint8),
         scores=scores,
-        sources=_sources(table, joints),
+        sources=joint_sources(table, joints),
         raw_xy=None if raw is None else np.where(there[..., None], raw, 0.0),
         covariances=None if covariances is None else covariances.reshape(count, joints, 3),
         probabilities=optional_lists(table, "keypoint_probabilities", joints, "one for each joint"),
@@ -312,8 +312,8 @@ def _identity(table: JsonTable, track_ids: Ids) -> Ids:
     return np.where(given < 0, track_ids, given)
 
 
-def _sources(table: JsonTable, joints: int) -> NDArray[np.uint8]:
-    """Return `[N, K]` where joints come from.
+def joint_sources(table: JsonTable, joints: int) -> NDArray[np.uint8]:
+    """Return `[N, K]` where joints come from, as places in `SOURCES`.
 
     Raises:
         JmposeError: A source is not known, or there is not one for each joint.

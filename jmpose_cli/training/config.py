@@ -35,6 +35,12 @@ class SourceConfig(_Section):
     videos: Path | None = Field(None, description="Folder of the videos; for kind `videos`.")
     weight: float = Field(1.0, gt=0, description="2 shows every person twice an epoch, 0.5 half of them.")
     box_height: float = Field(204.8, gt=0, description="Of the people in `crops`, pixels of the pictures.")
+    unreviewed: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Of `videos` reviewed in part: weight of joints in other frames that nobody has corrected.",
+    )
 
 
 class ValidationConfig(SourceConfig):
@@ -42,6 +48,7 @@ class ValidationConfig(SourceConfig):
 
     kind: Literal["posetrack", "coco", "videos"]
     split: str = "val"
+    unreviewed: float = Field(0.0, ge=0, le=1, description="As in training; by default only what was looked at counts.")
     name: str = Field("", description="In tables; empty: made from the other settings.")
     moving: bool = Field(False, description="Make up motion for still pictures; without, they have no neighbours.")
     degrade: bool = Field(False, description="Spoil the windows, always in the same way; still pictures move too.")

@@ -88,7 +88,13 @@ def _open_annotated(
     videos = config.data.root / chosen.videos if chosen.videos else path
     reach = max(config.data.reach, -preprocess.window_offsets[0], preprocess.window_offsets[-1])
     return annotated_videos(
-        path, videos, config.data.cache, keypoints=keypoints, reach=reach, reference_fps=preprocess.reference_fps
+        path,
+        videos,
+        config.data.cache,
+        keypoints=keypoints,
+        reach=reach,
+        reference_fps=preprocess.reference_fps,
+        unreviewed=chosen.unreviewed,
     )
 
 

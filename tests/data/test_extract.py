@@ -67,9 +67,15 @@ def decoded(monkeypatch):
     return opened
 
 
-def read(work, *, reach=1, reference_fps=30.0):
+def read(work, *, reach=1, reference_fps=30.0, unreviewed=1.0):
     return annotated_videos(
-        work / "out", work / "videos", work / "cache", keypoints=COCO17_HEAD, reach=reach, reference_fps=reference_fps
+        work / "out",
+        work / "videos",
+        work / "cache",
+        keypoints=COCO17_HEAD,
+        reach=reach,
+        reference_fps=reference_fps,
+        unreviewed=unreviewed,
     )
 
 
@@ -94,6 +100,23 @@ def test_windows_of_a_corrected_video(work, decoded):
     assert shown(gone.pictures) == [3, 4, 4]
     assert gone.exists.tolist() == [True, True, False]
     assert decoded == ["clip.mp4"]
+
+
+def test_joints_weigh_what_somebody_vouches_for(work):
+    annotate(work / "out/clip", {4: [1], 5: [1], 6: [1], 7: [1]})
+    file = work / "out/clip/keypoints.coco.json"
+    (source,) = read(work)
+    assert "nothing is marked as reviewed" in source.notes[0] and source.joints_of(0)[1].all()
+    data = json.loads(file.read_text())
+    data["images"][1]["reviewed"] = True
+    data["annotations"][2]["keypoint_sources"] = ["corrected"] + ["model"] * 18
+    data["annotations"][3]["source"] = "propagated"
+    file.write_text(json.dumps(data))
+    (source,) = read(work, unreviewed=0.25)
+    weights = [source.read(row, Choice((0,))).labels.weight[0].tolist() for row in range(4)]
+    assert weights == [[0.25] * 19, [1] * 19, [1] + [0.25] * 18, [0.7] * 19]
+    assert source.notes[0].startswith("clip: 1 of 4 frames reviewed, people corrected in others: 1")
+    assert "2 people with fewer than 3 known joints" in " ".join(read(work, unreviewed=0)[0].notes)
 
 
 def test_offsets_are_stretched_to_the_frame_rate(work):
