@@ -10,6 +10,7 @@ from jmpose_cli import __version__
 from jmpose_cli.commands.check import check
 from jmpose_cli.commands.convert import convert
 from jmpose_cli.commands.doctor import doctor
+from jmpose_cli.commands.edit import EditCommand, edit
 from jmpose_cli.commands.evaluate import evaluate
 from jmpose_cli.commands.infer import infer
 from jmpose_cli.commands.models import models
@@ -34,6 +35,7 @@ app.command("eval")(evaluate)
 app.command()(check)
 app.command()(train)
 app.command()(render)
+app.command(cls=EditCommand)(edit)
 app.command()(convert)
 app.command()(doctor)
 app.add_typer(models)

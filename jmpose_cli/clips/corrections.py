@@ -28,16 +28,17 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from jmpose.files import WholeFile, file_sha256
 from jmpose.regular_file import read_regular
+from jmpose_cli.clips.layout import CORRECTIONS_FILE, MODEL_FILE, TRUTH_FILE
 from jmpose_cli.clips.operation import ROUNDING_PX, with_joints
 from jmpose_cli.clips.operations import AnyOperation, Operation, Replace, first_fault
+from jmpose_cli.clips.run_record import recorded_files
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import LineFile, checked_texts, explain_os_errors, write_whole
 from jmpose_cli.formats.json_file import parse_json
 from jmpose_cli.formats.read import poses_in
-from jmpose_cli.formats.truth import MODEL, TRUTH_FILE, Truth, truth_in, write_truth
+from jmpose_cli.formats.truth import MODEL, Truth, truth_in, write_truth
 from jmpose_cli.text import to_json
 
-MODEL_FILE, CORRECTIONS_FILE = "model.coco.json", "corrections.jsonl"
 _MOST_KEPT = 16  # truths before the last steps: taking back one of them is immediate
 
 State = Literal["untouched", "current", "behind", "changed"]
@@ -172,6 +173,7 @@ class Corrections:
     Attributes:
         truth: The truth with all steps that count.
         edits: What another program has made of it; None where there is nothing. It counts when it is given to `do`.
+        model_is_lost: Another program has changed it before the first correction: as it is, it counts as the model's.
 
     Raises:
         JmposeError: There is no truth, it or the log is damaged, another process has the log open, or, unless
@@ -181,6 +183,7 @@ class Corrections:
     def __init__(self, folder: Path, *, accept_edits: bool = False) -> None:
         self.folder = folder
         self.edits: Replace | None = None
+        self.model_is_lost = False
         self._path, self._model_path = folder / TRUTH_FILE, folder / MODEL_FILE
         if not folder.is_dir() or not (self._path.is_file() or self._model_path.is_file()):
             raise JmposeError(f"{folder}: holds no {TRUTH_FILE}", hint="name a folder that `jmpose infer` has left")
@@ -267,6 +270,15 @@ class Corrections:
             truth = _applied(truth, step)
         self._turn(log, truth, past, write, _Turn, event="redo", steps=steps)
 
+    def begin(self) -> None:
+        """Keep the truth as what the model gave, as the first correction does; nothing where there was one.
+
+        Raises:
+            JmposeError: It cannot be written.
+        """
+        if not self._log.lines:
+            self._begin()
+
     def write(self) -> None:
         """Bring the file of the truth up to date.
 
@@ -288,6 +300,7 @@ class Corrections:
                     hint=f"put the file back, or remove {MODEL_FILE} to begin from the truth as it is",
                 )
             model = data
+            self.model_is_lost = not _is_as_recorded(self.folder, self._disk)
         else:
             model = _bytes(self._model_path)
             if model is None or _sha256(model) != self._log.model:
@@ -299,12 +312,13 @@ class Corrections:
         base = _truth_in(self._path, model)
         self._base = replace(base, model_xy=np.where(base.present[..., None], base.xy, np.nan))
         self.truth = _replayed(self._base, self._log)
-        if self._log.lines and data is not None and self._disk not in self._log.known():
-            if not accept_edits:
-                raise JmposeError(
-                    f"{self._path}: another program has changed it since the last correction",
-                    hint="--accept-edits takes the changes as corrections; else put back a copy, or remove the file",
-                )
+        is_changed = self._log.lines and data is not None and self._disk not in self._log.known()
+        if (is_changed or self.model_is_lost) and not accept_edits:
+            raise JmposeError(
+                f"{self._path}: another program has changed it",
+                hint="--accept-edits takes the changes as corrections; else put back a copy of the file",
+            )
+        if is_changed and data is not None:
             edited = _marked(self.truth, _truth_in(self._path, data))
             self.edits = Replace.between(self.truth, edited, origin="another program")
 
@@ -342,7 +356,6 @@ class Corrections:
         self._disk, self._seen = new[0], _stamp(self._path)
 
     def _begin(self) -> None:
-        """Keep what the model gave."""
         data = _bytes(self._path)
         if data is None or _sha256(data) != self._disk:
             raise _changed_now(self._path)
@@ -371,16 +384,19 @@ def state_of(folder: Path) -> State:
     Raises:
         JmposeError: The log is damaged.
     """
-    path = folder / CORRECTIONS_FILE
-    if not path.is_file():
-        return "untouched"
-    log = _read_log(path)
+    path, data = folder / CORRECTIONS_FILE, _bytes(folder / TRUTH_FILE)
+    log = _read_log(path) if path.is_file() else _Log(path)
     if not log.lines:
-        return "untouched"
-    data = _bytes(folder / TRUTH_FILE)
+        return "untouched" if _is_as_recorded(folder, _sha256(data)) else "changed"
     if data is not None and _sha256(data) not in log.known():
         return "changed"
     return "behind" if log.is_ahead or (log.truth is not None and _sha256(data) != log.truth[0]) else "current"
+
+
+def _is_as_recorded(folder: Path, sha256: str) -> bool:
+    """Whether a truth is the one that `run.json` speaks of; also where that says nothing."""
+    facts = (recorded_files(folder) or {}).get(TRUTH_FILE)
+    return facts is None or facts[1] == sha256
 
 
 def _applied(truth: Truth, operations: Sequence[Operation]) -> Truth:

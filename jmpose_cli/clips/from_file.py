@@ -56,7 +56,7 @@ def merged(truth: Truth, records: PoseRecords) -> tuple[Truth, list[str]]:
 
 
 def _places(truth: Truth, records: PoseRecords) -> Ids:
-    """Return the place in `truth.index` of each image.
+    """Return the place in `truth.index` of each image; -1 where the clip has no such frame, and the file nobody in it.
 
     Raises:
         JmposeError: The file is of another video.
@@ -73,18 +73,19 @@ def _places(truth: Truth, records: PoseRecords) -> Ids:
         raise JmposeError(f"{other}: it says {name!r:.80}", hint=f"the clip is {truth.video.name!r:.80}")
     numbers = frame_numbers(records.images).tolist()
     names = [PurePath(image.file_name).name for image in records.images]
+    peopled = np.unique(records.image_row).tolist()
     if truth.video.image_names and all(names):
         numbered = {PurePath(own).name: number for number, own in enumerate(truth.video.image_names) if own}
-        strange = [one for one in names if one not in numbered]
+        strange = [names[place] for place in peopled if names[place] not in numbered]
         if strange:
             raise JmposeError(f"{other}: it has {strange[0]!r:.80}", hint="the clip has no image of this name")
-        numbers = [numbered[one] for one in names]
+        numbers = [numbered.get(one, -1) for one in names]
     place_of = {number: place for place, number in enumerate(truth.index.tolist())}
-    missing = sorted({number for number in numbers if number not in place_of})
+    missing = sorted({numbers[place] for place in peopled if numbers[place] not in place_of})
     if missing:
         span = f"frames {truth.index[0]} to {truth.index[-1]}" if len(truth.index) else "no frames"
         raise JmposeError(f"{other}: it has frames {listed(missing)}", hint=f"the clip has {span}")
-    return np.array([place_of[number] for number in numbers], np.int64)
+    return np.array([place_of.get(number, -1) for number in numbers], np.int64)
 
 
 def _check_ids(truth: Truth, records: PoseRecords, frame: Ids) -> None:

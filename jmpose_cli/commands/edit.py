@@ -1,0 +1,185 @@
+"""`jmpose edit`: options in the order in which they were given, one call, an exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+_ORDER = f"{__name__}.order"
+_TRACKS, _FRAMES, _FILES, _STEPS = "Tracks", "Frames", "Files", "Steps"
+_OF_ONE = "ID[@FRAMES]"
+_Requests = list[str] | None
+
+
+class EditCommand(TyperCommand):
+    """A command that knows the order of its options: corrections are done in it.
+
+    `--undo` and `--redo` may stand without a number.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note the names of the options that were given, one an occurrence."""
+        args = list(_numbered(args))
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            ctx.meta[_ORDER] = [parameter.name for parameter in order]
+        return super().parse_args(ctx, args)
+
+
+def _numbered(args: list[str]) -> Iterator[str]:
+    """Give `--undo` and `--redo` the number that follows, or 1."""
+    rest = iter([*args, ""])
+    arg = next(rest)
+    for following in rest:
+        if arg not in ("--undo", "--redo"):
+            yield arg
+        elif following.isascii() and following.isdigit():
+            yield f"{arg}={following}"
+            following = next(rest)
+        else:
+            yield f"{arg}=1"
+        arg = following
+
+
+def edit(
+    context: typer.Context,
+    clip: Annotated[Path, typer.Argument(metavar="CLIP", help="Folder of a video that `jmpose infer` has left.")],
+    merge: Annotated[
+        _Requests,
+        typer.Option(metavar="ID,ID", help="Tracks are one person; the first id stays.", rich_help_panel=_TRACKS),
+    ] = None,
+    split: Annotated[
+        _Requests,
+        typer.Option(
+            metavar="ID@FRAME[=NEW]", help="From a frame on, a track is somebody else.", rich_help_panel=_TRACKS
+        ),
+    ] = None,
+    swap: Annotated[
+        _Requests,
+        typer.Option(metavar="ID,ID[@FRAMES]", help="Two tracks exchange their ids.", rich_help_panel=_TRACKS),
+    ] = None,
+    rename: Annotated[
+        _Requests, typer.Option(metavar="ID=NEW", help="Give a track a free id.", rich_help_panel=_TRACKS)
+    ] = None,
+    delete: Annotated[
+        _Requests, typer.Option(metavar=_OF_ONE, help="Nobody is there.", rich_help_panel=_TRACKS)
+    ] = None,
+    interpolate: Annotated[
+        _Requests, typer.Option(metavar=_OF_ONE, help="Fill gaps of a track.", rich_help_panel=_TRACKS)
+    ] = None,
+    swap_sides: Annotated[
+        _Requests, typer.Option(metavar=_OF_ONE, help="Exchange left and right of a person.", rich_help_panel=_FRAMES)
+    ] = None,
+    propagate: Annotated[
+        _Requests,
+        typer.Option(
+            metavar=_OF_ONE, help="Spread corrected joints to the frames around theirs.", rich_help_panel=_FRAMES
+        ),
+    ] = None,
+    review: Annotated[
+        _Requests, typer.Option(metavar="FRAMES", help="Mark frames as reviewed.", rich_help_panel=_FRAMES)
+    ] = None,
+    unreview: Annotated[
+        _Requests, typer.Option(metavar="FRAMES", help="Take the mark back.", rich_help_panel=_FRAMES)
+    ] = None,
+    from_: Annotated[
+        _Requests,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Take what another program has made of the poses: a file of any format that `jmpose convert` reads, "
+            "matched by frame and track id.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    accept_edits: Annotated[
+        bool,
+        typer.Option(
+            "--accept-edits",
+            help="Take what another program has changed in keypoints.coco.json as a correction.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
+    undo: Annotated[
+        int,
+        typer.Option(
+            metavar="[N]", min=0, help="Take the last N steps back (1).", show_default=False, rich_help_panel=_STEPS
+        ),
+    ] = 0,
+    redo: Annotated[
+        int,
+        typer.Option(metavar="[N]", min=0, help="Do N of them again (1).", show_default=False, rich_help_panel=_STEPS),
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, and write nothing.", rich_help_panel=_STEPS)
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")] = False,
+) -> None:
+    """Correct the poses of a clip, and rebuild all files that derive from them.
+
+    Corrections are done in the order in which they stand, all or none, as one step. Without any, the steps so far
+    are listed. FRAMES are A:B, which is A to B-1 and open where a side is left out, or one frame.
+
+    Example: jmpose edit out/street --merge 3,7 --swap 2,5@200: --delete 6@0:30
+    """
+    from jmpose_cli.clips.edit import edit_clip
+    from jmpose_cli.clips.render import refresh
+    from jmpose_cli.console import Reporter
+    from jmpose_cli.formats.truth import TRUTH_FILE
+
+    given = {
+        **{"merge": merge, "split": split, "swap": swap, "rename": rename, "delete": delete},
+        **{"interpolate": interpolate, "swap_sides": swap_sides, "propagate": propagate},
+        **{"review": review, "unreview": unreview, "from_": from_},
+    }
+    values = {name: iter(texts or ()) for name, texts in given.items()}
+    requests = [
+        (name.strip("_").replace("_", "-"), next(values[name])) for name in context.meta[_ORDER] if name in values
+    ]
+    reporter = Reporter(quiet=quiet, verbose=verbose)
+    folder = clip.parent if clip.name == TRUTH_FILE else clip
+    with _claimed(folder):
+        is_corrected = edit_clip(
+            folder,
+            requests,
+            undo=undo,
+            redo=redo,
+            accept_edits=accept_edits,
+            dry_run=dry_run,
+            reporter=reporter,
+        )
+        if is_corrected:
+            for note in refresh(folder):
+                reporter.note(note)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Keep runs of `jmpose infer` away from a clip inside the block.
+
+    Raises:
+        JmposeError: One works on it, or was stopped while it replaced its files.
+    """
+    from jmpose_cli.clips.layout import STATE_FOLDER, replacing_mark
+    from jmpose_cli.errors import JmposeError
+    from jmpose_cli.runs.claims import Claims
+    from jmpose_cli.runs.plan import work_folder, work_key
+
+    place = folder.resolve()
+    out = next((above for above in place.parents if (above / STATE_FOLDER / "claims").is_dir()), None)
+    if out is None:
+        yield
+        return
+    name = place.relative_to(out).as_posix()
+    with Claims(out / STATE_FOLDER / "claims") as claims:
+        holder = claims.take(work_key(name))
+        if holder is not None:
+            raise JmposeError(f"{folder}: jmpose infer works on it ({holder})", hint="wait until it is done")
+        if replacing_mark(work_folder(out, name)).exists():
+            hint = "finish it first: the same `jmpose infer` command resumes it"
+            raise JmposeError(f"{folder}: a run was stopped while it replaced the files", hint=hint)
+        yield
