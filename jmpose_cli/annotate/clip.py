@@ -22,6 +22,7 @@ from jmpose_cli.annotate.stages import PosedFrame, queue_frames
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher
 from jmpose_cli.background import StageClock, in_background
+from jmpose_cli.clips.check import hints, summary, suspects
 from jmpose_cli.clips.derived import FrameDrawing, derived_writers
 from jmpose_cli.clips.layout import (
     CHECK_FILE,
@@ -44,7 +45,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.coco import CocoWriter
-from jmpose_cli.formats.truth import as_written
+from jmpose_cli.formats.truth import as_written, read_truth
 from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.text import printable, to_json
@@ -54,6 +55,7 @@ from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import FrameSource
 from jmpose_cli.video.writer import OverlayWriter, encoded_frames
 
+_MOST_CHECKED_BYTES = 64 * 2**20  # of a truth that is read at once, which takes several times that much memory
 RECORDED_PACKAGES = ("torch", "torchvision", "timm", "ultralytics", "trackers", "decord", "av", "numpy")
 
 
@@ -154,7 +156,7 @@ class _Clip:
             *overlay.notes,
             *(note for writer in writers for note in writer.notes),
         )
-        summary = ClipSummary(
+        result = ClipSummary(
             frames=count.frames,
             resumed=self._resumed,
             people=count.people,
@@ -166,8 +168,9 @@ class _Clip:
             files=facts,
         )
         _remove_stale(folder, config.output)
-        _write_run(summary, self._task, config, self._networks, store.ending["video"])
-        return replace(summary, files=facts | {RUN_FILE: file_facts(folder / RUN_FILE)})
+        _write_run(result, self._task, config, self._networks, store.ending["video"])
+        files = facts | {RUN_FILE: file_facts(folder / RUN_FILE)}
+        return replace(result, notes=(*notes, *_suspicions(folder / TRUTH_FILE)), files=files)
 
     def _smoothing_notes(self, source: FrameSource) -> Iterator[str]:
         """Yield a sentence where smoothing was asked for and cannot be."""
@@ -273,6 +276,15 @@ def _described(info: VideoInfo) -> dict[str, Any]:
     """Give the facts about a video that belong into its record."""
     names = ("width", "height", "pixel_aspect", "fps", "frames_claimed", "rotation", "mirrored", "has_audio")
     return {name: getattr(info, name) for name in (*names, "decoder", "stream")}
+
+
+def _suspicions(path: Path) -> list[str]:
+    """Say in a line or two what is suspicious in a clip; of a very long one, how to find out."""
+    if path.stat().st_size > _MOST_CHECKED_BYTES:
+        return ["long: `jmpose check` shows what is suspicious in it"]
+    truth = read_truth(path)
+    found = suspects(truth)
+    return summary(found, hints(truth, found))
 
 
 def _write_run(
