@@ -119,15 +119,15 @@ def observe(estimator: PoseEstimator, pictures: Sequence[tuple[Path, list[dict]]
     return Joints(*rows, people=sum(len(people) for _, people in pictures))
 
 
-def squared_distances(joints: Joints) -> np.ndarray:
-    """Squares of the Mahalanobis distances `[n]` of the true places under the covariances."""
-    (x, y), (xx, xy, yy) = joints.error.T, joints.covariance.T
+def squared_distances(error: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Squares of the Mahalanobis distances `[n]` of errors `[n, 2]` under covariances `[n, 3]` (xx, xy, yy)."""
+    (x, y), (xx, xy, yy) = error.T, covariance.T
     return np.asarray((yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy))
 
 
 def fit(joints: Joints) -> Calibration:
     """Fit by maximum likelihood: the scale of Gaussian errors, and a logistic regression, by Newton's method."""
-    scale = round(float(squared_distances(joints).mean() / 2), 4)
+    scale = round(float(squared_distances(joints.error, joints.covariance).mean() / 2), 4)
     inputs, weights = _inputs(joints, scale), np.zeros(3)
     ridge = RIDGE * np.diag([0.0, 1.0, 1.0])
     for _ in range(50):
@@ -176,7 +176,7 @@ def calibration_error(found: np.ndarray, near: np.ndarray) -> float:
 def report(joints: Joints, parts: int) -> Iterator[str]:
     """Say how well the fit judges people it has not seen."""
     found, scales = cross_fitted(joints, parts)
-    near, squared = joints.near, squared_distances(joints) / scales
+    near, squared = joints.near, squared_distances(joints.error, joints.covariance) / scales
     log_loss = -np.where(near, np.log(found), np.log1p(-found)).mean()
     yield (
         f"{parts} parts: expected calibration error {calibration_error(found, near):.3f}, log loss {log_loss:.3f}, "
@@ -255,6 +255,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     path = choose_model(args.model).path
     estimator = PoseEstimator.load(path, EstimatorSettings(flip_test=args.flip_test, threads=args.threads))
+    stored = estimator.calibration
     joints = observe(estimator, annotated_pictures(args.data / "coco_persons" / "val.json"))
     estimator.close()
     calibration = fit(joints)
@@ -262,6 +263,9 @@ def main() -> None:
     for parts in sorted({2, args.parts}):
         print(*report(joints, parts), sep="\n")
     print(*by_kind(joints, args.parts), sep="\n")
+    if stored:
+        error = calibration_error(probabilities(joints, stored), joints.near)
+        print(f"as stored: expected calibration error {error:.3f}, of people whom that fit may have seen")
     print(calibration)
     if args.dry_run:
         return
