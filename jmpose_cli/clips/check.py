@@ -45,7 +45,9 @@ def suspects(truth: Truth) -> list[Suspect]:
     if len(truth) == 0:
         return []
     tracks = tracks_of(truth)
-    found = [*joint_suspects(tracks), *people_suspects(tracks)]
+    people = list(people_suspects(tracks))
+    nobody = {one.tracks[0] for one in people if one.kind == "nobody"}  # its joints are nobody's either
+    found = [*(one for one in joint_suspects(tracks) if one.tracks[0] not in nobody), *people]
     return sorted(found, key=lambda one: (-one.severity, one.at, one.tracks, SUSPECT_KINDS.index(one.kind)))
 
 

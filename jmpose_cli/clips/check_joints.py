@@ -16,6 +16,8 @@ JITTER = 0.06
 """Deviation of a joint from the middle between its neighbours in time that is ordinary, in body sizes."""
 FASTEST = 24.0
 """Acceleration of a joint against its body that people reach, body sizes a second squared: a hand in sports."""
+SPREAD = 0.25
+"""Standard deviations of a joint that are added to what is ordinary: heatmaps are wider than their errors."""
 REACHES_S = (0.0, 0.08, 0.16)
 """Neighbours before and after with which a joint is compared: the next frames, and those so many seconds away."""
 JUMP_FROM = 1.5
@@ -73,7 +75,7 @@ def _deviations(tracks: Tracks, reach: int, excess: Doubles, far: Doubles) -> No
     body = (away * sure[..., None]).sum(1) / np.maximum(sure.sum(1), 1e-6)[:, None]
     size = tracks.size[now][:, None]
     distance = np.linalg.norm(away - body[:, None], axis=2) * there / size
-    ordinary = JITTER + FASTEST * (span[:, None] / 2) ** 2 / 2 + tracks.sigma[now] / size
+    ordinary = JITTER + FASTEST * (span[:, None] / 2) ** 2 / 2 + SPREAD * tracks.sigma[now] / size
     ratio = np.zeros(excess.shape)
     ratio[now] = distance / ordinary
     peak = ratio.copy()

@@ -14,7 +14,7 @@ from jmpose_cli.clips.tracks import Tracks
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.values import Bools, Ids
 
-PERSON_WEIGHT = 3.0
+PERSON_WEIGHT = 6.0
 """Joints that a wrong id counts for."""
 NOBODY_WEIGHT = 0.3
 """And somebody who is not there: one deletion does for all frames, of which one is as good to look at as another."""
@@ -292,6 +292,8 @@ FASTEST_BODY = 8.0
 """Acceleration of whole bodies in the picture, body sizes a second squared."""
 HOLE_LIKELY = 0.35
 """How likely it is that somebody who is missing for a while inside the picture was there."""
+LONGEST_FILL_S = 1.0
+"""Over longer holes interpolated people would be guesses."""
 OTHER_PERSON = 6.0
 """Misfit from which on whoever comes back under an id is another person."""
 
@@ -316,7 +318,9 @@ def interrupted(tracks: Tracks) -> Iterator[Suspect]:
             remedy, kind = f"--split {track}@{number}", "shared"
         else:
             likely, number = HOLE_LIKELY, int(gone[0])
-            reason, remedy, kind = f"{where}: somebody may have no pose there.", "", "gap"
+            reason, kind = f"{where}: somebody may have no pose there.", "gap"
+            fill = tracks.time[row] - tracks.time[before] <= LONGEST_FILL_S
+            remedy = f"--interpolate {track}@{gone[0]}:{gone[-1] + 1}" if fill else ""
         yield suspect(
             kind,
             gone,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jmpose.keypoints import COCO17
+from jmpose.keypoints import COCO17, KEYPOINT_SETS
 from jmpose_cli.clips.check import hints, rank_frames, rank_people, summary, suspects
+from jmpose_cli.clips.edit import operation_of
 from jmpose_cli.formats.truth import CORRECTED, TRUTH_FILE, write_truth
 from jmpose_cli.main import app
 from tests.clips.walkers import Walker, moved, walk
@@ -20,6 +21,14 @@ ALONE = Walker(3, 400.0)
 def found(truth, kind):
     """Return the suspects of one kind."""
     return [one for one in suspects(truth) if one.kind == kind]
+
+
+def mended(truth, one):
+    """Return the clip after the corrections that a suspect advises."""
+    words = one.remedy.split()
+    for option, text in zip(words[::2], words[1::2], strict=True):
+        truth = operation_of(option.strip("-"), text).apply(truth)
+    return truth
 
 
 @pytest.mark.parametrize("fps", [7.0, 25.0, 60.0])
@@ -126,6 +135,7 @@ def test_a_gap_is_found_and_merged():
     (gap,) = found(truth, "gap")
     assert gap.tracks == (3, 7) and gap.frames == (39, 55) and gap.remedy == "--merge 3,7" and gap.severity > 0.5
     assert not found(truth, "appears") and not found(truth, "vanishes")
+    assert np.unique(mended(truth, gap).track_ids).tolist() == [3]
 
 
 def test_births_and_deaths_inside_the_picture_are_found_and_others_are_not():
@@ -150,6 +160,7 @@ def test_two_tracks_on_one_person_are_found():
     scores[rows] = 0.4
     (double,) = found(replace(truth, xy=xy, person_scores=scores), "double")
     assert set(double.tracks) == {3, 8} and double.frames == (40, 59) and double.remedy == "--delete 8@40:60"
+    assert not suspects(mended(replace(truth, xy=xy, person_scores=scores), double))
 
 
 def test_ids_that_are_exchanged_where_two_people_meet_are_found():
@@ -160,6 +171,7 @@ def test_ids_that_are_exchanged_where_two_people_meet_are_found():
     shared = found(replace(meeting, track_ids=ids), "shared")
     exchange = next(one for one in shared if one.tracks == (2, 5))
     assert abs(exchange.at - 50) <= 5 and exchange.remedy == f"--swap 2,5@{exchange.at}:" and exchange.severity > 0.7
+    assert not found(mended(replace(meeting, track_ids=ids), exchange), "shared")
 
 
 def test_a_track_that_leaps_to_another_person_is_found():
@@ -167,12 +179,15 @@ def test_a_track_that_leaps_to_another_person_is_found():
     one_id = replace(truth, track_ids=np.full(len(truth), 3))
     leap = found(one_id, "shared")[0]
     assert leap.tracks == (3,) and leap.at == 60 and leap.remedy == "--split 3@60"
+    assert not found(mended(one_id, leap), "shared")
 
 
 def test_a_hole_is_found_and_so_is_another_person_behind_it():
     whole = walk(ALONE)
-    (hole,) = found(whole.rows(~np.isin(whole.frame, range(40, 50))), "gap")
-    assert hole.tracks == (3,) and hole.frames == (40, 49) and hole.remedy == ""
+    holed = whole.rows(~np.isin(whole.frame, range(40, 50)))
+    (hole,) = found(holed, "gap")
+    assert hole.tracks == (3,) and hole.frames == (40, 49)
+    assert hole.remedy == "--interpolate 3@40:50" and not suspects(mended(holed, hole))
     truth = walk(replace(ALONE, frames=(0, 40)), Walker(4, 800.0, speed=-60.0, frames=(50, 100), tall=200.0))
     other = found(replace(truth, track_ids=np.full(len(truth), 3)), "shared")
     assert [one.remedy for one in other] == ["--split 3@50"]
@@ -184,6 +199,7 @@ def test_tracks_of_nobody_are_found_with_a_hint_for_the_clip():
     truth = replace(truth, person_scores=np.where(low, 0.06, 0.8))
     nobody = found(truth, "nobody")
     assert sorted(one.remedy for one in nobody) == ["--delete 6", "--delete 7"]
+    assert np.unique(mended(mended(truth, nobody[0]), nobody[1]).track_ids).tolist() == [3]
     everything = suspects(truth)
     (hint,) = hints(truth, everything)
     assert hint.startswith("2 of 3 people score below") and "--min-box-score" in hint
@@ -196,6 +212,36 @@ def test_worst_come_first_and_severities_are_shares():
     truth = moved(walk(ALONE, Walker(5, 900.0, frames=(30, 70))), 3, [50], ["left_wrist"], (0, -150))
     severities = [one.severity for one in suspects(truth)]
     assert len(severities) > 2 and severities == sorted(severities, reverse=True) and 0 < min(severities) <= 1
+
+
+@pytest.mark.parametrize("name", KEYPOINT_SETS)
+def test_any_clip_can_be_checked(name):
+    generator = np.random.default_rng(len(name))
+    rows, joints = 60, len(KEYPOINT_SETS[name])
+    frame = np.sort(generator.integers(0, 9, rows))
+    there = generator.random((rows, joints)) < 0.6
+    xy = generator.normal(300, 400, (rows, joints, 2)) * there[..., None]
+    corner = generator.normal(300, 300, (rows, 2))
+    truth = replace(
+        walk(replace(ALONE, frames=(0, rows))),
+        keypoints=KEYPOINT_SETS[name],
+        index=np.arange(9) * 3,
+        time_s=np.array([0, 0, 0.1, 0.2, 5, 5.1, 5.2, 9, 9.0]),
+        reviewed=np.arange(9) == 4,
+        frame=frame,
+        track_ids=np.arange(rows) - np.searchsorted(frame, frame) + 1,
+        boxes_xyxy_px=np.concatenate([corner, corner + generator.integers(0, 3, (rows, 2)) * 50], 1),
+        person_scores=generator.random(rows),
+        xy=xy,
+        visibility=there.astype(np.uint8),
+        scores=generator.random((rows, joints)) * there,
+        sources=generator.integers(0, 4, (rows, joints)).astype(np.uint8),
+    )
+    everything = suspects(truth)
+    assert {number for one in everything for number in one.frames} <= set(truth.index.tolist())
+    assert all(0 <= one.severity <= 1 and one.reason.endswith(".") for one in everything)
+    assert set(rank_frames(everything)) <= set(truth.index.tolist()) and len(summary(everything)) <= 1
+    assert suspects(truth.rows(np.arange(rows) < 1)) is not None
 
 
 @pytest.mark.slow

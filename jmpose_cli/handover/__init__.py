@@ -1,1 +1,0 @@
-"""Poses for other tools: every format that `jmpose convert` writes, and the command itself."""
