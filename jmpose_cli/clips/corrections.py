@@ -32,7 +32,7 @@ from jmpose_cli.clips.layout import CORRECTIONS_FILE, MODEL_FILE, TRUTH_FILE
 from jmpose_cli.clips.operation import ROUNDING_PX, with_joints
 from jmpose_cli.clips.operations import AnyOperation, Operation, Replace, first_fault
 from jmpose_cli.clips.run_record import recorded_files
-from jmpose_cli.errors import JmposeError
+from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import LineFile, checked_texts, explain_os_errors, write_whole
 from jmpose_cli.formats.json_file import parse_json
 from jmpose_cli.formats.read import poses_in
@@ -323,6 +323,17 @@ class Corrections:
             self.edits = Replace.between(self.truth, edited, origin="another program")
 
     def _turn(self, log: _Log, truth: Truth, past: list[Truth], write: bool, kind: type[_Line], **facts: Any) -> None:
+        """Go over to another state; what cannot be written has hints that hold here."""
+        try:
+            self._go_over(log, truth, past, write, kind, **facts)
+        except OutputError as error:
+            kept = kind is not _Written and self._log is log
+            then = "the step is kept, and the next `jmpose edit` writes it" if kept else "then do it again"
+            raise OutputError(error.message, hint=f"make room, or see to the disk; {then}") from error
+
+    def _go_over(
+        self, log: _Log, truth: Truth, past: list[Truth], write: bool, kind: type[_Line], **facts: Any
+    ) -> None:
         """Go over to another state: a line in the log and, if wanted, the file of the truth."""
         if not self._log.lines:
             self._begin()

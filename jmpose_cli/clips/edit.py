@@ -172,7 +172,7 @@ def _operations(
             operation = _from_file(truth, text, reporter) if option == FROM else operation_of(option, text)
         new = operation.apply(truth)
         changed = changed_frames(truth, new)
-        reporter.header({option: f"{text}: {_sizes(changed)}".removeprefix(": ")})
+        reporter.header({option: f"{text} ({_sizes(changed)})".lstrip()})
         if changed:
             found.append(operation)
         truth = new

@@ -11,7 +11,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.records import PoseRecords, frame_numbers
 from jmpose_cli.formats.truth import MOST_FAULTS, Truth
-from jmpose_cli.values import Ids
+from jmpose_cli.values import Bools, Ids
 
 _SAY_HIDDEN = frozenset({"coco", "cvat"})
 """Formats whose marks of hidden joints are those of people, where they differ; others derive or leave them out."""
@@ -21,8 +21,9 @@ def merged(truth: Truth, records: PoseRecords) -> tuple[Truth, list[str]]:
     """Merge poses that came back from another program.
 
     In the frames that the file has: joints that have moved by more than rounding, that were removed or given are
-    corrected ones; people who are gone are deleted, others added. Joints that the file does not know stay as they are,
-    and so do frames that it does not have. Boxes are taken from files without joints only.
+    corrected ones; people who are gone are deleted, others added; who stands there unmoved with another id, gets that
+    id. Joints that the file does not know stay as they are, and so do frames that it does not have. Boxes are taken
+    from files without joints only.
 
     Args:
         truth: The clip.
@@ -41,14 +42,16 @@ def merged(truth: Truth, records: PoseRecords) -> tuple[Truth, list[str]]:
     row_of = {key: row for row, key in enumerate(zip(truth.frame.tolist(), truth.track_ids.tolist(), strict=True))}
     keys = zip(frame.tolist(), records.track_ids.tolist(), strict=True)
     row = np.array([row_of.get(key, -1) for key in keys], np.int64)
+    row = _by_pose(truth, records, frame, row, ours, theirs) if ours else row
     in_file = np.isin(truth.frame, _places(truth, records))
     if len(records) and in_file.any() and not (row >= 0).any():
         raise JmposeError(
             f"{records.path}: nobody in it has the frame and the track id of somebody in {truth.path.parent}",
-            hint="the program has numbered people anew: match them there, or give the ids of the clip",
+            hint="is it of this clip? If the program has numbered people anew, give them the ids of the clip there",
         )
     known = np.flatnonzero(row >= 0)
     changed = _with_known(truth, records, known, row[known], ours, theirs)
+    changed = _with_ids(changed, row[known], records.track_ids[known])
     kept = ~in_file
     kept[row[known]] = True
     new = np.flatnonzero(row < 0)
@@ -67,7 +70,7 @@ def _places(truth: Truth, records: PoseRecords) -> Ids:
         if None not in size and size != (truth.video.width, truth.video.height):
             hint = f"the clip has {truth.video.width} x {truth.video.height}"
             raise JmposeError(f"{other}: pictures of {image.width} x {image.height}", hint=hint)
-    video = records.info.get("video")
+    video = records.info.get("video") if records.kind == "coco" else None  # others name tasks and files
     name = video.get("name") if isinstance(video, dict) else None
     if isinstance(name, str) and name != truth.video.name:
         raise JmposeError(f"{other}: it says {name!r:.80}", hint=f"the clip is {truth.video.name!r:.80}")
@@ -128,6 +131,53 @@ def _shared_joints(truth: Truth, records: PoseRecords) -> tuple[list[int], list[
     strange = [records.joints[place] for place in there if names[place] not in wanted]
     notes = [f"joints that the clip does not have are left out: {', '.join(strange)}"] if strange else []
     return [ours for ours, _ in shared], [theirs for _, theirs in shared], notes
+
+
+def _by_pose(truth: Truth, records: PoseRecords, frame: Ids, row: Ids, ours: list[int], theirs: list[int]) -> Ids:
+    """Return `[N]` the row of each person of a file: of one that has not moved, else of one with the same id, else -1.
+
+    Args:
+        truth: The clip.
+        records: The file.
+        frame: `[N]` places of its people's frames.
+        row: `[N]` rows of those with the same id.
+        ours: Places of joints in the truth.
+        theirs: Places of the same joints in the file.
+    """
+    xy, there = records.xy[:, theirs], records.present[:, theirs]
+
+    def are_alike(place: int, rows: Ids) -> Bools:
+        near = np.abs(truth.xy[rows][:, ours] - xy[place]).max(2) <= ROUNDING_PX
+        same = (truth.present[rows][:, ours] == there[place]) & (near | ~there[place])
+        return np.asarray(same.all(1) & there[place].any())
+
+    found = np.full(len(row), -1)
+    left = [place for place, one in enumerate(row.tolist()) if one < 0 or not are_alike(place, np.array([one]))[0]]
+    unmoved = np.setdiff1d(np.arange(len(row)), left)
+    found[unmoved] = row[unmoved]
+    taken = set(found[unmoved].tolist())
+    for place in left:
+        here = truth.of_frame(int(frame[place]))
+        free = np.array([one for one in range(here.start, here.stop) if one not in taken], np.int64)
+        alike = free[are_alike(place, free)] if len(free) else free
+        if len(alike):
+            found[place] = alike[0]
+            taken.add(int(alike[0]))
+    for place in left:
+        if found[place] < 0 and int(row[place]) not in taken:
+            found[place] = row[place]
+    return found
+
+
+def _with_ids(truth: Truth, rows: Ids, tracks: Ids) -> Truth:
+    """Return the same with other ids."""
+    ids, who = truth.track_ids.copy(), truth.identity.copy()
+    known, first = np.unique(ids, return_index=True)
+    names = dict(zip(known.tolist(), who[first].tolist(), strict=True))
+    other = ids[rows] != tracks
+    ids[rows] = tracks
+    who[rows[other]] = [names.get(track, track) for track in tracks[other].tolist()]
+    return replace(truth, track_ids=ids, identity=who)
 
 
 def _visibility(

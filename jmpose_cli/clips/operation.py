@@ -15,7 +15,7 @@ from jmpose_cli.formats.base import COORDINATE_DECIMALS, SCORE_DECIMALS, boxes_x
 from jmpose_cli.formats.coco import COVARIANCE_DECIMALS
 from jmpose_cli.formats.numbers import LARGEST_BOX_PX, LARGEST_FRAME, LARGEST_PX
 from jmpose_cli.formats.records import Doubles, xywh_to_xyxy
-from jmpose_cli.formats.truth import CORRECTED, MOST_FAULTS, ROW_COLUMNS, Truth, doubled_ids
+from jmpose_cli.formats.truth import CORRECTED, MOST_FAULTS, ROW_COLUMNS, Truth
 from jmpose_cli.values import Bools, Ids
 
 LARGEST_ID = 2**31 - 1
@@ -52,9 +52,9 @@ class Operation(BaseModel):
             JmposeError: A frame, a track or a joint is not there, or two people of a frame would have one id.
         """
         changed = self._apply(truth)
-        clashes = doubled_ids(changed)
+        clashes = _clashes(changed)
         if clashes:
-            raise JmposeError(f"{self}: {'; '.join(clashes)}", hint=self.clash_hint)
+            raise JmposeError(f"{self}: {clashes}", hint=self.clash_hint)
         return settled(changed)
 
     @abstractmethod
@@ -64,6 +64,16 @@ class Operation(BaseModel):
     @abstractmethod
     def __str__(self) -> str:
         """Say what it does in a few words."""
+
+
+def _clashes(truth: Truth) -> str:
+    """Say in which frames people have one id; "" where nowhere."""
+    keys, counts = np.unique(np.stack([truth.track_ids, truth.frame]), axis=1, return_counts=True)
+    tracks, frames = keys[:, counts > 1]
+    return "; ".join(
+        f"two people of track {track} in frames {listed(truth.index[frames[tracks == track]].tolist())}"
+        for track in np.unique(tracks)[:MOST_FAULTS].tolist()
+    )
 
 
 def settled(truth: Truth) -> Truth:

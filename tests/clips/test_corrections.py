@@ -122,7 +122,9 @@ def test_killed_at_any_write_the_truth_is_the_old_or_the_new_one_and_all_that_wa
             states.append(content(clean))
     survived, left = False, 0
     while not survived:
-        folder = make_clip(tmp_path / str(left))
+        folder = tmp_path / str(left)
+        folder.mkdir()
+        (folder / TRUTH_FILE).write_bytes(states[0])
         pid = os.fork()
         if not pid:
             _work_until_killed(folder, left)
@@ -185,7 +187,8 @@ def test_a_disk_that_is_full_leaves_the_old_truth_or_the_new_one(folder, monkeyp
             try:
                 corrections.do(TWO)
                 done = True
-            except OutputError:
+            except OutputError as error:
+                assert ("the step is kept" in error.hint) == (len(corrections.done) == 2)
                 done = len(corrections.done) == 2  # the line was written, the truth was not
         assert content(folder) in states if calls[0] > place else content(folder) not in states
         corrections.do(THREE)

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -49,12 +50,12 @@ def test_corrections_are_done_in_the_order_in_which_they_stand(folder):
     assert truth.reviewed.tolist() == [True] * 2 + [False] * 10
     lines = [" ".join(line.split()) for line in said.splitlines()]
     assert lines[:4] == [
-        "rename 3=5: 6 frames, 6 poses",
-        "merge 5,7: 5 frames, 5 poses",
-        "rename 8=3: 8 frames, 8 poses",
-        "delete 3@4:6: 2 frames, 2 poses",
+        "rename 3=5 (6 frames, 6 poses)",
+        "merge 5,7 (5 frames, 5 poses)",
+        "rename 8=3 (8 frames, 8 poses)",
+        "delete 3@4:6 (2 frames, 2 poses)",
     ]
-    assert lines[4] == "review :4: 2 frames" and lines[5].endswith("with 1 correction")
+    assert lines[4] == "review :4 (2 frames)" and lines[5].endswith("with 1 correction")
     with pytest.raises(JmposeError, match="there is no track 5"):
         run(folder, "--undo", "--quiet") or run(folder, "--merge", "5,7", "--rename", "3=5")
     with Corrections(folder) as corrections:
@@ -77,7 +78,7 @@ def test_undo_and_redo_with_and_without_a_number(folder):
 def test_a_dry_run_writes_nothing(folder):
     before = (folder / TRUTH_FILE).read_bytes()
     said = run(folder, "--merge", "3,7", "--split", "1@6=2", "--swap-sides", "8", "--dry-run")
-    assert "swap-sides  8: 8 frames, 8 poses" in said and "written" not in said
+    assert "swap-sides  8 (8 frames, 8 poses)" in said and "written" not in said
     assert [path.name for path in folder.iterdir()] == [TRUTH_FILE] and (folder / TRUTH_FILE).read_bytes() == before
 
 
@@ -92,7 +93,7 @@ def test_a_dry_run_writes_nothing(folder):
         (["--rename", "3=9999999999"], "--rename '3=9999999999': new: "),
         (["--review", "40:50"], "frames 40:50 are not all there"),
         (["--swap-sides", "4"], "the clip has 1, 3, 7"),
-        (["--merge", "1,3"], "frame 2 has 2 people of track 1; frame 3 has .* frame 7 has"),
+        (["--merge", "1,3"], "two people of track 1 in frames 2, 3, 4, 5, 6, 7 "),
         (["--from", "nothing.json"], "nothing.json"),
     ],
 )
@@ -124,7 +125,7 @@ def test_edits_of_another_program_are_accepted_by_the_command(folder):
     (folder / TRUTH_FILE).write_text(json.dumps(data))
     with pytest.raises(JmposeError, match="another program"):
         run(folder, "--delete", 7)
-    assert "accept-edits  1 frame, 1 pose" in run(folder, "--accept-edits", "--delete", 7)
+    assert "accept-edits  (1 frame, 1 pose)" in run(folder, "--accept-edits", "--delete", 7)
     truth = read_truth(folder)
     assert truth.xy[0, 0].tolist() == [5, 5] and truth.sources[0, 0] == CORRECTED and 7 not in truth.track_ids
     assert "nothing to accept" in run(folder, "--accept-edits") and state_of(folder) == "current"
@@ -137,8 +138,9 @@ def changed_elsewhere(folder: Path, path: Path) -> Truth:
     xy[0, 3] += (4, -3)
     visibility[0, 4], scores[0, 4], xy[0, 4] = 0, 0, 0
     xy[2] += 0.004  # rounding
-    other = replace(truth, xy=xy, visibility=visibility, scores=scores)
     (gone,) = np.flatnonzero((truth.track_ids == 8) & (truth.frame == 5))
+    xy[gone] += 20
+    other = replace(truth, xy=xy, visibility=visibility, scores=scores)
     (added,) = np.flatnonzero((truth.track_ids == 1) & (truth.frame == 5))
     ids = other.track_ids.copy()
     ids[gone] = 20
@@ -163,6 +165,39 @@ def test_what_came_back_is_merged_by_frame_and_id(folder, tmp_path):
     assert "nothing changes" in run(folder, "--from", tmp_path / "back.json")
     with Corrections(folder) as corrections:
         assert len(corrections.done) == 1
+
+
+def test_people_who_got_other_ids_there_get_them_here(folder, tmp_path):
+    before = read_truth(folder)
+    ids = before.track_ids.copy()
+    later = before.index[before.frame] >= 6
+    ids[(before.track_ids == 1) & later], ids[(before.track_ids == 8) & later] = 8, 1  # swapped
+    ids[before.track_ids == 7] = 3  # merged
+    write_truth(replace(before, track_ids=ids, identity=ids), tmp_path / "back.json")
+    run(folder, "--from", tmp_path / "back.json")
+    truth = read_truth(folder)
+    assert (truth.track_ids == ids).all() and (truth.identity == ids).all() and (truth.sources == MODEL).all()
+    assert (truth.xy == before.xy).all() and (truth.covariances == before.covariances).all()
+
+
+def test_a_walk_to_cvat_and_back(folder, tmp_path):
+    sent = tmp_path / "task.xml"
+    assert CliRunner().invoke(app, ["convert", str(folder), str(sent), "--to", "cvat", "-q"]).exit_code == 0
+    before = read_truth(folder)
+    assert "nothing changes" in run(folder, "--from", sent)
+    tree = ElementTree.parse(sent)
+    first, third = (next(one for one in tree.iter("track") if one.get("id") == number) for number in "13")
+    nose = next(one for one in first.iter("points") if one.get("label") == "nose")
+    nose.set("points", "12.5,30.25")
+    ear = next(one for one in first.iter("points") if one.get("label") == "left_ear")
+    ear.set("occluded", str(1 - int(ear.get("occluded"))))
+    tree.getroot().remove(third)
+    tree.write(sent)
+    run(folder, "--from", sent)
+    truth = read_truth(folder)
+    assert truth.xy[0, 0].tolist() == [12.5, 30.25] and 3 not in truth.track_ids
+    assert np.flatnonzero(truth.sources[0]).tolist() == [0, truth.keypoints.joints.index("left_ear")]
+    assert truth.visibility[0, 3] == 3 - before.visibility[0, 3] and (truth.sources[1:] == MODEL).all()
 
 
 def test_joints_that_the_other_file_does_not_know_stay(folder, tmp_path):
@@ -202,6 +237,12 @@ def spoiled(tmp_path: Path, folder: Path, change) -> Path:
     return path
 
 
+def strangers(data) -> None:
+    for one in data["annotations"]:
+        one["track_id"] += 50
+        one["keypoints"][0] += 3
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -213,7 +254,7 @@ def spoiled(tmp_path: Path, folder: Path, change) -> Path:
             lambda data: [one.update(track_id=1) for one in data["annotations"]],
             "frame 2 has 2 people .* 11 has",
         ),
-        (lambda data: [one.update(track_id=one["track_id"] + 50) for one in data["annotations"]], "nobody in it"),
+        (strangers, "nobody in it"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(folder, tmp_path, change, said):
@@ -228,6 +269,8 @@ def test_joints_that_do_not_map_are_refused(folder, tmp_path):
     strange = replace(records, joints=tuple(f"{joint}_of_a_mouse" for joint in records.joints))
     with pytest.raises(JmposeError, match="none of its joints is one of the clip's: nose_of_a_mouse"):
         merged(read_truth(folder), strange)
+    elsewhere = replace(records, kind="dlc", info={"video": {"name": "file"}})  # others name videos as they like
+    assert changed_frames(read_truth(folder), merged(read_truth(folder), elsewhere)[0]) == {}
     some = replace(records, joints=(*records.joints[:18], "tail"))
     _, notes = merged(read_truth(folder), some)
     assert notes == ["joints that the clip does not have are left out: tail"]
