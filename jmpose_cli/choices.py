@@ -6,8 +6,6 @@ Decoder = Literal["auto", "decord", "pyav"]
 """What decodes a video: auto is decord, or PyAV where decord fails."""
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 """Arithmetic of the networks."""
-TargetFormat = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "csv", "mot"]
-"""What annotation files can be converted into."""
 Labels = Literal["id", "score", "both", "none"]
 """What the overlay writes beside people's heads."""
 SuspectKind = Literal["jump", "sides", "limb", "unsure", "appears", "vanishes", "gap", "double", "shared", "nobody"]

@@ -6,6 +6,9 @@ from types import ModuleType
 
 from jmpose_cli.errors import JmposeError
 
+HANDOVER = "handover"
+"""Packages of the formats of other tools."""
+
 
 def check_installed(module: str, *, extra: str, by: str) -> None:
     """Make sure that a package of an extra is there, without loading it.

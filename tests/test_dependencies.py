@@ -18,6 +18,9 @@ PLACES = {
     "lightning_fabric": ["jmpose_cli/training"],
     "tensorboard": ["jmpose_cli/training"],
     "pyarrow": ["jmpose_cli/formats/parquet.py"],
+    "ezc3d": ["jmpose_cli/handover/c3d.py"],
+    "ndx_pose": ["jmpose_cli/handover/nwb.py"],
+    "pynwb": ["jmpose_cli/handover/nwb.py"],
 }
 
 
@@ -62,6 +65,6 @@ def test_packages_of_extras_are_imported_at_their_place_only(module):
     assert package not in names(PROJECT["dependencies"])
 
 
-def test_developers_have_all_extras_that_tests_need():
+def test_developers_have_all_extras_that_tests_need():  # those of the formats of other tools are tested where they are
     (own,) = (Requirement(text) for text in PROJECT["optional-dependencies"]["dev"] if text.startswith("jmpose["))
-    assert own.extras == PROJECT["optional-dependencies"].keys() - {"dev", "recipes"}
+    assert own.extras == PROJECT["optional-dependencies"].keys() - {"dev", "recipes", "handover"}

@@ -13,7 +13,7 @@ from jmpose_cli.formats.posetrack18 import PoseTrack18Writer
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords, frame_numbers
 from jmpose_cli.formats.truth import Truth, read_truth
-from jmpose_cli.formats.write import write_poses
+from jmpose_cli.handover.write import write_poses
 from jmpose_cli.metrics.rules import Protocol
 
 

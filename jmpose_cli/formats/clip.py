@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,15 @@ from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.json_file import read_json
 from jmpose_cli.formats.keypoint_mapping import known_set
-from jmpose_cli.formats.read import poses_in
-from jmpose_cli.formats.records import Doubles, ImageRecord, JsonTable, PoseRecords, frame_numbers
+from jmpose_cli.formats.one_video import described as described
+from jmpose_cli.formats.one_video import frames_per_second as frames_per_second
+from jmpose_cli.formats.one_video import in_order as in_order
+from jmpose_cli.formats.one_video import positive_int
+from jmpose_cli.formats.read import is_json, poses_in
+from jmpose_cli.formats.records import Doubles, ImageRecord, JsonTable, PoseRecords
 from jmpose_cli.formats.tabular import joint_columns
 from jmpose_cli.formats.writers import FORMATS, open_writer
 from jmpose_cli.values import Bools, Float, FramePoses, TrackedFrame
-from jmpose_cli.video.info import DEFAULT_FPS
 
 DEFAULT_FORMATS: tuple[str, ...] = ("coco", "posetrack18")
 
@@ -69,7 +72,7 @@ def read_clip(path: Path | str) -> ClipPoses:
         if not found:
             raise JmposeError(f"{path}: holds no {' and no '.join(usual)}", hint="name the pose file itself")
         path = found[0]
-    data = None if path.suffix.lower() == ".txt" else read_json(path)
+    data = read_json(path) if is_json(path) else None
     records = poses_in(path, data)
     rows = in_order(records)
     written = known_set(records.joints) or unknown_set(path, records, data)
@@ -180,25 +183,6 @@ def _records_of(poses: FramePoses, joints: list[str], raw_joints: list[str]) -> 
         }
 
 
-def in_order(records: PoseRecords) -> list[tuple[int, int, ImageRecord]]:
-    """Give frame number, place and record of each image, by frame number.
-
-    Raises:
-        JmposeError: They are not those of one video.
-    """
-    for what, values in (
-        ("videos", {image.vid_id for image in records.images}),
-        ("sizes", {(image.width, image.height) for image in records.images}),
-    ):
-        if len(values) > 1:
-            raise JmposeError(
-                f"{records.path}: holds pictures of {len(values)} {what}",
-                hint="a clip is one video; `jmpose convert` takes all",
-            )
-    numbers = frame_numbers(records.images).tolist()
-    return sorted(zip(numbers, range(len(numbers)), records.images, strict=True), key=lambda entry: entry[0])
-
-
 def _columns(records: PoseRecords, data: Any, is_there: Bools) -> dict[str, np.ndarray]:
     """Give what frames hold of each person, one row a person of the file."""
     joints = int(is_there.sum())
@@ -275,54 +259,6 @@ def _frames(
         yield replace(poses, covariances=covariances, probabilities=probabilities)
 
 
-def frames_per_second(rows: Sequence[tuple[int, int, ImageRecord]]) -> float:
-    """Frames a second by the times of the first and the last frame."""
-    if len(rows) > 1:
-        (first, _, begin), (last, _, end) = rows[0], rows[-1]
-        if begin.time_s is not None and end.time_s is not None and end.time_s > begin.time_s:
-            return (last - first) / (end.time_s - begin.time_s)
-    return DEFAULT_FPS
-
-
-def described(path: Path, data: Any, rows: Sequence[tuple[int, int, ImageRecord]]) -> tuple[dict[str, Any], VideoMeta]:
-    """Give what a file says of its tool and of its video."""
-    given = data.get("info") if isinstance(data, dict) else None
-    info = dict(given) if isinstance(given, dict) else {}
-    video = info.pop("video", None)
-    facts: dict[str, Any] = video if isinstance(video, dict) else {}
-    first = rows[0][2] if rows else None
-    file_name = PurePath(first.file_name) if first else PurePath()
-    name = str(facts.get("name") or file_name.parent.name or path.stem)
-    width, height = (first.width, first.height) if first else (None, None)
-    names = {index: image.file_name for index, _, image in rows}
-    is_video = all(
-        PurePath(file).name in (f"frame_{index:06d}.jpg", f"{index:06d}.jpg", "") for index, file in names.items()
-    )
-    return info, VideoMeta(
-        name=name,
-        width=width or _whole(facts.get("width")),
-        height=height or _whole(facts.get("height")),
-        fps=_positive(facts.get("fps")) or frames_per_second(rows),
-        source=str(facts.get("source", name)),
-        image_names=() if is_video else tuple(names.get(i, "") for i in range(max(names, default=-1) + 1)),
-        pixel_aspect=_aspect(facts.get("pixel_aspect")),
-    )
-
-
-def _whole(value: object) -> int:
-    return value if type(value) is int and value > 0 else 0
-
-
-def _positive(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None
-
-
-def _aspect(value: object) -> tuple[int, int]:
-    if isinstance(value, list) and len(value) == 2 and all(_whole(part) for part in value):
-        return value[0], value[1]
-    return 1, 1
-
-
 def unknown_set(path: Path, records: PoseRecords, data: Any) -> KeypointSet:
     """Make a keypoint set of what a file says of its joints; no file holds sigmas."""
     categories = data.get("categories") if isinstance(data, dict) else None
@@ -332,7 +268,7 @@ def unknown_set(path: Path, records: PoseRecords, data: Any) -> KeypointSet:
     skeleton = [
         (records.joints[pair[0] - 1], records.joints[pair[1] - 1])
         for pair in pairs
-        if isinstance(pair, list) and len(pair) == 2 and all(0 < _whole(end) <= count for end in pair)
+        if isinstance(pair, list) and len(pair) == 2 and all(0 < positive_int(end) <= count for end in pair)
     ]
     return KeypointSet(path.stem, records.joints, tuple(skeleton), (math.nan,) * count)
 

@@ -13,11 +13,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from pyarrow.parquet import ParquetWriter as TableWriter
+from pyarrow.parquet import write_table
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.files import PartialFile
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.keypoint_mapping import absent_joints, map_keypoints, present_joints
+from jmpose_cli.formats.records import Doubles, PoseRecords, frame_numbers, xyxy_to_xywh
 from jmpose_cli.formats.tabular import joint_columns
 from jmpose_cli.values import Bools, FramePoses
 
@@ -163,3 +165,34 @@ class _Sink:
 
     def close(self) -> None:
         """Leave it to the file."""
+
+
+def records_parquet(records: PoseRecords) -> bytes:
+    """Build the table of any pose file: the columns of `tabular.records_csv`, numbers in 64 bits with every digit."""
+    n, k = len(records), len(records.joints)
+    frames = frame_numbers(records.images)[records.image_row] if n else np.zeros(0, np.int64)
+    images = [records.images[row] for row in records.image_row.tolist()]
+    xy = np.where(records.present[..., None], records.xy, np.nan)
+    joints = np.concatenate([xy, records.scores[..., None]], 2).reshape(n, 3 * k)
+    boxes = xyxy_to_xywh(records.boxes_xyxy_px)
+
+    def numbers(values: Doubles) -> pa.Array:
+        return pa.array(values, pa.float64(), from_pandas=True)  # NaN is null
+
+    columns = {
+        "video": pa.array([image.vid_id or records.path.stem for image in images]).dictionary_encode(),
+        "frame_index": pa.array(frames, pa.int64()),
+        "time_s": pa.array([image.time_s for image in images], pa.float64()),
+        "track_id": pa.array([None if track < 0 else track for track in records.track_ids.tolist()], pa.int64()),
+        "person_score": numbers(records.person_scores),
+        **{f"box_{side}": numbers(boxes[:, place]) for place, side in enumerate("xywh")},
+        "box_score": pa.nulls(n, pa.float64()),
+        "box_observed": pa.nulls(n, pa.bool_()),
+        **{
+            name: numbers(np.ascontiguousarray(joints[:, place]))
+            for place, name in enumerate(joint_columns(records.joints, with_raw=False))
+        },
+    }
+    sink = pa.BufferOutputStream()
+    write_table(pa.table(columns), sink)
+    return bytes(sink.getvalue())

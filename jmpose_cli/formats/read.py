@@ -1,6 +1,8 @@
 """Read pose files of any known format into the neutral form; the format is recognised by the content."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jmpose.keypoints import COCO17, LSP14, MPII16
@@ -13,40 +15,69 @@ from jmpose_cli.formats.records import FormatKind, PoseRecords, Record, kind_of
 
 _POSETRACK_ONLY = {"head_bottom", "head_top"}
 _WITH_HEAD_TOP = [set(s.joints) for s in (LSP14, MPII16)]
-_KNOWN = "PoseTrack17, 18 and 21 JSON, COCO keypoint data sets and results lists, MOT text (.txt)"
+_KNOWN = (
+    "PoseTrack17, 18 and 21 JSON, COCO keypoint data sets and results lists, MOT text (.txt), CVAT for video and for "
+    "images (.xml), DeepLabCut (.csv, .h5), SLEAP (.slp)"
+)
+OTHER_SUFFIXES: Mapping[str, FormatKind] = MappingProxyType(
+    {".txt": "mot", ".xml": "cvat", ".csv": "dlc", ".h5": "dlc", ".slp": "sleap"}
+)
+"""Endings of files that are no JSON."""
+READABLE = (".json", *OTHER_SUFFIXES)
 
 
 def read_poses(path: Path, *, kind: FormatKind | None = None) -> PoseRecords:
     """Read a pose file.
 
     Args:
-        path: JSON, or MOT text when its name ends in `.txt`.
+        path: JSON, or what `OTHER_SUFFIXES` says by the ending of its name.
         kind: The format that is wanted; None takes any.
 
     Raises:
-        JmposeError: The file is missing, broken, of no known or of another format, or a field is missing, of the
-            wrong kind or length, not finite or doubled; the message names the record and the field.
+        JmposeError: The file is missing, broken, of no known or of another format, a package that reads it is not
+            installed, or a field is missing, of the wrong kind or length, not finite or doubled; the message names the
+            record and the field.
     """
-    data = None if path.suffix.lower() == ".txt" else read_json(path)
-    return poses_in(path, data, kind=kind)
+    return poses_in(path, read_json(path) if is_json(path) else None, kind=kind)
+
+
+def is_json(path: Path) -> bool:
+    """Whether a pose file is JSON, by its name."""
+    return path.suffix.lower() not in OTHER_SUFFIXES
 
 
 def poses_in(path: Path, data: Any, *, kind: FormatKind | None = None) -> PoseRecords:
-    """Read the poses of parsed JSON; `data` of None stands for MOT text, which is read from the file.
+    """Read the poses of a file; `data` is its parsed JSON, if it `is_json`.
 
     Raises:
         JmposeError: As `read_poses`.
     """
-    found: FormatKind = "mot" if data is None else recognise(path, data)
+    found = recognise(path, data) if is_json(path) else OTHER_SUFFIXES[path.suffix.lower()]
     if kind is not None and found != kind:
         raise JmposeError(f"{path} is a {found} file", hint=f"a {kind} file is wanted; `jmpose convert` makes one")
-    if found == "mot":
-        return read_mot(path)
+    if not is_json(path):
+        return _read_other(path, found)
     if found == "posetrack17":
         return read_posetrack17(path, data["annolist"])
     if found == "coco-results":
         return read_results(path, data)
     return read_dataset(path, data, found)
+
+
+def _read_other(path: Path, kind: FormatKind) -> PoseRecords:
+    if kind == "mot":
+        return read_mot(path)
+    if kind == "cvat":
+        from jmpose_cli.formats.cvat import read_cvat
+
+        return read_cvat(path)
+    if kind == "dlc":
+        from jmpose_cli.formats.deeplabcut import read_csv, read_h5
+
+        return read_h5(path) if path.suffix.lower() == ".h5" else read_csv(path)
+    from jmpose_cli.formats.sleap import read_sleap
+
+    return read_sleap(path)
 
 
 def recognise(path: Path, data: Any) -> FormatKind:

@@ -21,9 +21,10 @@ from jmpose_cli.values import Bools, Ids
 
 Doubles = NDArray[np.float64]
 Record = dict[str, Any]
-FormatKind = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "mot"]
+FormatKind = Literal["posetrack17", "posetrack18", "posetrack21", "coco", "coco-results", "mot", "cvat", "dlc", "sleap"]
 _MISSING = object()
 _INT64 = np.iinfo(np.int64)
+_MOST_NAMES = 10
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,65 @@ class PoseRecords:
         arrays = (f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray))
         shapes = ", ".join(f"{name}={list(getattr(self, name).shape)}" for name in arrays)
         return f"PoseRecords({self.path.name!r}, images={len(self.images)}, {shapes})"
+
+
+def bare_records(
+    path: Path,
+    kind: FormatKind,
+    joints: tuple[str, ...],
+    images: Sequence[ImageRecord],
+    *,
+    image_row: Ids,
+    track_ids: Ids,
+    xy: Doubles,
+    visibility: Doubles,
+    scores: Doubles,
+    person_scores: Doubles | None = None,
+    notes: Sequence[str] = (),
+    info: Record | None = None,
+) -> PoseRecords:
+    """Make records of a format that has joints and tracks, and no boxes and areas.
+
+    Args:
+        path: Where they were read.
+        kind: The format.
+        joints: K names.
+        images: M images.
+        image_row: `[N]` as in `PoseRecords`.
+        track_ids: `[N]`.
+        xy: `[N, K, 2]` image pixels.
+        visibility: `[N, K]` COCO's, 0 where the joint is not there.
+        scores: `[N, K]`.
+        person_scores: `[N]`; None where the format has none.
+        notes: What was odd about the file.
+        info: What it says of the tool and of the video.
+    """
+    count = len(image_row)
+    present = visibility > 0
+    boxes = np.full((count, 4), np.nan)
+    return PoseRecords(
+        path=path,
+        kind=kind,
+        joints=joints,
+        images=tuple(images),
+        image_row=image_row,
+        ids=np.full(count, -1),
+        track_ids=track_ids,
+        person_ids=np.full(count, -1),
+        xy=np.where(present[..., None], xy, 0.0),
+        visibility=visibility,
+        present=present,
+        scores=np.where(present, scores, np.nan),
+        person_scores=np.full(count, np.nan) if person_scores is None else person_scores,
+        boxes_xyxy_px=boxes,
+        head_boxes_xyxy_px=boxes.copy(),
+        areas=np.full(count, np.nan),
+        joint_counts=present.sum(1),
+        is_crowd=np.zeros(count, bool),
+        integer_coordinates=np.zeros(len(images), bool),
+        notes=tuple(notes),
+        info=info or {},
+    )
 
 
 class JsonTable:
@@ -301,21 +361,41 @@ def check_unique(table: JsonTable, field: str, values: Sequence[Any]) -> None:
 
 
 def check_tracks(records: PoseRecords) -> None:
-    """Raise JmposeError when two people of one image have the same track id; -1 is no id in a COCO file."""
+    """Raise JmposeError when two people of one image have the same track id; -1 is no id outside of PoseTrack.
+
+    The message names the first two people, and frames.
+    """
     tracks, track = np.unique(records.track_ids, return_inverse=True)
     keys = records.image_row * len(tracks) + track
-    if records.kind == "coco":
+    if not records.kind.startswith("posetrack"):
         keys = np.where(records.track_ids == -1, -1 - np.arange(len(records)), keys)
     found, first = np.unique(keys, return_index=True)
     if len(found) == len(keys):
         return
-    row = int(np.setdiff1d(np.arange(len(keys)), first)[0])
-    image = records.images[records.image_row[row]]
+    doubled = np.setdiff1d(np.arange(len(keys)), first)
+    row = int(doubled[0])
+    names = list(dict.fromkeys(_image_name(records.images[place]) for place in records.image_row[doubled].tolist()))
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     raise JmposeError(
         f"{records.path}: annotations[{row}].track_id is {records.track_ids[row]}, "
         f"as in annotations[{np.argmax(keys == keys[row])}] of the same image",
-        hint=f"it must be different for every person of an image; here {image.file_name or image.id}",
+        hint=f"it must be different for every person of an image; here {', '.join(names[:_MOST_NAMES])}{more}",
     )
+
+
+def _image_name(image: ImageRecord) -> str:
+    return image.file_name or (str(image.id) if image.frame_index is None else f"frame {image.frame_index}")
+
+
+def need_tracks(records: PoseRecords, to: str) -> None:
+    """Raise JmposeError when somebody has no track id; `to` is the format that needs one."""
+    nameless = np.flatnonzero(records.track_ids < 0)
+    if nameless.size:
+        image = records.images[records.image_row[nameless[0]]]
+        raise JmposeError(
+            f"{records.path}: person {nameless[0]} in {image.file_name or image.id} has no track_id",
+            hint=f"{to} needs one for everybody; track the people first, with `jmpose infer`",
+        )
 
 
 def xywh_to_xyxy(boxes: Doubles) -> Doubles:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.read import read_poses
-from jmpose_cli.formats.write import write_poses
+from jmpose_cli.handover.write import write_poses
 from jmpose_cli.main import app
 from tests.commands.test_infer import CLIP, TRUTH
 

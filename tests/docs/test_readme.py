@@ -71,7 +71,7 @@ def place(tmp_path_factory) -> Path:
 def test_commands_run(place, monkeypatch):
     monkeypatch.chdir(place)
     lines = [line for line in console_lines("README.md") if line.startswith("jmpose ")]
-    assert len(lines) == 3
+    assert len(lines) == 6
     for line in lines:
         words = shlex.split(line)[1:]
         if words[0] == "infer":

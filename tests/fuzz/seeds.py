@@ -80,7 +80,7 @@ def images() -> dict[str, bytes]:
 def poses() -> dict[str, Any]:
     """Pose files of each format as trees, two people in three frames, and MOT text."""
     from jmpose_cli.formats.read import read_poses
-    from jmpose_cli.formats.write import write_poses
+    from jmpose_cli.handover.write import write_poses
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "000001_clip.json"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from jmpose.keypoints import COCO17, POSETRACK18
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import xywh_to_xyxy, xyxy_to_xywh
-from jmpose_cli.formats.write import SUFFIXES, write_poses
+from jmpose_cli.handover.targets import TARGETS
+from jmpose_cli.handover.write import write_poses
 
 JSON_FORMATS = ("posetrack17", "posetrack18", "posetrack21", "coco", "coco-results")
 
@@ -32,7 +33,7 @@ def convert(tmp_path):
     """Convert parsed JSON; gives what was written and the notes."""
 
     def run(data, to):
-        source, target = tmp_path / "source.json", tmp_path / f"target{SUFFIXES[to]}"
+        source, target = tmp_path / "source.json", tmp_path / f"target{TARGETS[to].suffix}"
         source.write_text(json.dumps(data))
         notes = write_poses(read_poses(source), target, to=to)
         text = target.read_text()

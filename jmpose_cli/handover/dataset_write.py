@@ -1,19 +1,15 @@
-"""Write pose files of any known format from the neutral form, without loss of what the format can hold."""
+"""Texts of COCO, PoseTrack and MOT files from the neutral form, without loss of what the format can hold.
 
-from collections.abc import Callable, Mapping
+Each function gets what is written and a list for sentences about what the format does not hold.
+"""
+
 from dataclasses import replace
-from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import orjson
 
 from jmpose.keypoints import COCO17, POSETRACK18, KeypointSet
-from jmpose_cli.choices import TargetFormat
-from jmpose_cli.errors import JmposeError
-from jmpose_cli.files import write_whole
 from jmpose_cli.formats.base import person_category
-from jmpose_cli.formats.convert_joints import in_joints, lost, with_visibility_of
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.mot import mot_text
 from jmpose_cli.formats.posetrack17 import JOINTS as JOINTS17
@@ -24,53 +20,12 @@ from jmpose_cli.formats.records import (
     ImageRecord,
     PoseRecords,
     Record,
-    check_tracks,
     frame_numbers,
     xyxy_to_xywh,
 )
-from jmpose_cli.formats.tabular import records_csv
+from jmpose_cli.handover.convert_joints import in_joints
 
-SUFFIXES: Mapping[TargetFormat, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("posetrack17", "posetrack18", "posetrack21", "coco", "coco-results"), ".json"),
-        "csv": ".csv",
-        "mot": ".txt",
-    }
-)
 _BOX_MARGIN = 1.3  # PoseTrack's boxes are the extent of the joints times this
-
-
-def write_poses(records: PoseRecords, path: Path, *, to: TargetFormat) -> list[str]:
-    """Write a file; coordinates, scores and ids stay exactly as they are, and so does the order of people and frames.
-
-    People without track ids become no PoseTrack or MOT file: made-up tracks would be evaluated as if they were meant.
-
-    Args:
-        records: What to write.
-        path: The file, which is replaced when it exists.
-        to: The format.
-
-    Returns:
-        Sentences about what the format does not hold.
-
-    Raises:
-        JmposeError: The records lack what the format needs, or the file cannot be written.
-    """
-    if not records.joints and to != "mot":
-        raise JmposeError(f"{records.path}: without joints", hint="boxes alone can only become mot")
-    makers: dict[TargetFormat, Callable[[PoseRecords, list[str]], bytes]] = {
-        "posetrack17": _posetrack17,
-        "posetrack18": _posetrack18,
-        "posetrack21": _posetrack21,
-        "coco": _coco,
-        "coco-results": _coco_results,
-        "csv": lambda given, _: records_csv(given).encode(),
-        "mot": _mot,
-    }
-    notes = lost(records, to)
-    text = makers[to](with_visibility_of(records, to), notes)
-    write_whole(path, text)
-    return notes
 
 
 def _keypoint_set(joints: tuple[str, ...]) -> KeypointSet:
@@ -105,19 +60,8 @@ def _without_none(record: Record) -> Record:
     return {key: value for key, value in record.items() if value is not None}
 
 
-def _need_tracks(records: PoseRecords, to: str) -> None:
-    nameless = np.flatnonzero(records.track_ids < 0)
-    if nameless.size:
-        image = records.images[records.image_row[nameless[0]]]
-        raise JmposeError(
-            f"{records.path}: person {nameless[0]} in {image.file_name or image.id} has no track_id",
-            hint=f"{to} needs one for everybody; track the people first, with `jmpose infer`",
-        )
-    check_tracks(records)
-
-
-def _posetrack17(records: PoseRecords, notes: list[str]) -> bytes:
-    _need_tracks(records, "posetrack17")
+def posetrack17(records: PoseRecords, notes: list[str]) -> bytes:
+    """Return a PoseTrack17 file."""
     mapped = in_joints(records, JOINTS17, notes)
     empty = int((~mapped.present.any(1)).sum())
     if empty:
@@ -125,16 +69,17 @@ def _posetrack17(records: PoseRecords, notes: list[str]) -> bytes:
     return orjson.dumps({"annolist": annolist_of(mapped)})
 
 
-def _posetrack18(records: PoseRecords, notes: list[str]) -> bytes:
+def posetrack18(records: PoseRecords, notes: list[str]) -> bytes:
+    """Return a PoseTrack18 file."""
     return _posetrack(records, notes, is_21=False)
 
 
-def _posetrack21(records: PoseRecords, notes: list[str]) -> bytes:
+def posetrack21(records: PoseRecords, notes: list[str]) -> bytes:
+    """Return a PoseTrack21 file."""
     return _posetrack(records, notes, is_21=True)
 
 
 def _posetrack(records: PoseRecords, notes: list[str], *, is_21: bool) -> bytes:
-    _need_tracks(records, "PoseTrack")
     mapped = in_joints(records, POSETRACK18.joints, notes)
     if len(records) and int(records.track_ids.max()) >= MAX_TRACKS:
         notes.append(f"track ids of {MAX_TRACKS} and more are refused by the official evaluation")
@@ -226,9 +171,9 @@ def _dataset(images: list[Record], annotations: list[Record], keypoints: Keypoin
     return orjson.dumps(document)
 
 
-def _coco(records: PoseRecords, notes: list[str]) -> bytes:
+def coco(records: PoseRecords, notes: list[str]) -> bytes:
     """COCO's 17 joints, with others beside them, when the records have them all or are PoseTrack's; else their own."""
-    mapped = replace(records, boxes_xyxy_px=np.nan_to_num(_boxes_or_extent(records, notes)))
+    mapped = replace(records, boxes_xyxy_px=np.nan_to_num(boxes_or_extent(records, notes)))
     if "left_eye" in records.joints or records.kind.startswith("posetrack"):
         extra = tuple(joint for joint in records.joints if joint not in COCO17.joints)
         mapped = replace(in_joints(mapped, (*COCO17.joints, *extra), notes), extra_joints=len(extra))
@@ -265,7 +210,8 @@ def _box_areas(corners: Doubles) -> Doubles:
     return np.asarray(xyxy_to_xywh(corners)[:, 2:].prod(1))
 
 
-def _coco_results(records: PoseRecords, notes: list[str]) -> bytes:
+def coco_results(records: PoseRecords, notes: list[str]) -> bytes:
+    """Return a COCO results list."""
     mapped = in_joints(records, COCO17.joints, notes)
     xy, _ = _absent_as_zero(mapped)
     third = np.where(mapped.present, np.nan_to_num(mapped.scores, nan=1.0), 0.0)
@@ -274,14 +220,14 @@ def _coco_results(records: PoseRecords, notes: list[str]) -> bytes:
         for row, keypoints, score in zip(
             records.image_row.tolist(),
             _keypoint_lists(records, xy, third),
-            _person_scores(records).tolist(),
+            scores_of_people(records).tolist(),
             strict=True,
         )
     ]
     return orjson.dumps(results)
 
 
-def _person_scores(records: PoseRecords) -> Doubles:
+def scores_of_people(records: PoseRecords) -> Doubles:
     """`[N]` person scores; the mean of the joint scores where there is none, and 1 without those."""
     counted = records.present & ~np.isnan(records.scores)
     total = np.where(counted, records.scores, 0.0).sum(1)
@@ -289,7 +235,7 @@ def _person_scores(records: PoseRecords) -> Doubles:
     return np.where(np.isnan(records.person_scores), means, records.person_scores)
 
 
-def _boxes_or_extent(records: PoseRecords, notes: list[str]) -> Doubles:
+def boxes_or_extent(records: PoseRecords, notes: list[str]) -> Doubles:
     """`[N, 4]` boxes; where there is none, the extent of the joints times 1.3, as in PoseTrack; NaN without joints."""
     boxless = np.asarray(np.isnan(records.boxes_xyxy_px).any(1))
     if not boxless.any():
@@ -305,12 +251,12 @@ def _boxes_or_extent(records: PoseRecords, notes: list[str]) -> Doubles:
     return np.where(boxless[:, None], extent, records.boxes_xyxy_px)
 
 
-def _mot(records: PoseRecords, notes: list[str]) -> bytes:
-    _need_tracks(records, "mot")
-    boxes = _boxes_or_extent(records, notes)
+def mot(records: PoseRecords, notes: list[str]) -> bytes:
+    """Return a MOT text."""
+    boxes = boxes_or_extent(records, notes)
     kept = ~np.isnan(boxes).any(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
     if not kept.all():
         notes.append(f"people without a box that has a size were left out: {int((~kept).sum())}")
     frames = frame_numbers(records.images)[records.image_row]
-    scores = _person_scores(records)
+    scores = scores_of_people(records)
     return mot_text(frames[kept], records.track_ids[kept], boxes[kept], scores[kept]).encode()

@@ -8,8 +8,9 @@ import pytest
 
 from jmpose.keypoints import COCO17, LSP14, POSETRACK18
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.convert_joints import in_joints, lost, with_visibility_of
 from jmpose_cli.formats.records import ImageRecord, PoseRecords
+from jmpose_cli.handover.convert_joints import in_joints, lost, with_visibility_of
+from jmpose_cli.handover.targets import TARGETS
 
 
 def people(kind, joints, points):
@@ -120,7 +121,7 @@ def test_visibility(kind, to, given, wanted):
 
 def test_what_is_lost():
     records = people("posetrack21", POSETRACK18.joints, {"nose": (1, 2, 1, 0.5)})
-    assert lost(records, "posetrack18") == []
+    assert lost(records, "posetrack18", TARGETS["posetrack18"].holds) == []
     square = (np.array([[0.0, 0], [1, 0], [1, 1]]),)
     full = replace(
         records,
@@ -141,10 +142,10 @@ def test_what_is_lost():
         "posetrack21": "areas, marks of crowds",
         "coco": "ids of persons across videos, ignore regions",
         "mot": "joints, ids of persons across videos, ignore regions, head boxes, areas, marks of crowds, "
-        "marks of frames without annotation, frames without people, sizes of pictures, times",
+        "marks of frames without annotation, frames without people, sizes of pictures, times, scores of joints",
     }
     for to, things in expected.items():
-        assert lost(full, to) == [f"no place in {to} for: {things}"]
+        assert lost(full, to, TARGETS[to].holds) == [f"no place in {to} for: {things}"]
 
 
 def test_joints_of_a_known_set_go_by_their_meaning():

@@ -1,0 +1,1 @@
+"""Poses for other tools: every format that `jmpose convert` writes, and the command itself."""
