@@ -9,7 +9,7 @@ called `track_id`: CVAT's COCO export has its own number under that name.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from xml.parsers import expat
 
@@ -329,14 +329,8 @@ def _images(path: Path, found: _Parser, frames: list[int]) -> tuple[list[ImageRe
             hint=f"it has the frames from {first or 0} to {last} in steps of {step}; is it of another video?",
         )
     source = found.meta.get("source", "")
-    name = found.meta.get("name") or source.rpartition(".")[0] or path.stem
-    video: Record = {"name": name}
-    if source:
-        video["source"] = source
+    video: Record = {"name": PurePath(source).stem, "source": source} if source else {}
     if width and height:
         video |= {"width": width, "height": height}
-    images = [
-        ImageRecord(number + 1, f"{name}/frame_{number:06d}.jpg", width, height, number, None)
-        for number in sorted(numbers)
-    ]
-    return images, {"video": video}
+    images = [ImageRecord(number + 1, "", width, height, number, None) for number in sorted(numbers)]
+    return images, {"video": video} if video else {}

@@ -10,6 +10,8 @@ import numpy as np
 
 from jmpose.keypoints import COCO17, POSETRACK18
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.cvat import ID_ATTRIBUTE
+from jmpose_cli.formats.names import frame_number
 from jmpose_cli.formats.numbers import LARGEST_BOX_PX, LARGEST_FRAME, LARGEST_PX, fits, within
 from jmpose_cli.formats.records import (
     Doubles,
@@ -28,6 +30,8 @@ from jmpose_cli.values import Bools, Ids
 
 _INT32 = 2**31 - 1  # what evaluations count in
 _EARS = ("left_ear", "right_ear")
+_ID_FIELDS = ("track_id", ID_ATTRIBUTE)
+_LONGEST_ID = 15  # digits
 _IMAGE_FIELDS = frozenset(
     {"id", "file_name", "width", "height", "frame_index", "time_s", "is_labeled", "ignore_regions_x"}
     | {"ignore_regions_y", "vid_id", "nframes", "frame_id", "has_no_densepose", "has_labeled_person"}
@@ -74,11 +78,58 @@ def read_dataset(path: Path, data: Record, kind: FormatKind) -> PoseRecords:
     )
     if is_coco:
         check_unique(table, "id", records.ids.tolist())
+        if (records.track_ids == -1).all():
+            records = _with_ids_of_cvat(table, records)
     else:
         check_tracks(records)
     unread = _unread_fields([(images_table, _IMAGE_FIELDS), (table, _PERSON_FIELDS)])
     info = data.get("info")
     return replace(records, unread=unread, info=info if isinstance(info, dict) else {})
+
+
+def _with_ids_of_cvat(table: JsonTable, records: PoseRecords) -> PoseRecords:
+    """Take ids from `attributes`, where CVAT's COCO export has them, and frame numbers from the names of its images.
+
+    Its `track_id` is a number that CVAT has given; one that came with the track stands in an attribute of ours.
+
+    Raises:
+        JmposeError: An id is none, or two people of one image have the same.
+    """
+    said = [record.get("attributes") for record in table.records]
+    known = [value if isinstance(value, dict) else {} for value in said]
+    numbers, own = ([_id_in(table, row, entry, name) for row, entry in enumerate(known)] for name in _ID_FIELDS)
+    if not any(number is not None for number in (*numbers, *own)):
+        return records
+    notes: list[str] = []
+    if any(number is not None for number in own):
+        given = {number: mine for number, mine in zip(numbers, own, strict=True) if mine is not None}
+        free = max(given.values()) + 1
+        new = dict.fromkeys(n for n, mine in zip(numbers, own, strict=True) if mine is None and n not in given)
+        new.pop(None, None)
+        ids_of = given | dict(zip(new, range(free, free + len(new)), strict=True))
+        ids = [ids_of.get(number, -1) if mine is None else mine for number, mine in zip(numbers, own, strict=True)]
+        if new:
+            notes.append(f"tracks without {ID_ATTRIBUTE} got new ids from {free} on: {len(new)}")
+    else:
+        ids = [-1 if number is None else number for number in numbers]
+    images = records.images
+    named = [frame_number(image.file_name) for image in images]
+    if all(image.frame_index is None for image in images) and None not in named and len(set(named)) == len(named):
+        images = tuple(replace(image, frame_index=number) for image, number in zip(images, named, strict=True))
+    found = replace(records, track_ids=np.array(ids, np.int64), images=images, notes=(*records.notes, *notes))
+    check_tracks(found)
+    return found
+
+
+def _id_in(table: JsonTable, row: int, attributes: Record, name: str) -> int | None:
+    """Read a whole number, which may be written as text; None where it is not said."""
+    value = attributes.get(name)
+    if value is None or value == "":
+        return None
+    text = str(value) if type(value) in (int, str) else "?"
+    if not text.isascii() or not text.isdigit() or len(text) > _LONGEST_ID:
+        raise table.fault(row, f"attributes.{name}", f"is {str(value)[:40]!r}", hint="it must be a whole number from 0")
+    return int(text)
 
 
 def _joints(path: Path, data: Record, kind: FormatKind) -> tuple[tuple[str, ...], int]:

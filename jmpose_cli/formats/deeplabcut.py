@@ -190,10 +190,7 @@ def _records(
     image_row, person = np.nonzero(present.any(2))
     found = table[image_row, person]
     there = present[image_row, person]
-    name = re.sub(rf"{re.escape(next(iter(scorers)))}.*", "", path.stem) or path.stem
-    images = [
-        ImageRecord(frame + 1, f"{name}/frame_{frame:06d}.jpg", None, None, frame, None) for frame in sorted(frames)
-    ]
+    images = [ImageRecord(frame + 1, "", None, None, frame, None) for frame in sorted(frames)]
     return bare_records(
         path,
         "dlc",
@@ -205,7 +202,6 @@ def _records(
         visibility=np.where(there, 2.0, 0.0),
         scores=found[..., 2],
         notes=notes,
-        info={"video": {"name": name}},
     )
 
 

@@ -4,7 +4,7 @@ A track is named `track_<id>`. All people are predicted instances, with the scor
 there is NaN. What a truth says of the tool and of the video stands in the provenance, under `jmpose`.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.extras import HANDOVER, require
 from jmpose_cli.formats.deeplabcut import numbered
 from jmpose_cli.formats.hdf5 import open_hdf5
-from jmpose_cli.formats.numbers import LARGEST, LARGEST_FRAME, LARGEST_PX
+from jmpose_cli.formats.numbers import LARGEST, LARGEST_BOX_PX, LARGEST_FRAME, LARGEST_PX
 from jmpose_cli.formats.records import ImageRecord, PoseRecords, Record, bare_records
 
 
@@ -66,12 +66,12 @@ def _records(path: Path, io: Any, labels: Any) -> PoseRecords:
     people = np.array([score for *_, score in rows], np.float64)
     if not (np.abs(xy[present]) <= LARGEST_PX).all() or (np.abs(np.nan_to_num(scores)) > LARGEST).any():
         raise JmposeError(f"{path}: joints outside of every picture", hint="it may be damaged")
-    info, name, size = _about(path, labels)
+    info, size = _about(labels)
     return bare_records(
         path,
         "sleap",
         joints,
-        [ImageRecord(n + 1, f"{name}/frame_{n:06d}.jpg", *size, n, None) for n in numbers],
+        [ImageRecord(n + 1, "", *size, n, None) for n in numbers],
         image_row=np.array([place for place, *_ in rows], np.int64),
         track_ids=np.array([track for _, track, *_ in rows], np.int64),
         xy=xy,
@@ -83,16 +83,14 @@ def _records(path: Path, io: Any, labels: Any) -> PoseRecords:
     )
 
 
-def _about(path: Path, labels: Any) -> tuple[Record, str, tuple[int | None, int | None]]:
-    """Return what the file says of its tool and video, the video's name, and the size of its frames."""
+def _about(labels: Any) -> tuple[Record, tuple[int | None, int | None]]:
+    """Return what the file says of its tool and video, and the size of the frames."""
     said = labels.provenance.get("jmpose")
     info: Record = said if isinstance(said, dict) else {}
     video = labels.videos[0] if labels.videos else None
     shape = video.shape if video is not None else None
-    size = (int(shape[2]), int(shape[1])) if shape is not None and len(shape) == 4 else (None, None)
-    source = str(video.filename) if video is not None and isinstance(video.filename, str) else ""
-    facts = info.get("video") if isinstance(info.get("video"), dict) else None
-    name = str((facts or {}).get("name") or Path(source).stem or path.stem)
-    if facts is None:
-        info = info | {"video": {"name": name} | ({"source": source} if source else {})}
-    return info, name, size if size[0] and size[1] else (None, None)
+    size = (int(shape[2]), int(shape[1])) if shape is not None and len(shape) == 4 else (0, 0)
+    source = video.filename if video is not None and isinstance(video.filename, str) else ""
+    if source and "video" not in info:
+        info = info | {"video": {"name": PurePath(source).stem, "source": PurePath(source).name}}
+    return info, size if all(0 < side <= LARGEST_BOX_PX for side in size) else (None, None)

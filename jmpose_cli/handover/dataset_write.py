@@ -180,7 +180,7 @@ def coco(records: PoseRecords, notes: list[str]) -> bytes:
     images = []
     for image in records.images:
         labels = {"is_labeled": False} if not image.is_labeled else {}
-        fields = {"id": image.id, "file_name": image.file_name} | _optional_image_fields(image)
+        fields = {"id": image.id, "file_name": image.file_name or _frame_name(image)} | _optional_image_fields(image)
         images.append(_without_none(fields) | labels)
     annotations = _annotations(mapped, notes, score_field="keypoint_scores", with_absent=False)
     areas = np.where(np.isnan(records.areas), _box_areas(mapped.boxes_xyxy_px), records.areas).tolist()
@@ -197,6 +197,11 @@ def coco(records: PoseRecords, notes: list[str]) -> bytes:
     category = person_category(_keypoint_set(mapped.joints), extra=mapped.extra_joints)
     head: Record = {"info": records.info} if records.info else {}
     return orjson.dumps(head | {"images": images, "annotations": annotations, "categories": [category]})
+
+
+def _frame_name(image: ImageRecord) -> str:
+    """Name a frame that has no name as `jmpose infer` does."""
+    return "" if image.frame_index is None else f"frame_{image.frame_index:06d}.jpg"
 
 
 def _split_joints(record: Record, base: int) -> None:

@@ -41,13 +41,13 @@ def write_poses(records: PoseRecords, path: Path, *, to: str, footage: Path | No
             track id; the file cannot be written.
     """
     target = target_of(to)
-    target.check()
     if not records.joints and to != "mot":
         raise JmposeError(f"{records.path}: without joints", hint="boxes alone can only become mot")
     if "track ids" in target.holds:
         check_tracks(records)
     if target.tracked:
         need_tracks(records, to)
+    target.check()
     notes = lost(records, to, target.holds)
     target.write(Handover(with_visibility_of(records, to), path, notes, footage))
     return notes

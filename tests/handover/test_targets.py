@@ -79,6 +79,29 @@ def test_deeplabcut(truth, to):
     assert "boxes of whole people" in notes[0] and not after.notes
 
 
+def test_pandas_reads_both(truth):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("tables")
+    folder, before = truth.parents[1], read_poses(truth)
+    for to in ("dlc", "dlc-h5"):
+        write_poses(before, folder / f"clip{TARGETS[to].suffix}", to=to)
+    table = pandas.read_hdf(folder / "clip.h5")
+    assert table.equals(pandas.read_csv(folder / "clip.csv", header=[0, 1, 2, 3], index_col=0))
+    assert table.columns.names == ["scorer", "individuals", "bodyparts", "coords"]
+    assert table.loc[4, ("jmpose", "track_12", "nose", "x")] == before.xy[3, 0, 0]
+
+
+@pytest.mark.parametrize(("to", "software"), [("dlc", "DeepLabCut"), ("dlc-h5", "DeepLabCut"), ("sleap", "SLEAP")])
+def test_movement_reads_them(truth, to, software):
+    load_poses = pytest.importorskip("movement.io.load_poses")
+    target, before = truth.parents[1] / f"clip{TARGETS[to].suffix}", read_poses(truth)
+    write_poses(before, target, to=to)
+    poses = load_poses.from_file(target, software, fps=25)
+    assert set(poses.individual.values) == {"track_1", "track_3", "track_12"}
+    nose = poses.position.sel(individual="track_1", keypoint="nose").values
+    assert nose.reshape(-1, 2)[-1].tolist() == before.xy[4, 0].tolist()
+
+
 def test_sleap(truth):
     pytest.importorskip("sleap_io")
     before = read_poses(truth)
