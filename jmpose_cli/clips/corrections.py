@@ -53,6 +53,7 @@ class _Line(BaseModel):
         n: Its number; lines of which one is missing cannot be applied.
         truth: The sha256 of the truth that now gets its name.
         over: The sha256 of the one that it replaces; "" of none.
+        key: Who asked for it knows it by this; what is asked for again is not done again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -60,6 +61,7 @@ class _Line(BaseModel):
     n: Annotated[int, Field(ge=0)]
     truth: _Sha256 | None = None
     over: _Sha256 | Literal[""] | None = None
+    key: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
 class _Begin(_Line):
@@ -96,6 +98,7 @@ class _Log:
         model: The sha256 of what the model gave.
         done: The steps that count, in order.
         undone: Those that were taken back, the last of them last.
+        keys: Those of all lines.
         truth: The last truth that was announced, and the one that it replaces.
         is_ahead: There are steps that the last truth announced does not have.
     """
@@ -105,6 +108,7 @@ class _Log:
     model: str = ""
     done: list[Step] = field(default_factory=list)
     undone: list[Step] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
     truth: tuple[str, str] | None = None
     is_ahead: bool = False
 
@@ -123,6 +127,8 @@ class _Log:
             hint = "put back a copy of the file, or remove it to begin anew from the truth as it is"
             raise JmposeError(f"{self.path}: line {self.lines} is missing or damaged", hint=hint)
         self.lines += 1
+        if line.key is not None:
+            self.keys.add(line.key)
         if isinstance(line, _Begin):
             self.model = line.model
         elif isinstance(line, _Done):
@@ -156,10 +162,12 @@ class _Log:
 
 def _read_log(path: Path) -> _Log:
     log = _Log(path)
-    with explain_os_errors(path):
+    try:
         for _, text in checked_texts(path):
             if text is not None:
                 log.add(text)
+    except OSError as error:
+        raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the file's rights") from error
     return log
 
 
@@ -230,45 +238,56 @@ class Corrections:
         """The truth in its file lacks steps, or is not there; `write` makes it anew."""
         return self._log.is_ahead or (self._log.truth is not None and self._disk != self._log.truth[0])
 
-    def do(self, operations: Sequence[Operation], *, write: bool = True) -> None:
+    def has(self, key: str) -> bool:
+        """Whether a step, an undo or a redo with this key is in the log."""
+        return key in self._log.keys
+
+    def do(self, operations: Sequence[Operation], *, write: bool = True, key: str | None = None) -> None:
         """Apply operations, all or none, as one step.
 
         Args:
             operations: At least one.
             write: Also the file of the truth. Otherwise the step is kept all the same, and `write` can follow.
+            key: Of at most 64 characters, by which whoever asks can tell that it was done: nothing is done twice.
 
         Raises:
             JmposeError: One cannot be applied; nothing has changed then. Or something cannot be written, see `write`.
         """
+        if key is not None and self.has(key):
+            return
         truth = _applied(self.truth, operations)
         log = replace(self._log, done=[*self._log.done, tuple(operations)], undone=[])
-        self._turn(log, truth, [*self._past, self.truth], write, _Done, operations=tuple(operations))
+        self._turn(log, truth, [*self._past, self.truth], write, _Done, key=key, operations=tuple(operations))
 
-    def undo(self, steps: int = 1, *, write: bool = True) -> None:
+    def undo(self, steps: int = 1, *, write: bool = True, key: str | None = None) -> None:
         """Take the last steps back.
 
         Raises:
             JmposeError: There are not as many, or as from `do`.
         """
+        if key is not None and self.has(key):
+            return
         log = replace(self._log, done=[*self._log.done], undone=[*self._log.undone])
         log.turn("undo", steps)
         is_kept = steps <= len(self._past)
         truth = self._past[-steps] if is_kept else _replayed(self._base, log)
-        self._turn(log, truth, self._past[:-steps] if is_kept else [], write, _Turn, event="undo", steps=steps)
+        self._turn(log, truth, self._past[:-steps] if is_kept else [], write, _Turn, key=key, event="undo", steps=steps)
 
-    def redo(self, steps: int = 1, *, write: bool = True) -> None:
+    def redo(self, steps: int = 1, *, write: bool = True, key: str | None = None) -> None:
         """Do again what was taken back.
 
         Raises:
             JmposeError: There are not as many, or as from `do`.
         """
+        if key is not None and self.has(key):
+            return
         log = replace(self._log, done=[*self._log.done], undone=[*self._log.undone])
         log.turn("redo", steps)
         past, truth = [*self._past], self.truth
         for step in log.done[-steps:]:
             past.append(truth)
             truth = _applied(truth, step)
-        self._turn(log, truth, past, write, _Turn, event="redo", steps=steps)
+        self._turn(log, truth, past, write, _Turn, key=key, event="redo", steps=steps)
 
     def begin(self) -> None:
         """Keep the truth as what the model gave, as the first correction does; nothing where there was one.
@@ -379,6 +398,8 @@ class Corrections:
         with explain_os_errors(self._file.path):
             self._file.append(to_json(line.model_dump(exclude_none=True)))
         self._log.lines += 1
+        if line.key is not None:
+            self._log.keys.add(line.key)
 
     def _check_is_ours(self) -> None:
         if _stamp(self._path) != self._seen:

@@ -104,6 +104,18 @@ def test_any_operations_taken_back_leave_the_bytes_of_the_model(tmp_path_factory
             assert content(folder) == model
 
 
+def test_what_is_asked_for_again_is_not_done_again(folder):
+    with Corrections(folder) as corrections:
+        corrections.do(ONE, key="a", write=False)
+        corrections.do(THREE, key="b", write=False)
+    with Corrections(folder) as corrections:  # the answer was lost, and the server is another one
+        corrections.do(THREE, key="b")
+        corrections.undo(key="c")
+        corrections.undo(key="c")
+        corrections.do(THREE, key="b")
+        assert corrections.done == (tuple(ONE),) and corrections.has("c") and not corrections.has("d")
+
+
 def test_one_that_cannot_be_applied_leaves_all_as_it_was(folder):
     before = content(folder)
     with Corrections(folder) as corrections, pytest.raises(JmposeError, match="there is no track 3"):
