@@ -256,8 +256,8 @@ def render_crossing(path: Path) -> None:
     from render_clip import write_clip
     from renderer import render_scene
 
-    frames = render_scene(CROSSING_SEED, frames=125, width=960, height=540, people=8)
-    write_clip(path, frames, width=960, height=540, fps=25.0)
+    frames = render_scene(CROSSING_SEED, frames=100, width=640, height=360, people=8)
+    write_clip(path, frames, width=640, height=360, fps=25.0)
 
 
 CROSSING_SEED = 9102

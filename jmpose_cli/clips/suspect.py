@@ -10,6 +10,10 @@ from jmpose_cli.choices import SuspectKind
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.values import Bools, Ids
 
+PERSON_WEIGHT = 6.0
+"""Joints that a wrong id counts for."""
+LEAST_LIKELY = 0.25
+"""Severity from which on suspects about people are told."""
 MOST_NAMED = 6
 """Joints that a sentence names."""
 
