@@ -48,8 +48,12 @@ def find_videos(root: Path, split: str) -> list[AnnotatedVideo]:
     return videos
 
 
-def find_stills(path: Path) -> AnnotatedVideo:
+def find_stills(path: Path, *, scored: bool = False) -> AnnotatedVideo:
     """Read a COCO keypoint data set and find its pictures: beside the file, in `images/`, or a folder named alike.
+
+    Args:
+        path: The file.
+        scored: Take the joints that COCO's evaluation looks at, without those beside them.
 
     Raises:
         JmposeError: The file is missing or another format, or pictures are missing.
@@ -57,6 +61,8 @@ def find_stills(path: Path) -> AnnotatedVideo:
     if not path.is_file():
         raise JmposeError(f"{path}: no such file", hint="name a COCO keypoint file, such as val.json")
     truth = read_poses(path, kind="coco")
+    if scored:
+        truth = truth.without_extra_joints()
     roots = [path.parent, path.parent / "images", path.parent.parent, path.parent / path.stem]
     return AnnotatedVideo(path.stem, truth, find_images(truth, roots))
 

@@ -128,7 +128,7 @@ def _videos(data: Path, split: str, scoring: Scoring) -> list[AnnotatedVideo]:
         if not data.is_dir():
             raise JmposeError(f"--data {data}: no such folder", hint="name the root of a PoseTrack data set")
         return find_videos(data, split)
-    return [find_stills(data)]
+    return [find_stills(data, scored=True)]
 
 
 def _load(config: InferConfig, detecting: list[_BoxChoice], reporter: Reporter) -> Networks:

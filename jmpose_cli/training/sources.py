@@ -80,7 +80,11 @@ def _open_annotated(
 ) -> Sequence[FrameWindows | StillWindows]:
     path, keypoints = config.data.root / chosen.path, preprocess.keypoints
     if chosen.kind == "coco":
-        return [StillWindows(find_stills(path), keypoints=keypoints, moving=moving)]
+        return [
+            StillWindows(
+                find_stills(path, scored=isinstance(chosen, ValidationConfig)), keypoints=keypoints, moving=moving
+            )
+        ]
     if chosen.kind == "posetrack":
         if not path.is_dir():
             raise JmposeError(f"{path}: no such folder", hint="name the root of the data set with --data")
