@@ -41,21 +41,20 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
 def _check(path: Path, h5py: Any, file: Any) -> None:
     parts, values = 0, 0
-
-    def look(name: str, link: Any) -> bool | None:
-        nonlocal parts, values
-        parts += 1
-        if parts > _MOST_PARTS or not isinstance(link, h5py.HardLink):
-            return True
-        entry = file[name]
-        if isinstance(entry, h5py.Dataset):
-            values += entry.size or 0
-            if entry.external or entry.is_virtual or values > _MOST_VALUES:
-                return True
-        return None
-
-    if file.visititems_links(look):
-        raise JmposeError(
-            f"{path}: has links or data outside of the file, or more than {_MOST_VALUES} numbers",
-            hint="copy it into one file of its own (h5repack), or split it",
-        )
+    waiting = [file]
+    while waiting:
+        group = waiting.pop()
+        for name in group:
+            parts += 1
+            is_inside = isinstance(group.get(name, getlink=True), h5py.HardLink)
+            entry = group[name] if is_inside else None
+            if isinstance(entry, h5py.Group):
+                waiting.append(entry)
+            elif isinstance(entry, h5py.Dataset):
+                is_inside = not entry.external and not entry.is_virtual
+                values += entry.size or 0
+            if not is_inside or values > _MOST_VALUES or parts > _MOST_PARTS:
+                raise JmposeError(
+                    f"{path}: has links or data outside of the file, or more than {_MOST_VALUES} numbers",
+                    hint="copy it into one file of its own (h5repack), or split it",
+                )
