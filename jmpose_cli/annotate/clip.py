@@ -38,7 +38,7 @@ from jmpose_cli.clips.layout import (
     result_files,
     stale_files,
 )
-from jmpose_cli.clips.run_record import file_facts
+from jmpose_cli.clips.run_record import file_facts, keypoints_record
 from jmpose_cli.clips.video import frames_to_come, input_hash, open_clip
 from jmpose_cli.config import InferConfig, OutputConfig
 from jmpose_cli.errors import JmposeError
@@ -293,6 +293,7 @@ def _write_run(
     """Write `run.json`, the last file of a video: where it stands, all others are complete."""
     record = {
         **networks.info,
+        "keypoints": keypoints_record(networks.estimator.keypoints, config.output.keypoint_set),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in RECORDED_PACKAGES},

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jmpose.files import file_sha256
 from jmpose.keypoints import KeypointSet
 from jmpose_cli import __version__
+from jmpose_cli.clips.run_record import keypoints_record
 from jmpose_cli.config import InferConfig, PeopleConfig
 from jmpose_cli.device import may_take_gpu, usable_cores
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model
 from jmpose_cli.video.source import ChildPool
@@ -171,7 +171,7 @@ def load_networks(
     if estimator.temporal:
         part = estimator.temporal
         info["weights"]["temporal"] = {"name": part.stem, "sha256": file_sha256(part)}
-    info["keypoints"], header["keypoints"] = _keypoints(estimator.keypoints, config.output.keypoint_set)
+    header["keypoints"] = _keypoints_text(estimator.keypoints, config.output.keypoint_set)
     networks = Networks(detector, None, estimator, info)
     return networks if own_boxes is None else with_boxes_of(networks, own_boxes), header
 
@@ -214,19 +214,15 @@ def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool
         return False
 
 
-def _keypoints(given: KeypointSet, written: KeypointSet | None) -> tuple[dict[str, Any], str]:
-    """Describe the model's keypoint set and what becomes of it in the files; for `run.json` and for the header."""
-    record: dict[str, Any] = {"model": given.name}
+def _keypoints_text(given: KeypointSet, written: KeypointSet | None) -> str:
+    """Say in the header what the model's keypoint set is, and what becomes of it in the files."""
     text = f"{given.name}, {len(given)} joints"
     if written is not None:
-        present = present_joints(given, written)
-        absent = [joint for joint, there in zip(written.joints, present, strict=True) if not there]
-        derived = derived_joints(given, written)
-        record |= {"written": written.name, "derived": derived, "absent": absent}
+        record = keypoints_record(given, written)
         text += f", written as {written.name}"
-        text += "".join(f"; {joint}: {rule}" for joint, rule in derived.items())
-        text += f"; absent: {', '.join(absent)}" if absent else ""
-    return record, text
+        text += "".join(f"; {joint}: {rule}" for joint, rule in record["derived"].items())
+        text += f"; absent: {', '.join(record['absent'])}" if record["absent"] else ""
+    return text
 
 
 def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tuple["PoseEstimator", str]:

@@ -11,7 +11,7 @@ from jmpose.files import WholeFile
 from jmpose_cli.background import in_background
 from jmpose_cli.clips.derived import FrameDrawing, derived_writers
 from jmpose_cli.clips.layout import OVERLAY_FILE, RUN_FILE, TRUTH_FILE, derived_files, stale_files
-from jmpose_cli.clips.run_record import RunRecord, file_facts, read_run, write_record
+from jmpose_cli.clips.run_record import RunRecord, file_facts, keypoints_record, read_run, write_record
 from jmpose_cli.clips.video import open_clip
 from jmpose_cli.config import OutputConfig
 from jmpose_cli.console import Reporter
@@ -93,7 +93,8 @@ def render(folder: Path, output: OutputConfig, *, video: Path | None = None, ste
     facts = {name: file_facts(folder / name) for name in (TRUTH_FILE, *derived_files(output))}
     config = record.config.of_results() | {"output": _of_results(output, record)}
     moved = {} if video is None else {"input": str(video.absolute())}
-    write_record(record, {"config": config, "files": facts, **moved})
+    keypoints = keypoints_record(truth.keypoints, output.keypoint_set)
+    write_record(record, {"keypoints": keypoints, "config": config, "files": facts, **moved})
     return notes
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from jmpose.files import file_sha256
+from jmpose.keypoints import KeypointSet
 from jmpose_cli.clips.layout import RUN_FILE, TRUTH_FILE
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.formats.json_file import read_json
+from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
 from jmpose_cli.text import to_json
 
 FileFacts = tuple[int, str]
@@ -54,6 +56,15 @@ def is_as_written(path: Path, facts: FileFacts | list[Any] | None) -> bool:
         return facts is not None and os.stat(path).st_size == facts[0] and file_sha256(path) == facts[1]
     except OSError:
         return False
+
+
+def keypoints_record(given: KeypointSet, written: KeypointSet | None) -> dict[str, Any]:
+    """Describe the model's keypoint set and what becomes of it in the files that have another one."""
+    if written is None:
+        return {"model": given.name}
+    present = present_joints(given, written)
+    absent = [joint for joint, there in zip(written.joints, present, strict=True) if not there]
+    return {"model": given.name, "written": written.name, "derived": derived_joints(given, written), "absent": absent}
 
 
 def read_run(folder: Path) -> RunRecord:

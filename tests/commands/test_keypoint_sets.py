@@ -11,6 +11,8 @@ from jmpose_cli.main import app
 from jmpose_cli.video.source import open_video
 from tests.commands.test_infer import CLIP, infer, read
 
+HALPE_FILE = "keypoints.halpe26.coco.json"
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
@@ -27,16 +29,16 @@ def halpe(tmp_path_factory):
     return out / "street"
 
 
-def joints(folder):
+def joints(folder, name="keypoints.coco.json"):
     """The joints of the first person by name."""
-    data = read(folder, "keypoints.coco.json")
+    data = read(folder, name)
     values = data["annotations"][0]["keypoints"]
     names = data["categories"][0]["keypoints"]
     return {name: values[3 * i : 3 * i + 3] for i, name in enumerate(names)}
 
 
 def test_the_files_hold_the_set(own, halpe):
-    ours, theirs = joints(own), joints(halpe)
+    ours, theirs = joints(own), joints(halpe, HALPE_FILE)
     assert tuple(theirs) == HALPE26.joints
     assert all(theirs[name] == value for name, value in ours.items())
     middle = [(ours["left_hip"][axis] + ours["right_hip"][axis]) / 2 for axis in (0, 1)]
@@ -47,11 +49,12 @@ def test_the_files_hold_the_set(own, halpe):
 def test_head_joints_of_the_model_are_taken(own, halpe):
     with (own / "keypoints.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
-    assert joints(halpe)["head"][:2] == [float(row["head_top_x"]), float(row["head_top_y"])]
+    assert joints(halpe, HALPE_FILE)["head"][:2] == [float(row["head_top_x"]), float(row["head_top_y"])]
 
 
-def test_posetrack18_stays_as_it_is(own, halpe):
-    assert (own / "posetrack18.json").read_bytes() == (halpe / "posetrack18.json").read_bytes()
+@pytest.mark.parametrize("name", ["posetrack18.json", "keypoints.coco.json"])
+def test_posetrack18_and_the_truth_stay_as_they_are(own, halpe, name):
+    assert (own / name).read_bytes() == (halpe / name).read_bytes()
 
 
 def test_the_record_says_what_became_of_the_joints(own, halpe):
