@@ -11,6 +11,8 @@ from jmpose_cli.extras import HANDOVER, require
 
 _MOST_VALUES = 200_000_000
 _MOST_PARTS = 10_000
+_MOST_PACKED = 1100  # bytes that deflate can make of one
+_FREE_BYTES = 1 << 20  # of data sets that nothing was written into
 
 
 @contextmanager
@@ -53,6 +55,11 @@ def _check(path: Path, h5py: Any, file: Any) -> None:
             elif isinstance(entry, h5py.Dataset):
                 is_inside = not entry.external and not entry.is_virtual
                 values += entry.size or 0
+                if (entry.size or 0) * entry.dtype.itemsize > _MOST_PACKED * entry.id.get_storage_size() + _FREE_BYTES:
+                    raise JmposeError(
+                        f"{path}: {name[:80]!r} holds {entry.size} values in {entry.id.get_storage_size()} bytes",
+                        hint="it may be cut off or damaged",
+                    )
             if not is_inside or values > _MOST_VALUES or parts > _MOST_PARTS:
                 raise JmposeError(
                     f"{path}: has links or data outside of the file, or more than {_MOST_VALUES} numbers",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats import hdf5
 from jmpose_cli.formats.read import read_poses
 
 SINGLE = """scorer,net,net,net,net,net,net
@@ -121,7 +122,12 @@ def linked(h5py, path):
 
 def huge(h5py, path):
     with h5py.File(path, "w") as file:
-        file.create_dataset("metadata", shape=(10**12,), dtype="f8", chunks=(1000,))
+        file.create_dataset("metadata", data=np.zeros(2000))
+
+
+def stretched(h5py, path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("videos_json", shape=(10**8,), dtype=h5py.string_dtype(), chunks=(1,))[0] = "{}"
 
 
 def bare(h5py, path):
@@ -135,11 +141,13 @@ def bare(h5py, path):
     [
         (no_file, "cannot be read"),
         (linked, "links or data outside"),
-        (huge, "more than 200000000 numbers"),
+        (huge, "more than 1000 numbers"),
+        (stretched, r"'videos_json' holds 100000000 values in \d+ bytes"),
         (bare, "tables of pandas|cannot be read"),
     ],
 )
-def test_broken_hdf5(tmp_path, h5py, make, said, name):
+def test_broken_hdf5(tmp_path, h5py, make, said, name, monkeypatch):
+    monkeypatch.setattr(hdf5, "_MOST_VALUES", 1000)
     if name == "a.slp":
         pytest.importorskip("sleap_io")
     make(h5py, tmp_path / name)
