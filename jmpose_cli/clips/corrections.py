@@ -425,6 +425,22 @@ def state_of(folder: Path) -> State:
     return "behind" if log.is_ahead or (log.truth is not None and _sha256(data) != log.truth[0]) else "current"
 
 
+def notes_on_state(folder: Path) -> list[str]:
+    """Say so when another program has changed the truth of a clip; a command that reads it takes the file as it stands.
+
+    Raises:
+        JmposeError: Corrections are on record that are not in the truth, or the log is damaged.
+    """
+    state = state_of(folder)
+    if state == "behind":
+        raise JmposeError(
+            f"{folder}: corrections are on record that are not in {TRUTH_FILE}",
+            hint=f"a process was stopped before it wrote them; jmpose edit {folder} does",
+        )
+    changed = f"{folder}: {TRUTH_FILE} was changed by another program, and is taken as it is"
+    return [changed] if state == "changed" else []
+
+
 def _is_as_recorded(folder: Path, sha256: str) -> bool:
     """Whether a truth is the one that `run.json` speaks of; also where that says nothing."""
     facts = (recorded_files(folder) or {}).get(TRUTH_FILE)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from jmpose.files import WholeFile
 from jmpose_cli.background import in_background
+from jmpose_cli.clips.corrections import notes_on_state
 from jmpose_cli.clips.derived import FrameDrawing, derived_writers
 from jmpose_cli.clips.layout import OVERLAY_FILE, RUN_FILE, TRUTH_FILE, derived_files, stale_files
 from jmpose_cli.clips.run_record import RunRecord, file_facts, keypoints_record, read_run, write_record
@@ -50,6 +51,8 @@ def render_clips(folders: Sequence[Path], changes: Mapping[str, Any], *, video: 
             record = read_run(folder)
             output = with_output(record, changes)
             frames = record.values.get("frames")
+            for note in notes_on_state(folder):
+                reporter.note(note)
             with reporter.progress(folder.name, frames if isinstance(frames, int) else None) as progress:
                 notes = render(folder, output, video=video, step=lambda: progress.advance(0))
             reporter.header({folder.name: f"{', '.join(derived_files(output)) or 'nothing derives from the truth'}"})

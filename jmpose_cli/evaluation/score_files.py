@@ -8,6 +8,7 @@ from typing import cast, get_args
 
 import numpy as np
 
+from jmpose_cli.clips.corrections import notes_on_state
 from jmpose_cli.clips.layout import MODEL_FILE, STATE_FOLDER, TRUTH_FILE
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.evaluation.results import EvaluatedRun, EvaluatedSet
@@ -65,13 +66,14 @@ def evaluate_files(truth: Path, predicted: Sequence[Path], scoring: Scoring) -> 
     wanted = _files(truth)
     if scoring.only_reviewed and not any(map(is_truth, wanted.values())):
         raise JmposeError(f"--only-reviewed: {truth} holds no clips", hint="name a folder that `jmpose infer` has left")
+    notes = [note for path in wanted.values() if is_truth(path) for note in notes_on_state(path.parent)]
     read = {name: _read(path, scoring, role=0) for name, path in wanted.items()}
     check_annotated(read.values(), scoring.protocol)
-    notes: list[str] = []
     runs = []
     for label, path in zip(_labels(predicted), predicted, strict=True):
         found = _partners(path, wanted, truth, scoring, notes)
         _check_different(wanted, found, scoring)
+        notes += [note for file in found.values() if is_truth(file) for note in notes_on_state(file.parent)]
         notes += _uncorrected(found, scoring)
         poses = {name: _read(file, scoring, role=1) for name, file in found.items()}
         if scoring.only_reviewed:
@@ -81,7 +83,7 @@ def evaluate_files(truth: Path, predicted: Sequence[Path], scoring: Scoring) -> 
         notes += [note for records in read.values() for note in notes_on(records)]
     notes += _reading_notes([*read.values(), *(r for run in runs for r in run.predicted.values())])
     pairs = tuple((runs[0].label, run.label) for run in runs[1:])
-    return EvaluatedSet(scoring.protocol, read, tuple(runs), compared=pairs, notes=tuple(notes))
+    return EvaluatedSet(scoring.protocol, read, tuple(runs), compared=pairs, notes=tuple(dict.fromkeys(notes)))
 
 
 def check_annotated(truth: Collection[PoseRecords], protocol: Protocol) -> None:

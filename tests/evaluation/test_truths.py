@@ -94,3 +94,11 @@ def test_other_protocols_take_clips_too(out, protocol):
 
 def test_a_file_is_not_scored_against_itself(out):
     assert "is ground truth and prediction" in said("--gt", out, "--pred", out)
+
+
+def test_a_truth_that_lacks_corrections_on_record_is_not_scored(tmp_path, out):
+    assert CliRunner().invoke(app, ["edit", str(out / "b"), "--review", "0:3", "--quiet"]).exit_code == 0
+    before = (out / "b" / TRUTH_FILE).read_bytes()
+    assert CliRunner().invoke(app, ["edit", str(out / "b"), "--review", "3:6", "--quiet"]).exit_code == 0
+    (out / "b" / TRUTH_FILE).write_bytes(before)  # as if a process had been killed before it wrote
+    assert "corrections are on record that are not in" in said("--gt", out / "b", "--pred", out / "a")
