@@ -22,6 +22,7 @@ sys.exit(99 if "torch" in sys.modules else code)
     [
         ("lightning_fabric", "train", "jmpose train", ["train", "nano-coco", "--out", "out"]),
         ("tensorboard", "train", "jmpose train", ["train", "--resume", "--out", "out"]),
+        ("sleap_io", "handover", "--to sleap", ["convert", "nobody.json", "a.slp", "--to", "sleap"]),
         ("ray", "ray", "--ray", ["infer", "nobody.mp4", "--ray", "local"]),
     ],
 )

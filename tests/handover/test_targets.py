@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_cvat(truth):
     assert after.info["video"] == {"name": "clip", "source": "clip.mp4", "width": 640, "height": 360}
     lost = "boxes of whole people, areas, times, scores of joints, scores of people, what `info` says"
     assert notes == [f"no place in cvat for: {lost}"]
+
+
+def test_labels_for_cvat(truth):
+    target = truth.parents[1] / "labels.json"
+    write_poses(read_poses(truth), target, to="cvat-labels")
+    (label,) = json.loads(target.read_bytes())
+    assert (label["type"], label["attributes"][0]["name"]) == ("skeleton", "jmpose_id")
+    assert [one["name"] for one in label["sublabels"]] == list(COCO17_HEAD.joints)
+    drawn = ElementTree.fromstring(f"<svg>{label['svg']}</svg>")
+    assert [node.get("data-label-name") for node in drawn.iter("circle")] == list(COCO17_HEAD.joints)
+    assert len(list(drawn.iter("line"))) == len(COCO17_HEAD.skeleton)
+    assert all(0 <= float(node.get(axis)) <= 100 for node in drawn.iter("circle") for axis in ("cx", "cy"))
 
 
 @pytest.mark.parametrize("to", ["dlc", "dlc-h5"])
