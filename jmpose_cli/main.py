@@ -15,6 +15,7 @@ from jmpose_cli.commands.evaluate import evaluate
 from jmpose_cli.commands.infer import infer
 from jmpose_cli.commands.models import models
 from jmpose_cli.commands.render import render
+from jmpose_cli.commands.review import review
 from jmpose_cli.commands.train import train
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.home import settle
@@ -36,6 +37,7 @@ app.command()(check)
 app.command()(train)
 app.command()(render)
 app.command(cls=EditCommand)(edit)
+app.command()(review)
 app.command()(convert)
 app.command()(doctor)
 app.add_typer(models)

@@ -17,6 +17,8 @@ PLACES = {
     "ray": ["jmpose_cli/runs/ray_workers.py"],
     "lightning_fabric": ["jmpose_cli/training"],
     "tensorboard": ["jmpose_cli/training"],
+    "starlette": ["jmpose_cli/review"],
+    "uvicorn": ["jmpose_cli/review"],
     "pyarrow": ["jmpose_cli/formats/parquet.py"],
     "ezc3d": ["jmpose_cli/handover/c3d.py"],
     "ndx_pose": ["jmpose_cli/handover/nwb.py"],

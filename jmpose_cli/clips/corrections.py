@@ -373,7 +373,7 @@ class Corrections:
             else:
                 write_whole(whole.partial, _bytes(self._model_path) or b"")
             new = (file_sha256(whole.partial), self._disk)
-            self._check_is_ours()
+            self.check_is_ours()
             if kind is not _Written or self._log.truth != new:
                 self._append(kind, facts | {"truth": new[0], "over": new[1]})
             log.lines, log.truth, log.is_ahead = self._log.lines, new, False
@@ -401,7 +401,12 @@ class Corrections:
         if line.key is not None:
             self._log.keys.add(line.key)
 
-    def _check_is_ours(self) -> None:
+    def check_is_ours(self) -> None:
+        """Make sure that no other program has written the truth since it was opened.
+
+        Raises:
+            JmposeError: One has.
+        """
         if _stamp(self._path) != self._seen:
             raise _changed_now(self._path)
 

@@ -1,7 +1,6 @@
 """`jmpose edit`: options in the order in which they were given, one call, an exit code."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,6 +129,7 @@ def edit(
     from jmpose_cli.clips.render import refresh
     from jmpose_cli.console import Reporter
     from jmpose_cli.formats.truth import TRUTH_FILE
+    from jmpose_cli.runs.apart import kept_from_runs
 
     given = {
         **{"merge": merge, "split": split, "swap": swap, "rename": rename, "delete": delete},
@@ -142,7 +142,7 @@ def edit(
     ]
     reporter = Reporter(quiet=quiet, verbose=verbose)
     folder = clip.parent if clip.name == TRUTH_FILE else clip
-    with _claimed(folder):
+    with kept_from_runs(folder):
         is_corrected = edit_clip(
             folder,
             requests,
@@ -155,31 +155,3 @@ def edit(
         if is_corrected:
             for note in refresh(folder):
                 reporter.note(note)
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Keep runs of `jmpose infer` away from a clip inside the block.
-
-    Raises:
-        JmposeError: One works on it, or was stopped while it replaced its files.
-    """
-    from jmpose_cli.clips.layout import STATE_FOLDER, replacing_mark
-    from jmpose_cli.errors import JmposeError
-    from jmpose_cli.runs.claims import Claims
-    from jmpose_cli.runs.plan import work_folder, work_key
-
-    place = folder.resolve()
-    out = next((above for above in place.parents if (above / STATE_FOLDER / "claims").is_dir()), None)
-    if out is None:
-        yield
-        return
-    name = place.relative_to(out).as_posix()
-    with Claims(out / STATE_FOLDER / "claims") as claims:
-        holder = claims.take(work_key(name))
-        if holder is not None:
-            raise JmposeError(f"{folder}: jmpose infer works on it ({holder})", hint="wait until it is done")
-        if replacing_mark(work_folder(out, name)).exists():
-            hint = "finish it first: the same `jmpose infer` command resumes it"
-            raise JmposeError(f"{folder}: a run was stopped while it replaced the files", hint=hint)
-        yield

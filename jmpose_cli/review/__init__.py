@@ -1,0 +1,1 @@
+"""`jmpose review`: the poses of clips corrected by hand, in a browser."""

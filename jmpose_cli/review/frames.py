@@ -1,0 +1,149 @@
+"""The frames of a clip as images for the browser: exactly those that were annotated, by their number."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+import cv2
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.values import Bytes
+from jmpose_cli.video.source import FrameSource
+
+AHEAD = 48
+"""Frames that are read beyond the last one asked for."""
+REACH = 32
+"""A frame that lies at most so far ahead is read up to; a farther one is opened."""
+JPEG_QUALITY = 90
+MOST_BYTES = 256 << 20
+
+
+class FrameCache:
+    """Images of frames, kept while there is room, and read ahead by a thread of its own; may be used by many threads.
+
+    Args:
+        open_from: Opens the video at a frame number; called by the reading thread only.
+        most_bytes: How much is kept.
+    """
+
+    def __init__(self, open_from: Callable[[int], FrameSource], *, most_bytes: int = MOST_BYTES) -> None:
+        self._open_from, self._most_bytes = open_from, most_bytes
+        self._images: OrderedDict[int, bytes] = OrderedDict()
+        self._bytes = 0
+        self._failures: dict[int, JmposeError] = {}
+        self._waiting: list[int] = []  # the latest last
+        self._near = -1
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+
+    def image(self, index: int) -> bytes:
+        """Return a frame as JPEG.
+
+        Raises:
+            JmposeError: The video cannot be opened, has no such frame, or it cannot be decoded.
+        """
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
+                self._thread.start()
+            self._near = index
+            self._changed.notify_all()
+            if index in self._images:
+                self._images.move_to_end(index)
+                return self._images[index]
+            self._failures.pop(index, None)
+            self._waiting.append(index)
+            try:
+                self._changed.wait_for(lambda: self._is_closed or index in self._images or index in self._failures)
+            finally:
+                self._waiting.remove(index)
+            if index in self._images:
+                return self._images[index]
+            raise self._failures.get(index) or JmposeError(f"frame {index}: the clip was closed")
+
+    def close(self) -> None:
+        """Stop reading."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (start := self._next_start()) is not None:
+            try:
+                with self._open_from(start) as source:
+                    end = self._take(source, start)
+                if end == start:
+                    raise JmposeError(f"the video has no frame {start}", hint="name the right video with --video")
+            except JmposeError as error:
+                self._fail(start, error)
+            except Exception as error:  # whoever waits must not wait for ever
+                self._fail(start, JmposeError(f"frame {start} cannot be shown: {type(error).__name__}: {error}"))
+
+    def _next_start(self) -> int | None:
+        """Wait until a frame is missing, and return its number; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._missing() is not None)
+            return None if self._is_closed else self._missing()
+
+    def _missing(self) -> int | None:
+        lacking = [index for index in self._waiting if index not in self._images and index not in self._failures]
+        if not lacking:
+            return None
+        latest = lacking[-1]
+        return min(index for index in lacking if latest - REACH <= index <= latest)
+
+    def _take(self, source: FrameSource, start: int) -> int:
+        """Keep the frames of an open video while those that are asked for lie ahead; return the number after them."""
+        position = start
+        for index, frame in _frames(source):
+            self._keep(index, _encoded(frame))
+            position = index + 1
+            if not self._goes_on(position):
+                break
+        return position
+
+    def _goes_on(self, position: int) -> bool:
+        """Wait until the next frame is worth reading; False when another place is, or nothing more."""
+        with self._changed:
+            while not self._is_closed:
+                missing = self._missing()
+                if missing is not None:
+                    return position <= missing <= position + REACH
+                if position <= self._near + AHEAD and self._near <= position + REACH:
+                    return True
+                self._changed.wait()
+        return False
+
+    def _keep(self, index: int, image: bytes) -> None:
+        with self._changed:
+            self._bytes += len(image) - len(self._images.pop(index, b""))
+            self._images[index] = image
+            while self._bytes > self._most_bytes and len(self._images) > 1:
+                _, oldest = self._images.popitem(last=False)
+                self._bytes -= len(oldest)
+            self._changed.notify_all()
+
+    def _fail(self, start: int, error: JmposeError) -> None:
+        """Answer those who wait for a frame that was to come now."""
+        with self._changed:
+            for index in {start, *self._waiting}:
+                if start <= index <= start + REACH and index not in self._images:
+                    self._failures[index] = error
+            self._changed.notify_all()
+
+
+def _frames(source: FrameSource) -> Iterator[tuple[int, Bytes]]:
+    for batch in source:
+        yield from zip(batch.index.tolist(), batch.frames, strict=True)
+
+
+def _encoded(frame_rgb: Bytes) -> bytes:
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(frame_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    if not done:
+        raise JmposeError("a frame cannot be made a JPEG", hint="see whether OpenCV works: jmpose doctor")
+    return data.tobytes()

@@ -1,0 +1,222 @@
+"""The server of the review page: what it tells, what it does to a clip, and when that is on the disk."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from jmpose_cli.clips.corrections import Corrections, state_of
+from jmpose_cli.clips.edit import edit_clip
+from jmpose_cli.clips.layout import TRUTH_FILE
+from jmpose_cli.console import Reporter
+from jmpose_cli.formats.truth import read_truth
+from jmpose_cli.review.told import changed_numbers, lanes
+from tests.clips.clip_assets import FIRST, FRAMES, TRACKS
+from tests.review.page_client import HOST, MINE, TOKEN, Page, client_of, make_folder, make_review
+from tests.video_assets import read_number
+
+NOSE = {"nose": [100.5, 50.25, 2]}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def clip(made, tmp_path):
+    """A review of a copy of the clip."""
+    folder = shutil.copytree(made[0], tmp_path / "clip")
+    review = make_review(folder, made[1])
+    yield review
+    review.close()
+
+
+@pytest.fixture
+def page(clip):
+    return Page(client_of(clip))
+
+
+def test_a_clip_is_told_with_its_tracks(page):
+    assert page.get("") == [{"number": 0, "name": "clip"}]
+    told = page.get("/0")
+    assert told["frames"] == [[FIRST, FIRST + FRAMES - 1]] and (told["width"], told["height"]) == (640, 360)
+    present = {lane["id"]: lane["present"] for lane in told["lanes"]}
+    assert present == {track: [[frames.start, frames.stop - 1]] for track, frames in TRACKS.items()}
+    assert len(told["joints"]) == 19 and told["undo"] is None
+
+
+def test_poses_are_those_of_the_truth(page, clip):
+    truth = read_truth(clip.folder)
+    frames = page.get("/0/poses?first=4&end=7")["frames"]
+    assert [frame["n"] for frame in frames] == [4, 5, 6]
+    rows = truth.of_frame(2)
+    assert [person["id"] for person in frames[0]["people"]] == truth.track_ids[rows].tolist()
+    assert np.allclose([person["xy"] for person in frames[0]["people"]], truth.xy[rows])
+    assert "512 frames" in page.get("/0/poses?first=0&end=9999", 422)["hint"]
+
+
+def test_frames_are_exactly_those_asked_for(page):
+    for number in (9, 2, 13, 3):
+        data = page.get(f"/0/frames/{number}")
+        assert read_number(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]) == number
+    assert page.get("/0/frames/99", 422)["error"] == "there is no frame 99"
+
+
+def test_actions_are_on_the_disk_before_they_are_answered(page, clip):
+    answer = page.do({"op": "set_joints", "track": 1, "frame": 5, "joints": NOSE})
+    assert answer["frames"] == [[5, 5]] and answer["undo"] == "set 1 joints of 1@5"
+    assert len((clip.folder / "corrections.jsonl").read_text().splitlines()) == 2  # as if it were killed now
+    assert page.get("/0/poses?first=5&end=6")["frames"][0]["people"][0]["xy"][0] == [100.5, 50.25]
+    clip.close()
+    assert state_of(clip.folder) == "behind"
+    with Corrections(clip.folder) as corrections:
+        assert len(corrections.done) == 1
+
+
+def test_it_is_the_same_as_by_commands(page, clip, made, tmp_path):
+    page.do({"op": "merge", "tracks": [3, 7]})
+    page.do({"op": "swap", "tracks": [1, 8], "frames": [6, None]}, {"op": "review", "frames": [2, 4]})
+    assert page.post("render")["notes"] == []
+    other = shutil.copytree(made[0], tmp_path / "other")
+    edit_clip(other, [("merge", "3,7")], reporter=Reporter(quiet=True))
+    edit_clip(other, [("swap", "1,8@6:"), ("review", "2:4")], reporter=Reporter(quiet=True))
+    assert (clip.folder / TRUTH_FILE).read_bytes() == (other / TRUTH_FILE).read_bytes()
+
+
+def test_undo_and_redo_also_after_a_restart(page, clip):
+    before = page.get("/0")["lanes"]
+    page.do({"op": "delete", "track": 3})
+    clip.close()
+    page.revision = 1
+    assert page.post("undo")["lanes"] == before
+    answer = page.post("redo")
+    assert 3 not in {lane["id"] for lane in answer["lanes"]} and answer["redo"] is None
+    assert "nothing to redo" in page.post("redo", 422)["hint"]
+
+
+def test_a_second_window_is_told_what_the_first_has_done(page, clip):
+    other = Page(client_of(clip))
+    page.do({"op": "delete", "track": 8, "frames": [10, 12]})
+    assert "another window" in other.do({"op": "delete", "track": 1}, expect=409)["error"]
+    seen = other.get("/0/changes?since=1")
+    assert (seen["revision"], seen["frames"]) == (2, [[10, 11]])
+    assert other.get("/0/changes?since=2")["frames"] == [] and other.get("/0/changes?since=0")["frames"] is None
+
+
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [
+        ({"op": "delete", "track": 99}, "there is no track 99"),
+        ({"op": "delete", "track": "3"}, "not an operation: delete.track: Input should be a valid integer"),
+        ({"op": "open", "path": "/etc/passwd"}, "not an operation"),
+        ({"op": "set_joints", "track": 1, "frame": 5, "joints": {"nose": [1e99, 0, 2]}}, "not an operation"),
+        ([], "not an operation"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_changes_nothing(page, clip, operation, said):
+    assert said in page.do(operation, expect=422)["error"]
+    assert page.get("/0/changes?since=1")["frames"] == []
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{", '{"revision": 1}', '{"revision": "1", "operations": [{}]}'])
+def test_bodies_that_are_no_actions(page, body):
+    headers = MINE | {"content-type": "application/json"}
+    assert page.client.post("/api/clips/0/operations", content=body, headers=headers).status_code == 422
+
+
+def test_a_truth_that_another_program_changes_is_left_alone(page, clip):
+    page.do({"op": "delete", "track": 3})
+    path = clip.folder / TRUTH_FILE
+    path.write_bytes(path.read_bytes() + b"\n")
+    changed = path.read_bytes()
+    assert "another program" in page.do({"op": "delete", "track": 8}, expect=422)["error"]
+    assert "another program" in page.post("render", 422)["error"]
+    assert path.read_bytes() == changed
+    clip.close()
+    assert "--accept-edits" in page.get("/0", 422)["hint"]
+
+
+def test_a_clip_that_another_process_corrects(page, clip):
+    with Corrections(clip.folder):
+        assert "is correcting this clip" in page.get("/0", 422)["error"]
+    page.get("/0")
+
+
+def test_a_video_that_was_moved(clip, made):
+    lost = make_review(clip.folder, made[1].with_name("gone.mp4"))
+    page = Page(client_of(lost))
+    answer = page.get("/0/frames/3", 422)
+    assert "gone.mp4: the video is not there" in answer["error"] and "--video" in answer["hint"]
+    assert page.get("/0/poses?first=3&end=4")["frames"][0]["people"]
+    lost.close()
+
+
+def test_suspects_are_those_of_the_check(page):
+    told = page.get("/0/suspects")
+    assert told["revision"] == 1 and {"kind", "reason", "at", "tracks", "try"} <= told["suspects"][0].keys()
+
+
+def test_only_frames_that_differ_are_told(clip):
+    truth = read_truth(clip.folder)
+    xy = truth.xy.copy()
+    xy[truth.of_frame(3)] += 1
+    assert changed_numbers(truth, replace(truth, xy=xy)).tolist() == [FIRST + 3]
+    assert changed_numbers(truth, truth).tolist() == []
+    assert changed_numbers(truth, truth.rows(truth.track_ids != 7)).tolist() == list(range(9, 14))
+    assert lanes(truth.rows(np.zeros(0, np.int64))) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"x-jmpose-token": "wrong"}, 403),
+        ({"cookie": f"jmpose-review-8000={TOKEN}"}, 200),
+        ({"cookie": f"jmpose-review-8001={TOKEN}"}, 403),
+        (MINE, 200),
+        (MINE | {"origin": "http://evil.example"}, 403),
+        (MINE | {"origin": "null"}, 403),
+        (MINE | {"host": "evil.example"}, 403),
+        (MINE | {"host": "192.168.1.2:8000", "origin": "http://192.168.1.2:8000"}, 403),
+        (MINE | {"sec-fetch-site": "cross-site"}, 403),
+        (MINE | {"host": "localhost:9000", "origin": "http://localhost:9000"}, 200),  # through a tunnel
+    ],
+)
+def test_who_is_answered(page, headers, status):
+    assert page.client.get("/api/clips", headers=headers).status_code == status
+
+
+def test_actions_need_the_origin_and_json(page):
+    body = {"content": json.dumps({"revision": 1}), "headers": {"x-jmpose-token": TOKEN}}
+    assert page.client.post("/api/clips/0/undo", **body).status_code == 403
+    body["headers"] |= {"origin": f"http://{HOST}", "content-type": "text/plain"}
+    assert page.client.post("/api/clips/0/undo", **body).status_code == 415
+    body["content"] = b" " * (2**20 + 1)
+    body["headers"] |= {"content-type": "application/json"}
+    assert page.client.post("/api/clips/0/undo", **body).status_code == 413
+
+
+def test_the_first_load_gives_the_cookie_and_strict_headers(page):
+    assert page.client.get("/").status_code == 403
+    assert page.client.get("/?token=wrong").status_code == 403
+    answer = page.client.get(f"/?token={TOKEN}", headers={"sec-fetch-site": "cross-site"})  # a link in a notebook
+    assert answer.status_code == 200 and "<html" in answer.text
+    assert "HttpOnly; SameSite=Strict" in answer.headers["set-cookie"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert page.client.get("/api/clips").status_code == 200  # the client has kept the cookie
+
+
+@pytest.mark.parametrize("path", ["/page/../clip.py", "/page/..%2fclip.py", "/page/%2fetc%2fpasswd", "/page/none.js"])
+def test_no_path_reaches_a_file(page, path):
+    assert page.client.get(path, headers=MINE).status_code == 404
+
+
+def test_with_an_open_host_addresses_are_its_own(clip):
+    headers = MINE | {"host": "192.168.1.2:8000", "origin": "http://192.168.1.2:8000"}
+    assert client_of(clip, is_open=True).get("/api/clips", headers=headers).status_code == 200
+    headers = MINE | {"host": "evil.example", "origin": "http://evil.example"}
+    assert client_of(clip, is_open=True).get("/api/clips", headers=headers).status_code == 403
