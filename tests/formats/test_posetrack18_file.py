@@ -115,7 +115,7 @@ def test_numbers_that_share_an_array_are_floats(path, official, make_poses):
 
 
 def test_joints_of_low_score_and_at_the_origin_stay(path, official, make_poses):
-    data, _ = write(path, official, [make_poses(0, scores=0.0)])
+    data, _ = write(path, official, [make_poses(0, scores=1e-6)])
     joints = read_as_poseval_does(data)[0][1]
     assert joints["nose"][:2] == (0, 0)
     assert len(joints) == 15
