@@ -101,7 +101,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     import torch
 
-    from jmpose.torch_files import check_archive
+    from jmpose.torch_files import check_archive, load_weights_only
 
     if not zipfile.is_zipfile(path):
         raise ValueError("no PyTorch file")
@@ -113,7 +113,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     stand_ins: list[Any] = [(type("StandIn", (_StandIn,), {"place": name}), name) for name in wanted]
     try:
         with torch.serialization.safe_globals(stand_ins):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_weights_only(path)
     except pickle.UnpicklingError as error:
         asked_for = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked_for:

@@ -237,7 +237,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
                 f"{path} is not weights alone: unpickling it would call {asked_for[1]}",
                 "refused; if you trust the file, save its state_dict alone by the project that made it",
             ) from error
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        said = " ".join(str(error).split())
+        exact = re.search(r"WeightsUnpickler error: ([^.]+)", said)
+        if said.startswith("Weights only load failed"):  # a page on versions of PyTorch, with the reason inside
+            said = exact[1] if exact else "its pickle cannot be read"
+        reason = said[:120] or type(error).__name__
         raise WeightsError(
             f"{path} is damaged or no PyTorch file ({reason})", "copy or download the file again"
         ) from error

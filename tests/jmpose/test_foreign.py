@@ -1,4 +1,5 @@
 import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -283,6 +284,19 @@ def test_known_projects_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no known project") as caught:
         read_foreign(save({"a": torch.zeros(1)}, tmp_path))
     assert caught.value.hint.endswith("of HRNet-pose, MMPose 0.x, MMPose 1.x, DCPose, FAMI-Pose")
+
+
+def test_odd_files_are_told_in_one_sentence(tmp_path: Path) -> None:
+    """Not by a warning of torch about the pickle's protocol, nor by its advice on versions."""
+    odd, cut = tmp_path / "odd.pth", tmp_path / "cut.pth"
+    torch.save({"state_dict": {"a": torch.zeros(2)}}, odd, pickle_protocol=4)
+    cut.write_bytes(b"\x80\x04" + bytes(64))
+    with warnings.catch_warnings(action="error"), pytest.raises(WeightsError) as caught:
+        read_foreign(odd)
+    assert "damaged" not in caught.value.message
+    with warnings.catch_warnings(action="error"), pytest.raises(WeightsError, match=r"damaged or no") as caught:
+        read_foreign(cut)
+    assert "Weights only load failed" not in caught.value.message
 
 
 def test_another_width(tmp_path: Path) -> None:
