@@ -238,7 +238,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
                 "refused; if you trust the file, save its state_dict alone by the project that made it",
             ) from error
         said = " ".join(str(error).split())
-        exact = re.search(r"WeightsUnpickler error: ([^.]+)", said)
+        exact = re.search(r"WeightsUnpickler error: (.+?)(?: Check the|\.|$)", said)
         if said.startswith("Weights only load failed"):  # a page on versions of PyTorch, with the reason inside
             said = exact[1] if exact else "its pickle cannot be read"
         reason = said[:120] or type(error).__name__

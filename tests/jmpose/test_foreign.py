@@ -1,4 +1,5 @@
 import os
+import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -291,12 +292,10 @@ def test_odd_files_are_told_in_one_sentence(tmp_path: Path) -> None:
     odd, cut = tmp_path / "odd.pth", tmp_path / "cut.pth"
     torch.save({"state_dict": {"a": torch.zeros(2)}}, odd, pickle_protocol=4)
     cut.write_bytes(b"\x80\x04" + bytes(64))
-    with warnings.catch_warnings(action="error"), pytest.raises(WeightsError) as caught:
-        read_foreign(odd)
-    assert "damaged" not in caught.value.message
-    with warnings.catch_warnings(action="error"), pytest.raises(WeightsError, match=r"damaged or no") as caught:
-        read_foreign(cut)
-    assert "Weights only load failed" not in caught.value.message
+    for path in (odd, cut):
+        with warnings.catch_warnings(action="error"), pytest.raises(WeightsError, match=r"damaged or no") as caught:
+            read_foreign(path)
+        assert not re.search("Weights only load|documentation|2.6", caught.value.message)
 
 
 def test_another_width(tmp_path: Path) -> None:
