@@ -12,7 +12,6 @@ from typing import Any
 from jmpose_cli.annotate.networks import are_those_of_before
 from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, remove_work
 from jmpose_cli.clips.layout import RUN_FILE, STATE_FOLDER, replacing_mark
-from jmpose_cli.clips.render import render
 from jmpose_cli.clips.run_record import file_facts, recorded_files
 from jmpose_cli.clips.video import frames_in_range
 from jmpose_cli.config import InferConfig
@@ -333,6 +332,8 @@ class Coordinator:
             JmposeError: As `render`.
             StoppedError: The user asked to stop.
         """
+        from jmpose_cli.clips.render import render
+
         folder, began_s, done = self._out / one.clip.name, time.perf_counter(), self._history.done[one.clip.name]
         self._report.begin(_PARENT, one.clip.name, one.frames, 0)
 
