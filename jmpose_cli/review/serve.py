@@ -101,12 +101,17 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve_until_asked(app: Guard, listener: socket.socket, address: str | None) -> None:
-    """Serve in a thread, where the server does not listen to signals, until one comes."""
+def server_of(app: Guard) -> uvicorn.Server:
+    """Return a server that tells nothing of itself."""
     config = uvicorn.Config(
         app, log_level="critical", access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=2
     )
-    server = uvicorn.Server(config)
+    return uvicorn.Server(config)
+
+
+def _serve_until_asked(app: Guard, listener: socket.socket, address: str | None) -> None:
+    """Serve in a thread, where the server does not listen to signals, until one comes."""
+    server = server_of(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
     stop = StopRequest()
     with stop.listening():

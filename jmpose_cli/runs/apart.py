@@ -26,7 +26,9 @@ def kept_from_runs(folder: Path) -> Iterator[None]:
     with Claims(out / STATE_FOLDER / "claims") as claims:
         holder = claims.take(work_key(name))
         if holder is not None:
-            raise JmposeError(f"{folder}: jmpose infer works on it ({holder})", hint="wait until it is done")
+            raise JmposeError(
+                f"{folder}: another jmpose works on it ({holder})", hint="wait until it is done, or end it"
+            )
         if replacing_mark(work_folder(out, name)).exists():
             hint = "finish it first: the same `jmpose infer` command resumes it"
             raise JmposeError(f"{folder}: a run was stopped while it replaced the files", hint=hint)

@@ -108,7 +108,7 @@ def test_a_clip_that_a_run_works_on_is_left_alone(folder):
     out = folder.parent
     with Claims(out / ".jmpose" / "claims") as claims:
         assert claims.take(work_key("clip")) is None
-        with pytest.raises(JmposeError, match=r"jmpose infer works on it \(process"):
+        with pytest.raises(JmposeError, match=r"another jmpose works on it \(process"):
             run(folder, "--delete", 8)
     run(folder, "--delete", 8)
     mark = out / ".jmpose" / "work" / work_key("clip") / "replacing"

@@ -27,9 +27,13 @@ def make_review(folder: Path, video: Path | None) -> ReviewClip:
     return ReviewClip(folder, "clip", video=video, children=ChildPool())
 
 
+def guarded(*clips: ReviewClip, port: int = 8000, is_open: bool = False) -> Guard:
+    return Guard(make_app(clips), token=TOKEN, port=port, hosts=frozenset({"localhost"}), is_open=is_open)
+
+
 def client_of(*clips: ReviewClip, is_open: bool = False) -> TestClient:
     """Return a client whose requests have no token unless they are given it."""
-    app = Guard(make_app(clips), token=TOKEN, port=8000, hosts=frozenset({"localhost"}), is_open=is_open)
+    app = guarded(*clips, is_open=is_open)
     return TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False)
 
 

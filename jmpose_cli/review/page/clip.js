@@ -1,0 +1,117 @@
+// A clip as the page knows it: its frames and tracks, the poses of the frames that are near, and actions on it.
+import { get, getImage, post } from "./api.js";
+
+const CHUNK = 64;
+const MOST_CHUNKS = 40;
+const MOST_IMAGES = 90;
+
+export class Clip extends EventTarget {
+  static async load(number) {
+    const clip = new Clip();
+    clip.number = number;
+    Object.assign(clip, await get(`/${number}`));
+    clip.numbers = clip.frames.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, i) => first + i));
+    clip.placeOf = new Map(clip.numbers.map((n, place) => [n, place]));
+    clip.chunks = new Map();
+    clip.images = new Map();
+    clip.suspects = [];
+    clip.waiting = Promise.resolve();
+    return clip;
+  }
+
+  // The poses of a frame by its place; undefined until they are here, then "change" says so.
+  poses(place) {
+    const number = Math.floor(place / CHUNK);
+    const chunk = this.chunks.get(number);
+    if (!chunk) this.fetchChunk(number);
+    else if (chunk.isStale && !chunk.isComing) this.fetchChunk(number);
+    return chunk?.frames?.[place - number * CHUNK];
+  }
+
+  async fetchChunk(number) {
+    const chunk = this.chunks.get(number) ?? {};
+    this.chunks.set(number, chunk);
+    Object.assign(chunk, { isComing: true, isStale: false });
+    if (this.chunks.size > MOST_CHUNKS) this.chunks.delete(this.chunks.keys().next().value);
+    const part = this.numbers.slice(number * CHUNK, (number + 1) * CHUNK);
+    try {
+      const frames = [];
+      for (let first = part[0]; first <= part.at(-1); first += 512) {
+        const end = Math.min(first + 512, part.at(-1) + 1);
+        frames.push(...(await get(`/${this.number}/poses?first=${first}&end=${end}`)).frames);
+      }
+      chunk.frames = frames;
+    } catch (error) {
+      this.dispatchEvent(new CustomEvent("failed", { detail: error }));
+    }
+    chunk.isComing = false;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  // The picture of a frame: a promise, kept for a while.
+  image(place) {
+    let found = this.images.get(place);
+    if (!found) {
+      found = getImage(`/${this.number}/frames/${this.numbers[place]}`);
+      found.then((bitmap) => { found.bitmap = bitmap; }, () => this.images.delete(place));
+    }
+    this.images.delete(place);
+    this.images.set(place, found);
+    if (this.images.size > MOST_IMAGES) {
+      const [oldest, image] = this.images.entries().next().value;
+      this.images.delete(oldest);
+      image.then((bitmap) => bitmap.close(), () => {});
+    }
+    return found;
+  }
+
+  async findSuspects() {
+    this.suspects = (await get(`/${this.number}/suspects`)).suspects;
+    this.dispatchEvent(new Event("suspects"));
+  }
+
+  // Actions come one after the other; each names the revision that was looked at.
+  act(path, body = {}) {
+    this.waiting = this.waiting.catch(() => {}).then(async () => {
+      try {
+        this.take(await post(`/${this.number}/${path}`, { revision: this.revision, ...body }));
+      } catch (error) {
+        await this.poll();
+        this.forget(null);
+        throw error;
+      }
+    });
+    return this.waiting;
+  }
+
+  do(...operations) {
+    return this.act("operations", { operations });
+  }
+
+  render() {
+    return post(`/${this.number}/render`, {});
+  }
+
+  async poll() {
+    const answer = await get(`/${this.number}/changes?since=${this.revision}`);
+    if (answer.revision !== this.revision) this.take(answer);
+  }
+
+  take(answer) {
+    const { frames, ...standing } = answer;
+    Object.assign(this, standing);
+    this.forget(frames);
+  }
+
+  // Poses of changed frames come anew; the old ones are shown until then.
+  forget(frames) {
+    for (const [number, chunk] of this.chunks) {
+      const first = this.numbers[number * CHUNK];
+      const last = this.numbers[Math.min((number + 1) * CHUNK, this.numbers.length) - 1];
+      if (!frames || frames.some(([a, b]) => a <= last && b >= first)) chunk.isStale = true;
+    }
+    this.dispatchEvent(new Event("change"));
+    clearTimeout(this.later);
+    this.later = setTimeout(() => this.findSuspects().catch(() => {}), 600);
+  }
+}

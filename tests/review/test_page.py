@@ -1,0 +1,151 @@
+"""The page in a real browser: what a reviewer does by mouse and by keys reaches the clip, and is shown."""
+
+import shutil
+import threading
+
+import pytest
+
+pytest.importorskip("playwright", reason="Playwright is not installed")
+from playwright.sync_api import expect, sync_playwright
+
+from jmpose_cli.review.serve import listening, server_of
+from tests.clips.clip_assets import FIRST, FRAMES
+from tests.review.page_client import TOKEN, guarded, make_folder, make_review
+
+pytestmark = pytest.mark.browser
+CHROMIUM = shutil.which("chromium")
+LOADED_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def review(made, tmp_path):
+    review = make_review(shutil.copytree(made[0], tmp_path / "clip"), made[1])
+    yield review
+    review.close()
+
+
+@pytest.fixture
+def address(review):
+    with listening("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        server = server_of(guarded(review, port=port))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{port}/?token={TOKEN}"
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page with the clip; a fault in its scripts fails the test."""
+    page = browser.new_page(viewport={"width": 1200, "height": 760})
+    faults = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
+    page.goto(address)
+    page.wait_for_selector("html[data-ready=yes]", timeout=LOADED_MS)
+    yield page
+    page.close()
+    assert faults == []
+
+
+def truth_of(review):
+    return review._open.corrections.truth
+
+
+def wait_for_steps(page, count):
+    expect(page.locator("#progress")).to_contain_text(f"· {count} steps", timeout=LOADED_MS)
+
+
+def at(page, x, y):
+    """Return where an image pixel is on the screen."""
+    box = page.locator("#picture").bounding_box()
+    scale = min(box["width"] / 640, box["height"] / 360)
+    left, top = (box["width"] - 640 * scale) / 2, (box["height"] - 360 * scale) / 2
+    return box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale
+
+
+def test_a_joint_is_dragged_hidden_and_taken_back(page, review):
+    truth = truth_of(review)
+    nose = truth.keypoints.joints.index("nose")
+    (row,) = [row for row in range(len(truth)) if truth.frame[row] == 0 and truth.track_ids[row] == 3]
+    page.locator("#people button", has_text="3").click()
+    page.locator("#joints button", has_text="nose").click()
+    page.mouse.move(*at(page, *truth.xy[row, nose]))
+    page.mouse.down()
+    page.mouse.move(*at(page, 400, 200), steps=4)
+    page.mouse.up()
+    wait_for_steps(page, 1)
+    assert abs(truth_of(review).xy[row, nose] - (400, 200)).max() < 1.5
+    page.keyboard.press("h")
+    wait_for_steps(page, 2)
+    assert truth_of(review).visibility[row, nose] == 1
+    for left in (1, 0):
+        page.keyboard.press("z")
+        wait_for_steps(page, left)
+    assert (truth_of(review).xy == truth.xy).all()
+
+
+def test_tracks_are_merged_and_frames_reviewed_by_keys(page, review):
+    page.locator("#people button", has_text="3").click()
+    page.keyboard.press("m")
+    page.locator("#ask-value").fill("7")
+    page.keyboard.press("Enter")
+    wait_for_steps(page, 1)
+    assert 7 not in truth_of(review).track_ids
+    page.keyboard.press("i")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("o")
+    page.keyboard.press("r")
+    wait_for_steps(page, 2)
+    assert page.locator("#progress").inner_text().startswith(f"4 of {FRAMES} frames reviewed")
+    assert truth_of(review).reviewed.tolist() == [True] * 4 + [False] * 8
+
+
+def test_what_cannot_be_done_is_said(page):
+    page.locator("#people button", has_text="1").click()
+    page.keyboard.press("t")
+    expect(page.locator("#said")).to_contain_text("there is no gap", timeout=LOADED_MS)
+    page.keyboard.press("Escape")
+    assert page.locator("#said").is_hidden()
+
+
+def test_a_second_window_sees_what_the_first_does(page, browser, address, review):
+    other = browser.new_page()
+    other.goto(address)
+    other.wait_for_selector("html[data-ready=yes]", timeout=LOADED_MS)
+    page.locator("#people button", has_text="1").click()
+    page.keyboard.press("Shift+D")
+    wait_for_steps(page, 1)
+    wait_for_steps(other, 1)
+    assert other.locator("#people button", has_text="1").count() == 0
+    other.close()
+
+
+def test_suspects_lead_to_their_frames_and_keys_are_told(page):
+    page.keyboard.press("n")
+    assert page.locator("#suspects [aria-current=true]").count() == 1
+    assert FIRST <= int(page.locator("#frame").input_value()) < FIRST + FRAMES
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible() and page.locator("#keys dt").count() > 40
+    page.keyboard.press("Escape")
+    unnamed = "button:not([aria-label]):not([title])"
+    named = page.eval_on_selector_all(unnamed, "all => all.filter((one) => !one.textContent).length")
+    assert named == 0
