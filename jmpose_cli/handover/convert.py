@@ -9,6 +9,7 @@ from jmpose_cli.console import Reporter
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.read import READABLE, read_poses
+from jmpose_cli.formats.truth import read_truth, write_truth
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.handover.targets import Target
 from jmpose_cli.handover.write import target_of, write_poses
@@ -122,8 +123,13 @@ def _convert(path: Path, written: Path, to: str, video: Path | None, reporter: R
     records = read_poses(path)
     with explain_os_errors(written):
         written.parent.mkdir(parents=True, exist_ok=True)
-    notes = [*records.notes, *write_poses(records, written, to=to, footage=video or _video_of(path))]
-    if records.unread:
+    is_copy = to == "coco" and path.name == _TRUTH
+    if is_copy:  # all that a truth holds has its place in one
+        write_truth(read_truth(path), written)
+        notes = []
+    else:
+        notes = [*records.notes, *write_poses(records, written, to=to, footage=video or _video_of(path))]
+    if records.unread and not is_copy:
         notes.append(f"fields that were not carried over: {', '.join(records.unread)}")
     counts = f"{records.kind}, {len(records.images)} frames, {len(records)} people"
     reporter.header({_name(path): f"{counts} -> {written}"})

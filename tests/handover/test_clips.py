@@ -54,6 +54,11 @@ def test_a_clip_and_a_folder_of_clips(out):
         convert(out / "out/clip", out / "all/parts", "openpose")
 
 
+def test_a_truth_in_coco_is_the_truth(out):
+    assert convert(out / "out/clip", out / "copy.json", "coco") == 0
+    assert (out / "copy.json").read_bytes() == (out / "out/clip" / TRUTH_FILE).read_bytes()
+
+
 def test_frames_of_the_video_that_the_run_has_read(out):
     with pytest.raises(JmposeError, match="--video with 2 sources"):
         convert(out / "out", out / "all", "frames", video=out / "videos/clip.mp4")
