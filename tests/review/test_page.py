@@ -70,7 +70,7 @@ def truth_of(review):
 
 
 def wait_for_steps(page, count):
-    expect(page.locator("#progress")).to_contain_text(f"· {count} steps", timeout=LOADED_MS)
+    expect(page.locator("#progress")).to_contain_text(f"· {count} correction", timeout=LOADED_MS)
 
 
 def at(page, x, y):
@@ -135,7 +135,7 @@ def test_a_second_window_sees_what_the_first_does(page, browser, address, review
     page.keyboard.press("Shift+D")
     wait_for_steps(page, 1)
     wait_for_steps(other, 1)
-    assert other.locator("#people button", has_text="1").count() == 0
+    expect(other.locator("#people button", has_text="1")).to_have_count(0, timeout=LOADED_MS)
     other.close()
 
 

@@ -21,7 +21,8 @@ async function answered(request) {
 
 export const get = async (path) => (await answered(fetch(`/api/clips${path}`))).json();
 
-export const getImage = async (path) => createImageBitmap(await (await answered(fetch(`/api/clips${path}`))).blob());
+export const getImage = async (path, signal) =>
+  createImageBitmap(await (await answered(fetch(`/api/clips${path}`, { signal }))).blob());
 
 export async function post(path, body) {
   const headers = { "content-type": "application/json" };

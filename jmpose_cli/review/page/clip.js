@@ -52,8 +52,10 @@ export class Clip extends EventTarget {
   image(place) {
     let found = this.images.get(place);
     if (!found) {
-      found = getImage(`/${this.number}/frames/${this.numbers[place]}`);
-      found.then((bitmap) => { found.bitmap = bitmap; }, () => this.images.delete(place));
+      const stopper = new AbortController();
+      found = getImage(`/${this.number}/frames/${this.numbers[place]}`, stopper.signal);
+      found.stop = () => stopper.abort();
+      found.then((bitmap) => { found.bitmap = bitmap; }, () => { if (this.images.get(place) === found) this.images.delete(place); });
     }
     this.images.delete(place);
     this.images.set(place, found);
@@ -63,6 +65,16 @@ export class Clip extends EventTarget {
       image.then((bitmap) => bitmap.close(), () => {});
     }
     return found;
+  }
+
+  // Pictures that are still to come and no longer wanted leave their connections to others.
+  keepOnly(first, last) {
+    for (const [place, image] of this.images) {
+      if (!image.bitmap && (place < first || place > last)) {
+        this.images.delete(place);
+        image.stop();
+      }
+    }
   }
 
   async findSuspects() {

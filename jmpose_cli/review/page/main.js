@@ -31,7 +31,7 @@ class Review {
   async open(number) {
     this.stop();
     const clip = await Clip.load(number);
-    Object.assign(this, { clip, place: 0, track: null, joint: null, other: null, range: null, suspectPlace: -1 });
+    Object.assign(this, { clip, place: 0, track: null, joint: null, other: null, range: null, suspectPlace: -1, looked: null });
     element("clips").value = number;
     document.title = `${clip.name} – jmpose review`;
     for (const [name, follow] of [
@@ -61,13 +61,18 @@ class Review {
     this.update();
   }
 
-  async update() {
+  update() {
     const { clip, place } = this;
-    for (let ahead = place; ahead < Math.min(place + AHEAD, clip.numbers.length); ahead++) {
-      const image = clip.image(ahead);
-      image.then(() => { if (ahead === this.place && clip === this.clip) this.showFrame(); },
-        (error) => { if (ahead === this.place && clip === this.clip) this.say(error); });
-    }
+    const isHere = () => clip === this.clip && place === this.place;
+    const last = Math.min(place + AHEAD, clip.numbers.length - 1);
+    clip.poses(place);
+    clip.keepOnly(place, last);
+    clip.image(place).then(() => {
+      if (!isHere()) return;
+      this.showFrame();
+      for (let ahead = place + 1; ahead <= last; ahead++) clip.image(ahead).catch(() => {});
+      clip.poses(last);
+    }, (error) => { if (isHere() && error.name !== "AbortError") this.say(error); });
     this.showFrame();
     this.timeline.show(clip, this);
     if (!this.timer) drawPlot(element("plot"), clip, this);
@@ -90,7 +95,7 @@ class Review {
     const seen = clip.reviewed.reduce((sum, [first, last]) => sum + clip.placeOf.get(last) - clip.placeOf.get(first) + 1, 0);
     const count = clip.numbers.length;
     element("progress").textContent =
-      `${seen} of ${count} frames reviewed (${Math.floor((100 * seen) / count)} %) · ${clip.suspects.length} suspects left · ${clip.steps} steps`;
+      `${seen} of ${count} frames reviewed (${Math.floor((100 * seen) / count)} %) · ${clip.suspects.length} suspects left · ${clip.steps} correction${clip.steps === 1 ? "" : "s"}`;
     if (document.activeElement !== element("frame")) element("frame").value = this.number();
     const poses = this.poses();
     const range = this.range ? ` · range ${this.frames()[0]} to ${this.frames()[1] - 1}` : "";
@@ -108,7 +113,11 @@ class Review {
   }
 
   updateSuspects() {
-    if (this.suspectPlace >= this.clip.suspects.length) this.suspectPlace = this.clip.suspects.length - 1;
+    // The one that was looked at, where it still is; else the next begins where it was.
+    const place = this.clip.suspects.findIndex((one) => one.kind === this.looked?.kind && one.at === this.looked.at
+      && one.tracks[0] === this.looked.tracks[0]);
+    if (place >= 0) this.suspectPlace = place;
+    else if (this.looked) Object.assign(this, { suspectPlace: this.suspectPlace - 1, looked: null });
     fillSuspects(this);
     this.timeline.draw();
     this.updateTexts();
@@ -151,12 +160,12 @@ class Review {
 
   suspect(step) {
     const count = this.clip.suspects.length;
-    if (count) this.goTo((this.suspectPlace + step + count + (this.suspectPlace < 0 && step < 0)) % count);
+    if (count) this.goTo((Math.max(this.suspectPlace, step > 0 ? -1 : 0) + step + count) % count);
   }
 
   goTo(place) {
     const suspect = this.clip.suspects[place];
-    this.suspectPlace = place;
+    Object.assign(this, { suspectPlace: place, looked: suspect });
     const joint = this.clip.joints.indexOf(suspect.joints[0]);
     Object.assign(this, { track: suspect.tracks[0], joint: joint < 0 ? null : joint, other: suspect.tracks[1] ?? null });
     this.seek(this.clip.placeOf.get(suspect.at));

@@ -73,7 +73,7 @@ export function fillPeople(review) {
     item.append(button);
     return item;
   });
-  if (!rows.length) rows.push(made("li", "Nobody in this frame.", { className: "empty" }));
+  if (!rows.length) rows.push(made("li", review.poses() ? "Nobody in this frame." : "Loading …", { className: "empty" }));
   element("people").replaceChildren(...rows);
   const person = review.person();
   const joints = !person ? [] : review.clip.joints.map((name, joint) => {

@@ -231,7 +231,8 @@ export class Stage {
     const seen = person.xy.filter((_, joint) => person.v[joint]);
     const [left, top, right] = person.box;
     const x = seen.length ? Math.min(...seen.map(([at]) => at)) / 2 + Math.max(...seen.map(([at]) => at)) / 2 : (left + right) / 2;
-    const [sx, sy] = this.toScreen(x, seen.length ? Math.min(...seen.map(([, at]) => at)) : top);
+    const [sx, highest] = this.toScreen(x, seen.length ? Math.min(...seen.map(([, at]) => at)) : top);
+    const sy = Math.max(highest, 29); // also of heads above the picture
     const isOther = person.id === this.scene.other;
     const text = `${person.id}${isSelected ? " ●" : isOther ? " ○" : ""}`;
     paper.font = "600 13px system-ui, sans-serif";

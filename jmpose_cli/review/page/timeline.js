@@ -3,7 +3,7 @@ import { colourOf, themed } from "./colours.js";
 
 const LANE_PX = 16;
 const HEAD_PX = 14;
-const NAME_PX = 44;
+const NAME_PX = 58;
 const AROUND = 60;
 
 function paperOf(canvas, height) {
@@ -60,7 +60,7 @@ export class Timeline {
     };
     paper.font = "11px system-ui, sans-serif";
     paper.fillStyle = themed("--faint");
-    paper.fillText("seen", 4, 10);
+    paper.fillText("reviewed", 4, 10);
     paper.fillStyle = themed("--good");
     bar(clip.reviewed, 3, 7);
     if (state.range) {
@@ -95,7 +95,7 @@ export class Timeline {
       for (const track of suspect.tracks) {
         const [at, top] = [x(clip.placeOf.get(suspect.at) + 0.5), HEAD_PX + (rows.get(track) ?? -9) * LANE_PX];
         paper.fillStyle = themed("--bad");
-        paper.globalAlpha = 0.35 + 0.65 * suspect.severity;
+        paper.globalAlpha = 0.2 + 0.8 * suspect.severity;
         paper.beginPath();
         paper.moveTo(at - 4, top);
         paper.lineTo(at + 4, top);
@@ -128,7 +128,7 @@ export function drawPlot(canvas, clip, state) {
     const person = clip.poses(place)?.people.find(({ id }) => id === state.track);
     if (person?.v[state.joint]) found.push([place, ...person.xy[state.joint], person.s[state.joint], person.src[state.joint]]);
   }
-  const x = (place) => 8 + ((place - state.place + AROUND) / (2 * AROUND)) * (width - 16);
+  const x = (place) => 44 + ((place - state.place + AROUND) / (2 * AROUND)) * (width - 52);
   const part = (height - 18) / 3;
   paper.fillText(`${clip.joints[state.joint].replaceAll("_", " ")} of ${state.track}, frames ±${AROUND}`, 8, 12);
   ["x", "y", "score"].forEach((name, line) => {
