@@ -10,7 +10,7 @@ import numpy as np
 
 from jmpose_cli.clips.suspect import LEAST_LIKELY, PERSON_WEIGHT, Suspect, frame_list, runs_of, suspect
 from jmpose_cli.clips.tracks import Tracks
-from jmpose_cli.clips.ways import LOOK_S, misfit_of, overlap_of, side_of
+from jmpose_cli.clips.trajectories import LOOK_S, misfit_of, overlap_of, side_of
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.values import Bools, Ids
 

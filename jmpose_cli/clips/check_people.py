@@ -12,7 +12,7 @@ from jmpose_cli.choices import SuspectKind
 from jmpose_cli.clips.check_meetings import doubles, exchanged_ids, pairs_of, shared_tracks
 from jmpose_cli.clips.suspect import LEAST_LIKELY, PERSON_WEIGHT, Suspect, frame_list, suspect
 from jmpose_cli.clips.tracks import Tracks
-from jmpose_cli.clips.ways import LOOK_S, misfit_of, overlap_of, side_of
+from jmpose_cli.clips.trajectories import LOOK_S, misfit_of, overlap_of, side_of
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.values import Bools, Ids
 

@@ -12,7 +12,7 @@ from jmpose.keypoints import HALPE26
 from jmpose_cli.formats.records import xyxy_to_xywh
 from jmpose_cli.handover.convert_joints import in_set
 from jmpose_cli.handover.dataset_write import boxes_or_extent, scores_of_people
-from jmpose_cli.handover.given import Handover
+from jmpose_cli.handover.handover import Handover
 from jmpose_cli.handover.openpose import scored_triples
 
 

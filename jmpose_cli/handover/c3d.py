@@ -10,7 +10,7 @@ import numpy as np
 from jmpose.files import WholeFile
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors
-from jmpose_cli.handover.given import Handover, without_joints
+from jmpose_cli.handover.handover import Handover, without_joints
 
 _MOST_FRAMES = 65535  # C3D counts them in 16 bits
 

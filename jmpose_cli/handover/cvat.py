@@ -10,7 +10,7 @@ from jmpose_cli.files import PartialFile
 from jmpose_cli.formats.cvat import ID_ATTRIBUTE, OCCLUDED, OUTSIDE
 from jmpose_cli.formats.keypoint_mapping import known_set
 from jmpose_cli.formats.records import PoseRecords
-from jmpose_cli.handover.given import Handover, without_joints
+from jmpose_cli.handover.handover import Handover, without_joints
 
 _LABEL = "person"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

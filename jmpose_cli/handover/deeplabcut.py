@@ -11,7 +11,7 @@ from jmpose_cli.extras import HANDOVER, require
 from jmpose_cli.files import PartialFile, explain_os_errors
 from jmpose_cli.formats.deeplabcut import COORDS, LEVELS
 from jmpose_cli.formats.records import Doubles
-from jmpose_cli.handover.given import Handover, without_joints
+from jmpose_cli.handover.handover import Handover, without_joints
 
 _SCORER = "jmpose"
 _KEY = "df_with_missing"  # as DeepLabCut calls it

@@ -11,7 +11,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.handover.dataset_write import coco
-from jmpose_cli.handover.given import Handover
+from jmpose_cli.handover.handover import Handover
 from jmpose_cli.video.source import open_video
 
 IMAGES, ANNOTATIONS = "images", "annotations.json"

@@ -11,7 +11,7 @@ from pynwb.image import ImageSeries
 from jmpose.files import WholeFile
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.keypoint_mapping import known_set
-from jmpose_cli.handover.given import Handover, without_joints
+from jmpose_cli.handover.handover import Handover, without_joints
 
 _NOT_KNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # NWB wants a time of recording
 

@@ -14,7 +14,7 @@ from jmpose.keypoints import KeypointSet
 from jmpose_cli.files import write_whole
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.handover.convert_joints import in_set
-from jmpose_cli.handover.given import Handover
+from jmpose_cli.handover.handover import Handover
 
 _LEGS = ("hip", "knee", "ankle")
 _ARMS = ("shoulder", "elbow", "wrist")

@@ -8,7 +8,7 @@ from jmpose.files import WholeFile
 from jmpose_cli.extras import HANDOVER, require
 from jmpose_cli.files import explain_os_errors
 from jmpose_cli.formats.keypoint_mapping import known_set
-from jmpose_cli.handover.given import Handover
+from jmpose_cli.handover.handover import Handover
 
 
 def write_sleap(given: Handover) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jmpose_cli.extras import HANDOVER, require
 
 if TYPE_CHECKING:
-    from jmpose_cli.handover.given import Handover
+    from jmpose_cli.handover.handover import Handover
 
 
 @dataclass(frozen=True)

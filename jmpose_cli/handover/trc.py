@@ -9,7 +9,7 @@ import re
 import numpy as np
 
 from jmpose_cli.files import write_whole
-from jmpose_cli.handover.given import Handover, without_joints
+from jmpose_cli.handover.handover import Handover, without_joints
 
 
 def write_trc(given: Handover) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import PoseRecords, check_tracks, need_tracks
 from jmpose_cli.handover.convert_joints import lost, with_visibility_of
-from jmpose_cli.handover.given import Handover
+from jmpose_cli.handover.handover import Handover
 from jmpose_cli.handover.targets import TARGETS, Target
 
 
