@@ -194,7 +194,7 @@ class ReviewClip:
             with ExitStack() as stack:
                 stack.enter_context(kept_from_runs(self.folder))
                 corrections = stack.enter_context(Corrections(self.folder))
-                frames = FrameCache(self._opener(corrections.truth))
+                frames = FrameCache(self._opener(corrections.truth), int(corrections.truth.index.max(initial=-1)))
                 stack.callback(frames.close)
                 self._open = _Open(corrections, frames, stack.pop_all())
         return self._open

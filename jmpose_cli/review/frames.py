@@ -12,6 +12,8 @@ from jmpose_cli.video.source import FrameSource
 
 AHEAD = 48
 """Frames that are read beyond the last one asked for."""
+FAR_AHEAD = 500
+"""As many are read while half of the room is empty: then one can go anywhere in a short clip at once."""
 REACH = 32
 """A frame that lies at most so far ahead is read up to; a farther one is opened."""
 JPEG_QUALITY = 90
@@ -23,16 +25,17 @@ class FrameCache:
 
     Args:
         open_from: Opens the video at a frame number; called by the reading thread only.
+        last: Number of the last frame that is wanted.
         most_bytes: How much is kept.
     """
 
-    def __init__(self, open_from: Callable[[int], FrameSource], *, most_bytes: int = MOST_BYTES) -> None:
-        self._open_from, self._most_bytes = open_from, most_bytes
+    def __init__(self, open_from: Callable[[int], FrameSource], last: int, *, most_bytes: int = MOST_BYTES) -> None:
+        self._open_from, self._last, self._most_bytes = open_from, last, most_bytes
         self._images: OrderedDict[int, bytes] = OrderedDict()
         self._bytes = 0
         self._failures: dict[int, JmposeError] = {}
         self._waiting: list[int] = []  # the latest last
-        self._near = -1
+        self._near = self._position = -1  # the last one asked for; the one after the last that was read
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -85,8 +88,19 @@ class FrameCache:
     def _next_start(self) -> int | None:
         """Wait until a frame is missing, and return its number; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._missing() is not None)
-            return None if self._is_closed else self._missing()
+            self._changed.wait_for(lambda: self._is_closed or self._wanted() is not None)
+            return None if self._is_closed else self._wanted()
+
+    def _wanted(self) -> int | None:
+        missing = self._missing()
+        return self._position if missing is None and self._is_worth_reading(self._position) else missing
+
+    def _is_worth_reading(self, position: int) -> bool:
+        """Whether a frame that nobody waits for may be asked for soon."""
+        if position > self._last or position in self._images or not self._near <= position + REACH:
+            return False
+        has_room = self._bytes < self._most_bytes // 2
+        return 0 <= position <= self._near + (FAR_AHEAD if has_room else AHEAD)
 
     def _missing(self) -> int | None:
         lacking = [index for index in self._waiting if index not in self._images and index not in self._failures]
@@ -100,7 +114,7 @@ class FrameCache:
         position = start
         for index, frame in _frames(source):
             self._keep(index, _encoded(frame))
-            position = index + 1
+            position = self._position = index + 1
             if not self._goes_on(position):
                 break
         return position
@@ -112,8 +126,10 @@ class FrameCache:
                 missing = self._missing()
                 if missing is not None:
                     return position <= missing <= position + REACH
-                if position <= self._near + AHEAD and self._near <= position + REACH:
+                if self._is_worth_reading(position):
                     return True
+                if position > self._last or position in self._images:
+                    return False
                 self._changed.wait()
         return False
 
@@ -129,6 +145,7 @@ class FrameCache:
     def _fail(self, start: int, error: JmposeError) -> None:
         """Answer those who wait for a frame that was to come now."""
         with self._changed:
+            self._position = -1
             for index in {start, *self._waiting}:
                 if start <= index <= start + REACH and index not in self._images:
                     self._failures[index] = error
