@@ -129,7 +129,7 @@ def edit(
     from jmpose_cli.clips.render import refresh
     from jmpose_cli.console import Reporter
     from jmpose_cli.formats.truth import TRUTH_FILE
-    from jmpose_cli.runs.apart import kept_from_runs
+    from jmpose_cli.runs.clip_claim import kept_from_runs
 
     given = {
         **{"merge": merge, "split": split, "swap": swap, "rename": rename, "delete": delete},

@@ -20,8 +20,8 @@ from jmpose_cli.config import DecodeConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.truth import Truth
 from jmpose_cli.review.frames import FrameCache
-from jmpose_cli.review.told import changed_numbers, lanes, poses, runs
-from jmpose_cli.runs.apart import kept_from_runs
+from jmpose_cli.review.summaries import changed_numbers, lanes, poses, runs
+from jmpose_cli.runs.clip_claim import kept_from_runs
 from jmpose_cli.values import Ids
 from jmpose_cli.video.source import ChildPool, FrameSource
 

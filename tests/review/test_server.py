@@ -13,7 +13,7 @@ from jmpose_cli.clips.edit import edit_clip
 from jmpose_cli.clips.layout import TRUTH_FILE
 from jmpose_cli.console import Reporter
 from jmpose_cli.formats.truth import read_truth
-from jmpose_cli.review.told import changed_numbers, lanes
+from jmpose_cli.review.summaries import changed_numbers, lanes
 from tests.clips.clip_assets import FIRST, FRAMES, TRACKS
 from tests.review.page_client import HOST, MINE, TOKEN, Page, client_of, make_folder, make_review
 from tests.video_assets import read_number
