@@ -26,6 +26,7 @@ import numpy as np
 import yaml
 
 DATA = Path("runs/ablation/data")
+PEOPLE = [{"kind": "crops", "path": f"runs/people/{name}"} for name in ("coco", "lsp", "boxes")]
 SETS = {
     "coco moving": {"kind": "coco", "path": "../shared/data/coco_persons/val.json", "moving": True},
     "coco degraded": {"kind": "coco", "path": "../shared/data/coco_persons/val.json", "degrade": True},
@@ -108,7 +109,7 @@ def backbone_settings(args: argparse.Namespace) -> dict[str, Any]:
         "temporal": False,
         "init": args.init,
         "data": {
-            "train": [{"kind": "crops", "path": "runs/nano/data"}],
+            "train": PEOPLE,
             "val": [{"kind": "coco", "path": "../shared/data/coco_persons/val.json"}],
             "workers": 1,
         },
@@ -128,7 +129,7 @@ def settings(variant: Variant, seed: int, folder: Path, args: argparse.Namespace
         "seed": seed,
         "data": {
             "train": [
-                {"kind": "crops", "path": "runs/nano/data"},
+                *PEOPLE,
                 {"kind": "crops", "path": "runs/nano/rendered"},
                 {"kind": "videos", "path": str(DATA / "train"), "videos": str(DATA / "clips")},
             ],

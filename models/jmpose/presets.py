@@ -50,10 +50,10 @@ def vitpose_config(
 CONFIGS = {
     "nano": ModelConfig(
         name="nano",
-        backbone=BackboneSpec("pyramid", "tf_efficientnet_lite0", 64),
+        backbone=BackboneSpec("movenet", "", MOVENET_CHANNELS, width=1.0),  # of MoveNet Lightning
         preprocess=Preprocess(
             192,
-            144,
+            160,
             "coco17_head",
             heatmap_sigma=1.5,
             window_offsets=(-2, -1, 0, 1, 2),
@@ -66,6 +66,7 @@ CONFIGS = {
         mutual_blocks=1,
         head_channels=32,
         head_context="heatmaps",
+        identity_blocks=True,
         io_estimator=None,
     ),
     "small": ModelConfig(
@@ -117,20 +118,10 @@ CONFIGS = {
     "vitpose-h": vitpose_config("vitpose-h", ViTSpec(width=1280, layers=32, heads=16)),
 }
 
-
-def _on_movenet(name: str, width: float, input_size: tuple[int, int], *, like: ModelConfig) -> ModelConfig:
-    """Return another model's configuration on MoveNet's backbone, with blocks that start as identities."""
-    return replace(
-        like,
-        name=name,
-        backbone=BackboneSpec("movenet", "", MOVENET_CHANNELS, width=width),
-        preprocess=replace(like.preprocess, input_height=input_size[0], input_width=input_size[1]),
-        identity_blocks=True,
-    )
-
-
-# What `nano` and `small` become once they are better so: in training, see models/recipes/movenet_start.py.
-CONFIGS |= {
-    "lightning": _on_movenet("lightning", 1.0, (192, 160), like=CONFIGS["nano"]),
-    "thunder": _on_movenet("thunder", 1.75, (256, 192), like=CONFIGS["small"]),
-}
+# What `small` becomes once it is better so: in training, see models/recipes/movenet_start.py.
+CONFIGS["thunder"] = replace(
+    CONFIGS["small"],
+    name="thunder",
+    backbone=BackboneSpec("movenet", "", MOVENET_CHANNELS, width=1.75),
+    identity_blocks=True,
+)

