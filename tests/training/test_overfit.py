@@ -22,7 +22,7 @@ def test_eight_windows_to_a_tenth_of_the_head(settings, tmp_path):
     config = settings(
         *assignments,
         *("init=nano", "init_backbone=true", "data.reach=0", "optim.batch=8", "optim.epochs=100", "optim.steps=120"),
-        *("optim.lr=8e-3", "optim.backbone_lr=3e-3", "optim.weight_decay=0", "optim.ema=0.9"),
+        *("optim.lr=8e-3", "optim.backbone_lr=5e-4", "optim.weight_decay=0", "optim.ema=0.9"),
     )
     run = prepare(config, tmp_path, resume=False)
     # Every third person, so that several frames are among them.
