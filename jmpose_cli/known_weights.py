@@ -33,7 +33,7 @@ class Choice:
     reason: str = ""
 
 
-def choose_model(name: str, *, on_gpu: bool = False, option: str = "--model", access: Access | None = None) -> Choice:
+def choose_model(name: str, *, option: str = "--model", access: Access | None = None) -> Choice:
     """Resolve `--model`, or another option that names a pose model.
 
     In this order: `auto`, a shipped or listed name, a `.safetensors` file or a folder, an id of the Hub. A folder here
@@ -42,7 +42,6 @@ def choose_model(name: str, *, on_gpu: bool = False, option: str = "--model", ac
 
     Args:
         name: What the user wrote.
-        on_gpu: Where it will run: `auto` takes the larger of the shipped ones there.
         option: Which option that was, for messages.
         access: How models may be fetched.
 
@@ -50,8 +49,7 @@ def choose_model(name: str, *, on_gpu: bool = False, option: str = "--model", ac
         JmposeError: The name stands for nothing, or for what cannot be fetched.
     """
     if name == "auto":
-        shipped = SHIPPED / f"{'small' if on_gpu else 'nano'}.safetensors"
-        return Choice(shipped, "shipped; --model takes larger ones, see `jmpose models list`")
+        return Choice(SHIPPED / "nano.safetensors", "shipped; --model takes larger ones, see `jmpose models list`")
     return _named(option, name, "pose", access or Access())
 
 

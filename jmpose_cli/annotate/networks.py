@@ -201,7 +201,7 @@ def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool
     """
     on_gpu, offline = may_take_gpu(config.device), Access(offline=True)
     try:
-        files = {"model": choose_model(config.pose.model, on_gpu=on_gpu, access=offline).path}
+        files = {"model": choose_model(config.pose.model, access=offline).path}
         if config.people.boxes is not None:
             files["boxes"] = config.people.boxes
         else:
@@ -229,8 +229,7 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
     """Load the pose network; say what it is."""
     from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 
-    on_gpu, access = device.name != "cpu", Access(offline=config.run.offline)
-    choice = choose_model(config.pose.model, on_gpu=on_gpu, access=access)
+    choice = choose_model(config.pose.model, access=Access(offline=config.run.offline))
     settings = EstimatorSettings(
         device=device.name,
         precision=config.precision,

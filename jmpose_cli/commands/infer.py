@@ -77,7 +77,7 @@ def infer(
         typer.Option(
             metavar="NAME|ID|PATH",
             help="Pose model: nano or small (shipped), a name from `jmpose models list`, a ViTPose of the Hub or in "
-            "a folder, a .safetensors file, or auto: nano, on a GPU small.",
+            "a folder, a .safetensors file, or auto: nano.",
             rich_help_panel=_POSE,
         ),
     ] = None,

@@ -312,7 +312,7 @@ def check_models(asked: InferOptions) -> Iterator[Finding]:
     for option, name in (("--model", asked.model), ("--detector", asked.detector)):
         try:
             if option == "--model":
-                choice = choose_model(name, on_gpu=on_gpu, access=offline)
+                choice = choose_model(name, access=offline)
             else:
                 choice = choose_detector(name, on_gpu=on_gpu, access=offline)
         except JmposeError as error:
