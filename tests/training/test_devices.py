@@ -20,7 +20,11 @@ TOLERANCE = 0.01
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("temporal", [True, False], ids=["whole model", "backbone alone"])
+@pytest.mark.parametrize(
+    "temporal",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["whole model", "backbone alone"],
+)
 def test_two_processes_equal_one_with_the_doubled_batch(settings, tmp_path, temporal):
     # The information terms are estimated on each device by itself. Learnt sampling positions start between pixels'
     # linear pieces, where rounding decides on the gradient.

@@ -1,6 +1,7 @@
 """The loop learns: eight windows by heart."""
 
 import numpy as np
+import pytest
 
 from jmpose_cli.data.mixture import Draw
 from jmpose_cli.training.fit import train_step
@@ -15,6 +16,7 @@ STILL = {
 }
 
 
+@pytest.mark.slow
 def test_eight_windows_to_a_tenth_of_the_head(settings, tmp_path):
     assignments = [f"augment.{key}={value}" for key, value in STILL.items()]
     assignments += [f"change.preprocess.input_height={HEIGHT}", "change.preprocess.input_width=96"]
