@@ -67,11 +67,6 @@ def test_other_weights_of_the_same_name_want_a_worker(again, tmp_path, monkeypat
     assert isinstance(again().exception, StartedError)
 
 
-def test_a_gpu_that_takes_the_larger_model_wants_a_worker(again, monkeypatch):
-    monkeypatch.setattr(networks, "may_take_gpu", lambda asked: True)
-    assert isinstance(again().exception, StartedError)
-
-
 def test_another_input_and_missing_results_want_a_worker(again, finished):
     stamp = (finished / "v.mp4").stat()
     os.utime(finished / "v.mp4", (1, 1))
