@@ -10,6 +10,7 @@ from rich.text import Text
 from jmpose.files import file_sha256
 from jmpose_cli.choices import SUSPECT_KINDS
 from jmpose_cli.clips.check import hints, rank_frames, suspects, tally
+from jmpose_cli.clips.corrections import notes_on_state
 from jmpose_cli.clips.find import find_clips
 from jmpose_cli.clips.layout import CHECK_FILE, TRUTH_FILE
 from jmpose_cli.clips.suspect import Suspect
@@ -45,6 +46,8 @@ def check_clips(places: Sequence[Path], *, top: int, kinds: Collection[str], as_
     found, failed = [], False
     for folder in find_clips(places):
         try:
+            for note in notes_on_state(folder):
+                reporter.note(note)
             document, chosen = check_clip(folder, kinds=kinds)
         except JmposeError as error:
             if reporter.verbose:

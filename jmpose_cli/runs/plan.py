@@ -278,10 +278,11 @@ def _decide(
         ):
             return PlannedClip(clip, "render", change, stamp=stamp, frames=done["frames"])
         reason = reason or change or f"{missing[0]} is missing"
-    if history.files(clip.name, folder) and (folder / CORRECTIONS_FILE).exists():
+    is_left_alone = not is_being_replaced(out, clip.name)  # else some files are new, and nobody has edited them
+    if is_left_alone and history.files(clip.name, folder) and (folder / CORRECTIONS_FILE).exists():
         return _corrected(clip, folder, stamp, last)
     edited = history.edited(clip.name, folder)
-    if edited and not is_being_replaced(out, clip.name):
+    if edited and is_left_alone:
         text = f"{folder}: {edited} was changed after jmpose wrote it"
         is_unrecorded = last is None or last["event"] != "edited"
         return PlannedClip(clip, "edited", text, _REPLACE, stamp, is_unrecorded=is_unrecorded)

@@ -479,6 +479,12 @@ CASES = {
         "edited",
         "{results}: holds corrections",
     ),
+    "corrected, then killed while it was replaced": (
+        lambda d: (d.done(), d.correct(), d.begun_replacing(), d.edit_result(b"[4, 5, 6, 7]")),
+        NOTHING,
+        "todo",
+        "posetrack18.json is missing",
+    ),
     "corrected, overwrite": (lambda d: (d.done(), d.correct()), {"overwrite": True}, "todo", "--overwrite"),
     "input gone, overwrite": (
         lambda d: (d.done(), d.clip.path.unlink()),
