@@ -26,9 +26,10 @@ def results(tmp_path_factory) -> dict[str, Path]:
     height, width, _ = pictures[0].shape
     size = (round(width / ASPECT), height)
     write(folder / "wide.mp4", [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures], ASPECT)
-    assert infer(folder / "square.mp4", folder / "wide.mp4", "--out", folder / "out", "--quiet") == 0
+    videos = (folder / "square.mp4", folder / "wide.mp4")
+    assert infer(*videos, "--out", folder / "out", "--model", "small", "--quiet") == 0  # hardly minds the resampling
     boxes = folder / "out" / "wide" / "keypoints.coco.json"
-    options = ("--boxes", boxes, "--out", folder / "again", "--quiet", "--no-overlay")
+    options = ("--boxes", boxes, "--out", folder / "again", "--model", "small", "--quiet", "--no-overlay")
     assert infer(folder / "wide.mp4", *options) == 0
     found = {"square": folder / "out" / "square", "wide": folder / "out" / "wide", "boxes": folder / "again" / "wide"}
     assert all(path.is_dir() for path in found.values())
@@ -70,7 +71,7 @@ def share_alike(found, wanted) -> float:
 def test_joints_and_boxes_are_those_of_square_pixels_in_coordinates_of_the_file(results):
     square, wide = people_of(results["square"]), people_of(results["wide"], scale=float(ASPECT))
     assert len(wide) >= len(square) > 0  # one that is barely seen may be found in one of them only
-    assert share_alike(wide, square) > 0.85  # of squeezed people, two thirds
+    assert share_alike(wide, square) > 0.95
 
 
 def test_own_boxes_are_in_pixels_of_the_file(results):
