@@ -3,7 +3,7 @@
 Weights are errors to be expected, as for joints: an id that is wrong counts as the joints of one person.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,8 +107,15 @@ POOR_FIT = 10.0
 """Misfit of both tracks together from which on it is as likely as not that one of them took somebody else up."""
 
 
-def exchanged_ids(tracks: Tracks, pairs: Pairs) -> Iterator[Suspect]:
-    """Two tracks that met and go on better with each other's id: by way, size and proportions."""
+def exchanged_ids(tracks: Tracks, pairs: Pairs, leaps: Sequence[Suspect] = ()) -> Iterator[Suspect]:
+    """Two tracks that met and go on better with each other's id: by way, size and proportions.
+
+    Args:
+        tracks: The rows.
+        pairs: Those that touch.
+        leaps: What `shared_tracks` found; where it has told of the exchange, by the frame, it is not told again.
+    """
+    told = {(one.tracks, one.at) for one in leaps if len(one.tracks) > 1}
     look = tracks.steps(LOOK_S)
     for first, end in _pair_runs(tracks, pairs, pairs.within > 0.1, bridge=look):
         rows = [(int(side[first]), int(side[end - 1])) for side in (pairs.one, pairs.other)]
@@ -127,6 +134,8 @@ def exchanged_ids(tracks: Tracks, pairs: Pairs) -> Iterator[Suspect]:
         nearest = first + int(np.argmax(pairs.within[first:end] + pairs.iou[first:end]))
         numbers = tracks.number[pairs.one[first:end]]
         at = int(tracks.number[pairs.one[nearest]])
+        if any(those == (a, b) and numbers[0] - look <= frame <= numbers[-1] + look for those, frame in told):
+            continue
         yield suspect(
             "shared",
             numbers,
@@ -163,21 +172,64 @@ def shared_tracks(tracks: Tracks) -> Iterator[Suspect]:
     time = tracks.time
     allowed = BODY_JUMP + FASTEST_BODY * ((time[2:-1] - time[1:-2]) ** 2)
     leap[2:-1] = np.where(linked[3:], np.linalg.norm(step - usual, axis=1) / size / allowed, 0.0)
-    for first, end in runs_of(leap > 1.0, tracks.together):
-        row = first + int(np.argmax(leap[first:end]))
+    rows = [first + int(np.argmax(leap[first:end])) for first, end in runs_of(leap > 1.0, tracks.together)]
+    told: set[tuple[int, int]] = set()  # exchanges by row, of which both sides may leap
+    for row in rows:
         track, number = int(tracks.ids[row]), int(tracks.number[row])
         likely = 1.0 - 0.6 / leap[row]
+        numbers = tracks.number[row - 1 : row + 1]
+        partner = _partner(tracks, body, row)
+        if partner is None:
+            said, remedy = "it may go on with another person", f"--split {track}@{number}"
+        elif (partner, track) in {(int(tracks.ids[one]), other) for one, other in told if _near(tracks, one, row)}:
+            continue
+        else:
+            told.add((row, partner))
+            said, remedy = (
+                f"to where track {partner} was or from where it goes on",
+                f"--swap {track},{partner}@{number}:",
+            )
         yield suspect(
             "shared",
-            tracks.number[row - 1 : row + 1],
+            numbers,
             np.full(2, likely * PERSON_WEIGHT),
-            tracks=[track],
+            tracks=[track] if partner is None else sorted((track, partner)),
             severity=float(likely),
-            reason=f"Track {track} leaps from frame {tracks.number[row - 1]} to frame {number}, all of the body at "
-            "once: it may go on with another person.",
-            remedy=f"--split {track}@{number}",
+            reason=f"Track {track} leaps from frame {numbers[0]} to frame {number}, all of the body at once: {said}.",
+            remedy=remedy,
             at=number,
         )
+
+
+LEAP_FRAMES = 3
+"""Frames within which two tracks that exchange their ids leap, end or begin."""
+SAME_PLACE = 0.5
+"""Sizes within which somebody is where another one was."""
+
+
+def _near(tracks: Tracks, one: int, other: int) -> bool:
+    return abs(int(tracks.place[one]) - int(tracks.place[other])) <= LEAP_FRAMES
+
+
+def _partner(tracks: Tracks, body: Doubles, row: int) -> int | None:
+    """Return the track with which one that leaps to a row has exchanged its id: both go on where the other was.
+
+    The other may also end before, or begin after.
+    """
+    place = tracks.place[row]
+    near = np.flatnonzero((np.abs(tracks.place - place) <= LEAP_FRAMES) & (tracks.ids != tracks.ids[row]))
+    best, nearest = None, 2 * SAME_PLACE
+    for track in np.unique(tracks.ids[near]).tolist():
+        mine = near[tracks.ids[near] == track]
+        ends = [mine[tracks.place[mine] < place][-1:], mine[tracks.place[mine] >= place][:1]]
+        away = [
+            float(np.linalg.norm(body[its[0]] - body[at]) / tracks.size[at])
+            for its, at in zip(ends, (row, row - 1), strict=True)
+            if len(its)
+        ]
+        if max(away) < SAME_PLACE and sum(away) / len(away) < nearest:
+            best, nearest = track, sum(away) / len(away)
+    return best
 
 
 FASTEST_BODY = 8.0

@@ -27,8 +27,9 @@ def people_suspects(tracks: Tracks) -> Iterator[Suspect]:
     gaps = list(_gaps(tracks, cuts))
     yield from (gap.suspect(tracks) for gap in gaps)
     yield from doubles(tracks, pairs)
-    yield from exchanged_ids(tracks, pairs)
-    yield from shared_tracks(tracks)
+    leaps = list(shared_tracks(tracks))
+    yield from exchanged_ids(tracks, pairs, leaps)
+    yield from leaps
     yield from interrupted(tracks)
     yield from _comings_and_goings(tracks, cuts, gaps)
     yield from nobodies(tracks)

@@ -10,7 +10,8 @@ from rich.text import Text
 from jmpose.files import file_sha256
 from jmpose_cli.choices import SUSPECT_KINDS
 from jmpose_cli.clips.check import hints, rank_frames, suspects, tally
-from jmpose_cli.clips.corrections import notes_on_state
+from jmpose_cli.clips.corrections import notes_on_state, steps_of
+from jmpose_cli.clips.dismissals import still_suspicious
 from jmpose_cli.clips.find import find_clips
 from jmpose_cli.clips.layout import CHECK_FILE, TRUTH_FILE
 from jmpose_cli.clips.suspect import Suspect
@@ -77,7 +78,7 @@ def check_clip(folder: Path, *, kinds: Collection[str] = ()) -> tuple[dict[str, 
         JmposeError: The truth cannot be read, or the file cannot be written.
     """
     truth = read_truth(folder)
-    everything = suspects(truth)
+    everything = still_suspicious(suspects(truth), steps_of(folder))
     chosen = [one for one in everything if not kinds or one.kind in kinds]
     document = {
         "sha256": file_sha256(folder / TRUTH_FILE),

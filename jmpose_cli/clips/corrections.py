@@ -430,6 +430,16 @@ def state_of(folder: Path) -> State:
     return "behind" if log.is_ahead or (log.truth is not None and _sha256(data) != log.truth[0]) else "current"
 
 
+def steps_of(folder: Path) -> Sequence[Step]:
+    """Return the steps of a clip's log that count, in order.
+
+    Raises:
+        JmposeError: The log is damaged.
+    """
+    path = folder / CORRECTIONS_FILE
+    return tuple(_read_log(path).done) if path.is_file() else ()
+
+
 def notes_on_state(folder: Path) -> list[str]:
     """Say so when another program has changed the truth of a clip; a command that reads it takes the file as it stands.
 

@@ -12,7 +12,9 @@ from jmpose_cli.clips.from_file import merged
 from jmpose_cli.clips.layout import TRUTH_FILE
 from jmpose_cli.clips.operation import FrameRange
 from jmpose_cli.clips.operations import (
+    Accept,
     Delete,
+    Dismiss,
     Interpolate,
     Merge,
     Operation,
@@ -20,9 +22,12 @@ from jmpose_cli.clips.operations import (
     Rename,
     Replace,
     Review,
+    SetBox,
+    SetOccluded,
     Split,
     Swap,
     SwapSides,
+    TakeBack,
     changed_frames,
     first_fault,
 )
@@ -36,6 +41,7 @@ Request = tuple[str, str]
 FROM = "from"
 
 _ID, _FRAMES = r"(\d{1,10})", r"(?:@(\d{0,10}:\d{0,10}|\d{1,10}))?"
+_NUMBER = r"-?\d{1,9}(?:\.\d{1,9})?"
 _TRACK = re.compile(_ID + _FRAMES)
 _SPANS = "FRAMES are A:B, which is A to B-1 and open where a side is left out, or one frame"
 _Match = re.Match[str]
@@ -43,6 +49,10 @@ _Match = re.Match[str]
 
 def _track_and_frames(kind: Callable[..., Operation]) -> tuple[str, str, Callable[[_Match], Operation]]:
     return _TRACK.pattern, "ID or ID@FRAMES", lambda found: kind(track=int(found[1]), frames=_range(found[2]))
+
+
+def _occluded(occluded: bool) -> tuple[str, str, Callable[[_Match], Operation]]:
+    return _track_and_frames(lambda **fields: SetOccluded(occluded=occluded, **fields))
 
 
 def _reviewed(reviewed: bool) -> tuple[str, str, Callable[[_Match], Operation]]:
@@ -71,6 +81,20 @@ _WRITTEN: dict[str, tuple[str, str, Callable[[_Match], Operation]]] = {
     "delete": _track_and_frames(Delete),
     "propagate": _track_and_frames(Propagate),
     "interpolate": _track_and_frames(Interpolate),
+    "accept": _track_and_frames(Accept),
+    "take-back": _track_and_frames(TakeBack),
+    "occluded": _occluded(True),
+    "not-occluded": _occluded(False),
+    "box": (
+        rf"{_ID}@{_ID}=({_NUMBER}(?:,{_NUMBER}){{3}})",
+        "ID@FRAME=LEFT,TOP,RIGHT,BOTTOM",
+        lambda found: SetBox(track=int(found[1]), frame=int(found[2]), box=tuple(map(float, found[3].split(",")))),
+    ),
+    "dismiss": (
+        rf"(?:([a-z]+):)?(\d{{1,10}}(?:,\d{{1,10}})*){_FRAMES}",
+        "KIND:ID[,ID][@FRAMES], or without KIND",
+        lambda found: Dismiss(kind=found[1], tracks=tuple(map(int, found[2].split(","))), frames=_range(found[3])),
+    ),
     "review": _reviewed(True),
     "unreview": _reviewed(False),
 }
@@ -96,6 +120,16 @@ def operation_of(option: str, text: str) -> Operation:
         return make(found)
     except ValidationError as error:
         raise JmposeError(f"--{option} {text!r:.80}: {first_fault(error)}") from error
+
+
+def operations_in(options: str) -> list[Operation]:
+    """Read what a suspect advises: options and their values, blanks between.
+
+    Raises:
+        JmposeError: They are no options of operations.
+    """
+    words = options.split()
+    return [operation_of(option.removeprefix("--"), text) for option, text in zip(words[::2], words[1::2], strict=True)]
 
 
 def _range(text: str | None) -> FrameRange:
@@ -172,8 +206,9 @@ def _operations(
             operation = _from_file(truth, text, reporter) if option == FROM else operation_of(option, text)
         new = operation.apply(truth)
         changed = changed_frames(truth, new)
-        reporter.header({option: f"{text} ({_sizes(changed)})".lstrip()})
-        if changed:
+        sizes = "told no more" if isinstance(operation, Dismiss) else _sizes(changed)
+        reporter.header({option: f"{text} ({sizes})".lstrip()})
+        if changed or isinstance(operation, Dismiss):
             found.append(operation)
         truth = new
     return found

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from jmpose_cli.clips.operation import (
     ALL,
-    BoxPixel,
+    Box,
     Frame,
     FrameRange,
     Operation,
     Point,
     TrackId,
     Visibility,
+    check_box,
     free_id,
     joint_places,
     new_people,
@@ -131,13 +132,13 @@ class AddPerson(Operation):
     op: Literal["add_person"] = "add_person"
     frame: Frame
     track: TrackId | None = None
-    box: tuple[BoxPixel, BoxPixel, BoxPixel, BoxPixel] | None = None
+    box: Box | None = None
     joints: dict[str, Point] = {}  # noqa: RUF012  # frozen
 
     def _apply(self, truth: Truth) -> Truth:
         where = place(truth, self.frame)
-        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
-            raise JmposeError(f"{self}: the box is empty", hint="left, top, right, bottom; right and bottom are larger")
+        if self.box is not None:
+            check_box(self, self.box)
         joints, xy, visibility = _points(truth, self.joints)
         if self.box is None and (visibility > 0).sum() < 2:
             raise JmposeError(f"{self}: without a box and with fewer than two joints", hint="give a box")

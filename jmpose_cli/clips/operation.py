@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import COORDINATE_DECIMALS, SCORE_DECIMALS, boxes_xywh, rounded
 from jmpose_cli.formats.coco import COVARIANCE_DECIMALS
-from jmpose_cli.formats.numbers import LARGEST_BOX_PX, LARGEST_FRAME, LARGEST_PX
+from jmpose_cli.formats.numbers import LARGEST, LARGEST_BOX_PX, LARGEST_FRAME, LARGEST_PX
 from jmpose_cli.formats.records import Doubles, xywh_to_xyxy
 from jmpose_cli.formats.truth import CORRECTED, MOST_FAULTS, ROW_COLUMNS, Truth
 from jmpose_cli.values import Bools, Ids
@@ -27,6 +27,10 @@ TrackId = Annotated[int, Field(ge=0, le=LARGEST_ID)]
 Frame = Annotated[int, Field(ge=0, le=LARGEST_FRAME)]
 Pixel = Annotated[float, Field(ge=-LARGEST_PX, le=LARGEST_PX)]
 BoxPixel = Annotated[float, Field(ge=-LARGEST_BOX_PX, le=LARGEST_BOX_PX)]
+Box = tuple[BoxPixel, BoxPixel, BoxPixel, BoxPixel]
+"""Corners left, top, right, bottom in image pixels."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Visibility = Literal[0, 1, 2]
 FrameRange = tuple[Frame | None, Frame | None]
 """Frames A to B-1; None where a side is open."""
@@ -197,6 +201,17 @@ def joint_places(truth: Truth, names: Iterable[str]) -> list[int]:
             raise JmposeError(f"there is no joint {name!r:.80}", hint=hint)
         found.append(joints.index(name))
     return found
+
+
+def check_box(operation: Operation, box: Box) -> None:
+    """Make sure that a box holds something.
+
+    Raises:
+        JmposeError: It does not.
+    """
+    if not (box[0] < box[2] and box[1] < box[3]):
+        hint = "left, top, right, bottom; right and bottom are larger"
+        raise JmposeError(f"{operation}: the box is empty", hint=hint)
 
 
 def free_id(truth: Truth) -> int:

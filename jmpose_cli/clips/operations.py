@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from jmpose_cli.clips.dismissals import Dismiss
 from jmpose_cli.clips.joint_operations import AddPerson, CopyPose, Review, SetJoints, SetVisibility, SwapSides
 from jmpose_cli.clips.operation import Operation, changed_frames
+from jmpose_cli.clips.person_operations import Estimated, SetBox, SetOccluded
 from jmpose_cli.clips.replace_operation import Replace
-from jmpose_cli.clips.spread_operations import Interpolate, Propagate
+from jmpose_cli.clips.spread_operations import Accept, Interpolate, Propagate, TakeBack
 from jmpose_cli.clips.track_operations import Delete, Merge, Rename, Split, Swap
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.text import to_json
@@ -26,6 +28,12 @@ AnyOperation = Annotated[
     | Review
     | Propagate
     | Interpolate
+    | Accept
+    | TakeBack
+    | SetOccluded
+    | SetBox
+    | Estimated
+    | Dismiss
     | Replace,
     Field(discriminator="op"),
 ]
@@ -33,10 +41,13 @@ AnyOperation = Annotated[
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyOperation)
 
 __all__ = [
+    "Accept",
     "AddPerson",
     "AnyOperation",
     "CopyPose",
     "Delete",
+    "Dismiss",
+    "Estimated",
     "Interpolate",
     "Merge",
     "Operation",
@@ -44,11 +55,14 @@ __all__ = [
     "Rename",
     "Replace",
     "Review",
+    "SetBox",
     "SetJoints",
+    "SetOccluded",
     "SetVisibility",
     "Split",
     "Swap",
     "SwapSides",
+    "TakeBack",
     "changed_frames",
     "operation_in",
     "operation_json",

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from jmpose_cli.clips.operation import (
-    BoxPixel,
+    Box,
     Frame,
+    Number,
     Operation,
     Pixel,
+    Share,
     TrackId,
     Visibility,
     changed_frames,
@@ -20,11 +22,8 @@ from jmpose_cli.clips.operation import (
 )
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.coco import SOURCES
-from jmpose_cli.formats.numbers import LARGEST
 from jmpose_cli.formats.truth import Truth
 
-Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Source = Annotated[int, Field(ge=0, lt=len(SOURCES))]
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -36,7 +35,7 @@ class Person(BaseModel):
 
     track: TrackId
     identity: TrackId
-    box: tuple[BoxPixel, BoxPixel, BoxPixel, BoxPixel]
+    box: Box
     box_score: Number | None = None
     observed: bool
     score: Number

@@ -9,12 +9,14 @@ from pydantic import Field
 
 from jmpose_cli.clips.operation import (
     ALL,
+    Frame,
     FrameRange,
     Operation,
     TrackId,
     grown,
     joint_places,
     new_people,
+    place,
     places,
     rows_of,
     text_of,
@@ -27,6 +29,7 @@ from jmpose_cli.values import Bools
 
 Sources = NDArray[np.uint8]
 FADE_S = 0.5
+REACH_S = 2.0
 _TINY_S = 1e-9
 
 
@@ -43,6 +46,9 @@ class Propagate(Operation):
         frames: Which frames may change; corrections outside count too.
         joints: Names; none means all.
         fade_s: Seconds until a correction has faded out.
+        around: A frame; then only those between it and its neighbours in which the joint is corrected too may change,
+            and neighbours that are further away than `reach_s` do not count. There may be none.
+        reach_s: Seconds.
     """
 
     op: Literal["propagate"] = "propagate"
@@ -50,6 +56,8 @@ class Propagate(Operation):
     frames: FrameRange = ALL
     joints: tuple[str, ...] = ()
     fade_s: Annotated[float, Field(ge=0, le=60)] = FADE_S
+    around: Frame | None = None
+    reach_s: Annotated[float, Field(ge=0, le=3600)] = REACH_S
 
     def _apply(self, truth: Truth) -> Truth:
         rows = rows_of(truth, self.track)
@@ -64,7 +72,9 @@ class Propagate(Operation):
         for joint in joints:
             corrected = keys[:, joint]
             if corrected.any():
-                free = changing & truth.present[rows, joint] & (truth.sources[rows, joint] != CORRECTED)
+                free = changing & truth.present[rows, joint] & ~corrected
+                if self.around is not None:
+                    free &= _between(times, corrected, truth.frame[rows] == place(truth, self.around), self.reach_s)
                 xy[rows, joint], sources[rows, joint] = _around(
                     times,
                     xy[rows, joint],
@@ -80,7 +90,18 @@ class Propagate(Operation):
         return replace(truth, xy=xy, sources=sources, boxes_xyxy_px=boxes)
 
     def __str__(self) -> str:
-        return f"propagate {', '.join(self.joints) or 'all joints'} of {self.track}{text_of(self.frames)}"
+        around = "" if self.around is None else f" around frame {self.around}"
+        return f"propagate {', '.join(self.joints) or 'all joints'} of {self.track}{text_of(self.frames)}{around}"
+
+
+def _between(times: Doubles, keys: Bools, here: Bools, reach_s: float) -> Bools:
+    """Return `[R]` which rows lie between the one that is here and the nearest keys before and after, if in reach."""
+    found = np.zeros(len(times), bool)
+    near = np.flatnonzero(keys & (np.abs(times - times[here].sum()) <= reach_s + _TINY_S))
+    for row in np.flatnonzero(here & keys):
+        before, after = near[near < row], near[near > row]
+        found[before[-1] if len(before) else row : after[0] if len(after) else row] = True
+    return found
 
 
 def _around(
@@ -168,3 +189,67 @@ class Interpolate(Operation):
 
     def __str__(self) -> str:
         return f"interpolate {self.track}{text_of(self.frames)}"
+
+
+class Accept(Operation):
+    """Propagated and interpolated joints are right: from now on they count as corrected ones.
+
+    Attributes:
+        track: Who; None means everybody.
+        frames: Where.
+    """
+
+    op: Literal["accept"] = "accept"
+    track: TrackId | None = None
+    frames: FrameRange = ALL
+
+    def _apply(self, truth: Truth) -> Truth:
+        spread = _spread(self, truth, self.track, self.frames)
+        given: dict[str, Any] = {"sources": CORRECTED, "scores": 1.0, "probabilities": 1.0, "covariances": 0.0}
+        columns = {name: column.copy() for name, column in truth.row_columns().items() if name in given}
+        for name, column in columns.items():
+            column[spread] = given[name]
+        return replace(truth, **columns)
+
+    def __str__(self) -> str:
+        return f"accept what was propagated{_whose(self.track)}{text_of(self.frames)}"
+
+
+class TakeBack(Operation):
+    """What was propagated is as the model had it again, and people who were interpolated are not there.
+
+    Attributes:
+        track: Who; None means everybody.
+        frames: Where.
+    """
+
+    op: Literal["take_back"] = "take_back"
+    track: TrackId | None = None
+    frames: FrameRange = ALL
+
+    def _apply(self, truth: Truth) -> Truth:
+        spread = _spread(self, truth, self.track, self.frames)
+        model = truth.xy if truth.model_xy is None else truth.model_xy
+        moved = spread & (truth.sources == PROPAGATED) & ~np.isnan(model).any(2)
+        kept = ~spread.any(1) | ((truth.sources != INTERPOLATED) & truth.present).any(1)
+        xy = np.where(moved[..., None], model, truth.xy)
+        return replace(truth, xy=xy, sources=np.where(moved, MODEL, truth.sources).astype(np.uint8)).rows(kept)
+
+    def __str__(self) -> str:
+        return f"take back what was propagated{_whose(self.track)}{text_of(self.frames)}"
+
+
+def _spread(operation: Operation, truth: Truth, track: int | None, frames: FrameRange) -> Bools:
+    """Return `[N, K]` which joints were propagated or interpolated, at least one."""
+    within = places(truth, frames)
+    rows = (truth.frame >= within.start) & (truth.frame < within.stop)
+    if track is not None:
+        rows = np.isin(np.arange(len(truth)), rows_of(truth, track, frames))
+    spread = rows[:, None] & truth.present & (truth.sources > CORRECTED)
+    if not spread.any():
+        raise JmposeError(f"{operation}: nothing was", hint="what --propagate and --interpolate have given can be")
+    return np.asarray(spread)
+
+
+def _whose(track: int | None) -> str:
+    return "" if track is None else f" of {track}"

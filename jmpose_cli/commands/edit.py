@@ -78,6 +78,34 @@ def edit(
             metavar=_OF_ONE, help="Spread corrected joints to the frames around theirs.", rich_help_panel=_FRAMES
         ),
     ] = None,
+    accept: Annotated[
+        _Requests,
+        typer.Option(metavar=_OF_ONE, help="What was propagated or interpolated is right.", rich_help_panel=_FRAMES),
+    ] = None,
+    take_back: Annotated[
+        _Requests,
+        typer.Option(metavar=_OF_ONE, help="What was propagated or interpolated goes.", rich_help_panel=_FRAMES),
+    ] = None,
+    box: Annotated[
+        _Requests,
+        typer.Option(
+            metavar="ID@FRAME=LEFT,TOP,RIGHT,BOTTOM", help="Where a person's box is.", rich_help_panel=_FRAMES
+        ),
+    ] = None,
+    occluded: Annotated[
+        _Requests, typer.Option(metavar=_OF_ONE, help="The whole person is hidden.", rich_help_panel=_FRAMES)
+    ] = None,
+    not_occluded: Annotated[
+        _Requests, typer.Option(metavar=_OF_ONE, help="And is not.", rich_help_panel=_FRAMES)
+    ] = None,
+    dismiss: Annotated[
+        _Requests,
+        typer.Option(
+            metavar="[KIND:]ID[,ID][@FRAMES]",
+            help="What `jmpose check` finds suspicious there is right: it is told no more.",
+            rich_help_panel=_FRAMES,
+        ),
+    ] = None,
     review: Annotated[
         _Requests, typer.Option(metavar="FRAMES", help="Mark frames as reviewed.", rich_help_panel=_FRAMES)
     ] = None,
@@ -134,6 +162,8 @@ def edit(
     given = {
         **{"merge": merge, "split": split, "swap": swap, "rename": rename, "delete": delete},
         **{"interpolate": interpolate, "swap_sides": swap_sides, "propagate": propagate},
+        **{"accept": accept, "take_back": take_back, "box": box, "dismiss": dismiss},
+        **{"occluded": occluded, "not_occluded": not_occluded},
         **{"review": review, "unreview": unreview, "from_": from_},
     }
     values = {name: iter(texts or ()) for name, texts in given.items()}

@@ -4,20 +4,26 @@ import numpy as np
 from hypothesis import strategies as st
 
 from jmpose_cli.clips.operations import (
+    Accept,
     AddPerson,
     CopyPose,
     Delete,
+    Dismiss,
+    Estimated,
     Interpolate,
     Merge,
     Operation,
     Propagate,
     Rename,
     Review,
+    SetBox,
     SetJoints,
+    SetOccluded,
     SetVisibility,
     Split,
     Swap,
     SwapSides,
+    TakeBack,
 )
 from jmpose_cli.formats.truth import Truth
 
@@ -34,6 +40,9 @@ def operations(draw: st.DrawFn, truth: Truth) -> Operation:
     joint = st.sampled_from(truth.keypoints.joints)
     points = st.dictionaries(joint, st.tuples(pixel, pixel, st.sampled_from([0, 1, 2])), min_size=1, max_size=4)
     box = st.tuples(pixel, pixel).map(lambda at: (at[0], at[1], at[0] + 20.5, at[1] + 50.25))
+    share = st.floats(0, 1).map(lambda value: round(value, 4))
+    estimates = st.dictionaries(joint, st.tuples(pixel, pixel, share), min_size=1, max_size=4)
+    maybe = st.one_of(st.none(), track)
     joints = st.lists(joint, max_size=3, unique=True).map(tuple)
     return draw(
         st.one_of(
@@ -45,10 +54,17 @@ def operations(draw: st.DrawFn, truth: Truth) -> Operation:
             st.builds(SwapSides, track=track, frames=frames),
             st.builds(SetJoints, track=track, frame=frame, joints=points),
             st.builds(SetVisibility, track=track, frames=frames, joints=joints, visibility=st.sampled_from([0, 1, 2])),
-            st.builds(AddPerson, frame=frame, track=st.one_of(st.none(), track), box=box, joints=points),
+            st.builds(AddPerson, frame=frame, track=maybe, box=box, joints=points),
             st.builds(CopyPose, track=track, frame=frame, source=st.one_of(st.none(), frame)),
             st.builds(Review, frames=frames, reviewed=st.booleans()),
             st.builds(Propagate, track=track, frames=frames, joints=joints, fade_s=st.sampled_from([0.0, 0.1, 0.5])),
+            st.builds(Propagate, track=track, joints=joints, around=frame, reach_s=st.sampled_from([0.1, 9.0])),
             st.builds(Interpolate, track=track, frames=frames),
+            st.builds(Accept, track=maybe, frames=frames),
+            st.builds(TakeBack, track=maybe, frames=frames),
+            st.builds(SetOccluded, track=track, frames=frames, occluded=st.booleans()),
+            st.builds(SetBox, track=track, frame=frame, box=box),
+            st.builds(Estimated, frame=frame, track=maybe, box=box, score=share, joints=estimates),
+            st.builds(Dismiss, tracks=st.tuples(track), kind=st.sampled_from([None, "gap"]), frames=frames),
         )
     )

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from jmpose.keypoints import COCO17, KEYPOINT_SETS
 from jmpose_cli.clips.check import hints, rank_frames, rank_people, summary, suspects
-from jmpose_cli.clips.edit import operation_of
+from jmpose_cli.clips.dismissals import Dismiss, right_tracks, still_suspicious
+from jmpose_cli.clips.edit import operations_in
 from jmpose_cli.formats.truth import CORRECTED, TRUTH_FILE, write_truth
 from jmpose_cli.main import app
 from tests.clips.walkers import Walker, moved, walk
@@ -25,9 +26,8 @@ def found(truth, kind):
 
 def mended(truth, one):
     """Return the clip after the corrections that a suspect advises."""
-    words = one.remedy.split()
-    for option, text in zip(words[::2], words[1::2], strict=True):
-        truth = operation_of(option.strip("-"), text).apply(truth)
+    for operation in operations_in(one.remedy):
+        truth = operation.apply(truth)
     return truth
 
 
@@ -180,6 +180,33 @@ def test_a_track_that_leaps_to_another_person_is_found():
     leap = found(one_id, "shared")[0]
     assert leap.tracks == (3,) and leap.at == 60 and leap.remedy == "--split 3@60"
     assert not found(mended(one_id, leap), "shared")
+
+
+def test_tracks_that_exchange_their_ids_at_a_leap_are_swapped_once():
+    people = walk(ALONE, Walker(4, 900.0, y=420.0, speed=-20.0))
+    late = people.frame >= 50
+    swapped = replace(people, track_ids=np.where(late, 7 - people.track_ids, people.track_ids))
+    (exchange,) = found(swapped, "shared")
+    assert (exchange.tracks, exchange.at, exchange.remedy) == ((3, 4), 50, "--swap 3,4@50:")
+    assert not suspects(mended(swapped, exchange))
+    taken = swapped.rows((swapped.track_ids == 4) | ~late)  # 4 goes on with the person of 3, who was 3 until then
+    (leap,) = found(taken, "shared")
+    assert leap.remedy == "--swap 4,3@50:" and not found(mended(taken, leap), "shared")
+
+
+def test_what_was_dismissed_is_told_no_more():
+    truth = walk(replace(ALONE, frames=(0, 40)), Walker(7, 400.0, frames=(55, 100)))
+    everything = suspects(truth)
+    assert everything and {one.kind for one in everything} == {"gap"}
+    for told, right in (
+        (False, Dismiss(tracks=(7, 3), kind="gap", frames=(39, 56))),
+        (False, Dismiss(tracks=(3, 7))),
+        (True, Dismiss(tracks=(3,))),
+        (True, Dismiss(tracks=(3, 7), kind="gap", frames=(0, 30))),
+        (True, Dismiss(tracks=(3, 7), kind="double")),
+    ):
+        assert bool(still_suspicious(everything, [(right,)])) == told
+    assert right_tracks(truth, [(Dismiss(tracks=(7, 50)),), (Dismiss(tracks=(3,), kind="gap"),)]) == [7]
 
 
 def test_a_hole_is_found_and_so_is_another_person_behind_it():

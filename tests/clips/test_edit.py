@@ -43,6 +43,30 @@ def frames_of(truth: Truth, track: int) -> list[int]:
     return truth.index[truth.frame[truth.track_ids == track]].tolist()
 
 
+def test_options_of_boxes_people_who_are_hidden_and_what_is_right(folder):
+    run(
+        folder,
+        "--merge",
+        "3,7",
+        "--interpolate",
+        "3",
+        "--accept",
+        "3@8",
+        "--occluded",
+        "1@4:6",
+        "--not-occluded",
+        "1@5",
+    )
+    said = run(folder, "--box", "1@2=-1,2.5,30,40", "--dismiss", "jump:1@2:5", "--dismiss", "3")
+    truth = read_truth(folder)
+    assert truth.sources[(truth.track_ids == 3) & (truth.frame == 6)].min() == CORRECTED
+    assert np.flatnonzero(truth.occluded).size == 1
+    assert truth.boxes_xyxy_px[(truth.track_ids == 1) & (truth.frame == 0)].tolist() == [[-1, 2.5, 30, 40]]
+    assert said.count("told no more") == 2 and "jump of 1@2:5 is right" in run(folder)
+    with pytest.raises(JmposeError, match="take back what was propagated of 1: nothing was"):
+        run(folder, "--take-back", "1")
+
+
 def test_corrections_are_done_in_the_order_in_which_they_stand(folder):
     said = run(folder, "--rename", "3=5", "--merge", "5,7", "--rename", "8=3", "--delete", "3@4:6", "--review", ":4")
     truth = read_truth(folder)

@@ -10,20 +10,26 @@ from hypothesis import strategies as st
 
 from jmpose_cli.clips.operation import settled
 from jmpose_cli.clips.operations import (
+    Accept,
     AddPerson,
     CopyPose,
     Delete,
+    Dismiss,
+    Estimated,
     Interpolate,
     Merge,
     Propagate,
     Rename,
     Replace,
     Review,
+    SetBox,
     SetJoints,
+    SetOccluded,
     SetVisibility,
     Split,
     Swap,
     SwapSides,
+    TakeBack,
     changed_frames,
     operation_in,
     operation_json,
@@ -208,6 +214,72 @@ def test_corrections_propagate(truth):
         Propagate(track=1).apply(truth)
 
 
+def test_corrections_propagate_at_once_to_the_next_ones_only(truth):
+    def put(truth: Truth, frame: int, dx: float) -> Truth:
+        x, y = joints_of(truth, 1, frame)[0].tolist()
+        truth = SetJoints(track=1, frame=frame, joints={"nose": (x + dx, y, 2)}).apply(truth)
+        return Propagate(track=1, joints=("nose",), around=frame, reach_s=0.2).apply(truth)
+
+    def shifts(new: Truth) -> list[float]:
+        return (column(new, "xy", 1) - column(truth, "xy", 1))[:, 0].round(2).tolist()
+
+    first = put(truth, 4, 10)
+    assert shifts(first) == [0, 0, 10, *[0] * 9]
+    both = put(first, 8, 30)
+    assert shifts(both) == [0, 0, 10, 15, 20, 25, 30, *[0] * 5]
+    assert shifts(put(first, 10, 30)) == [0, 0, 10, *[0] * 5, 30, 0, 0, 0]  # 0.24 s away
+    between = put(both, 6, -40)
+    assert shifts(between) == [0, 0, 10, -5, -20, 5, 30, *[0] * 5]
+
+
+def test_what_was_propagated_is_accepted_or_taken_back(truth):
+    put = SetJoints(track=1, frame=4, joints={"nose": (60, 40, 2)}).apply(truth)
+    spread = Propagate(track=1, fade_s=0.1).apply(put)
+    accepted = Accept(track=1, frames=(5, 6)).apply(spread)
+    assert column(accepted, "sources", 1).tolist() == [PROPAGATED] * 2 + [CORRECTED] * 2 + [PROPAGATED] + [MODEL] * 7
+    assert column(accepted, "scores", 1)[3] == 1 and (accepted.xy == spread.xy).all()
+    back = TakeBack().apply(spread)
+    assert (back.xy == put.xy).all() and (back.sources == put.sources).all()
+    assert changed_frames(accepted, TakeBack(track=1, frames=(None, 4)).apply(accepted)) == {0: 1, 1: 1}
+    filled = Interpolate(track=3).apply(Merge(tracks=(3, 7)).apply(truth))
+    assert frames_of(TakeBack(track=3).apply(filled), 3) == [*TRACKS[3], *TRACKS[7]]
+    assert (Accept().apply(filled).sources[filled.sources == INTERPOLATED] == CORRECTED).all()
+    for nothing in (Accept(track=1), TakeBack(), TakeBack(track=1, frames=(4, 6))):
+        with pytest.raises(JmposeError, match="nothing was"):
+            nothing.apply(truth)
+
+
+def test_boxes_and_people_who_are_hidden(truth):
+    hidden = SetOccluded(track=1, frames=(4, 6)).apply(truth)
+    assert hidden.occluded[hidden.track_ids == 1].tolist() == [False] * 2 + [True] * 2 + [False] * 8
+    assert not SetOccluded(track=1, occluded=False).apply(hidden).occluded.any()
+    boxed = SetBox(track=3, frame=2, box=(1, 2.5, 30, 40)).apply(truth)
+    (row,) = np.flatnonzero((truth.track_ids == 3) & (truth.frame == 0))
+    assert boxed.boxes_xyxy_px[row].tolist() == [1, 2.5, 30, 40] and boxed.observed[row]
+    with pytest.raises(JmposeError, match="the box is empty"):
+        SetBox(track=3, frame=2, box=(1, 2, 1, 40)).apply(truth)
+
+
+def test_a_pose_that_a_model_was_asked_for(truth):
+    found = {"nose": (100.5, 50.25, 0.9), "left_eye": (1, 2, 0.1)}
+    put = SetJoints(track=1, frame=4, joints={"nose": (60, 40, 2)}).apply(truth)
+    again = Estimated(frame=4, track=1, box=(1, 2, 30, 40), score=0.7, joints=found).apply(put)
+    (row,) = np.flatnonzero((again.track_ids == 1) & (again.frame == 2))
+    assert again.xy[row, :2].tolist() == [[60, 40], [1, 2]] and again.visibility[row, :2].tolist() == [2, 1]
+    assert again.sources[row, :2].tolist() == [CORRECTED, MODEL] and again.model_xy[row, 1].tolist() == [1, 2]
+    assert (again.xy[row, 2:] == put.xy[row, 2:]).all() and again.person_scores[row] == 0.7
+    new = Estimated(frame=4, box=(1, 2, 30, 40), score=0.7, joints=found).apply(truth)
+    (row,) = np.flatnonzero(new.track_ids == 9)
+    assert new.visibility[row].tolist() == [2, 1] + [0] * 17 and (new.sources[row] == MODEL).all()
+    assert new.boxes_xyxy_px[row].tolist() == [1, 2, 30, 40] and new.index[new.frame[row]] == 4
+
+
+def test_what_is_dismissed_changes_nothing_and_must_be_there(truth):
+    assert changed_frames(truth, Dismiss(tracks=(3, 7), kind="gap").apply(truth)) == {}
+    with pytest.raises(JmposeError, match="there is no track 5"):
+        Dismiss(tracks=(3, 5)).apply(truth)
+
+
 def test_gaps_are_filled(truth):
     merged = Merge(tracks=(3, 7)).apply(truth)
     filled = Interpolate(track=3).apply(merged)
@@ -278,6 +350,8 @@ def test_json_says_all_and_the_file_keeps_all(truth, tmp_path_factory, data):
         '{"op": "set_joints", "track": 1, "frame": 2, "joints": {"nose": [1e300, 2, 1]}}',
         '{"op": "review", "reviewed": "yes"}',
         '{"op": "propagate", "track": 1, "fade_s": -1}',
+        '{"op": "dismiss", "tracks": [1], "kind": "odd"}',
+        '{"op": "estimated", "frame": 4, "box": [1, 2, 3, 4], "score": 0.5, "joints": {"nose": [1, 2, 3]}}',
     ],
 )
 def test_what_is_no_operation_is_refused(text):
