@@ -88,12 +88,16 @@ _WRITTEN: dict[str, tuple[str, str, Callable[[_Match], Operation]]] = {
     "box": (
         rf"{_ID}@{_ID}=({_NUMBER}(?:,{_NUMBER}){{3}})",
         "ID@FRAME=LEFT,TOP,RIGHT,BOTTOM",
-        lambda found: SetBox(track=int(found[1]), frame=int(found[2]), box=tuple(map(float, found[3].split(",")))),
+        lambda found: SetBox.model_validate(
+            {"track": int(found[1]), "frame": int(found[2]), "box": tuple(map(float, found[3].split(",")))}
+        ),
     ),
     "dismiss": (
         rf"(?:([a-z]+):)?(\d{{1,10}}(?:,\d{{1,10}})*){_FRAMES}",
         "KIND:ID[,ID][@FRAMES], or without KIND",
-        lambda found: Dismiss(kind=found[1], tracks=tuple(map(int, found[2].split(","))), frames=_range(found[3])),
+        lambda found: Dismiss.model_validate(
+            {"kind": found[1], "tracks": tuple(map(int, found[2].split(","))), "frames": _range(found[3])}
+        ),
     ),
     "review": _reviewed(True),
     "unreview": _reviewed(False),

@@ -206,7 +206,7 @@ class Accept(Operation):
     def _apply(self, truth: Truth) -> Truth:
         spread = _spread(self, truth, self.track, self.frames)
         given: dict[str, Any] = {"sources": CORRECTED, "scores": 1.0, "probabilities": 1.0, "covariances": 0.0}
-        columns = {name: column.copy() for name, column in truth.row_columns().items() if name in given}
+        columns: dict[str, Any] = {name: column.copy() for name, column in truth.row_columns().items() if name in given}
         for name, column in columns.items():
             column[spread] = given[name]
         return replace(truth, **columns)

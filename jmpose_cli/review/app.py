@@ -12,20 +12,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from jmpose_cli.choices import SUSPECT_KINDS
 from jmpose_cli.clips.operations import Operation, operation_in
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.review.clip import ReviewClip, StaleError
+from jmpose_cli.review.estimate import Estimator, request_in
 from jmpose_cli.text import to_json
 
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MOST_OPERATIONS = 1000
 
 
-def make_app(clips: Sequence[ReviewClip]) -> Starlette:
+def make_app(clips: Sequence[ReviewClip], estimator: Estimator) -> Starlette:
     """Return the application; nothing in it guards against strangers, see `guard.Guard`.
 
     Args:
         clips: The page knows them by their place.
+        estimator: Asked for poses.
     """
     page = _page_files()
 
@@ -56,6 +59,15 @@ def make_app(clips: Sequence[ReviewClip]) -> Starlette:
     def render(request: Request, _: dict[str, Any]) -> Any:
         return {"notes": of(request).render()}
 
+    def fix(request: Request, body: dict[str, Any]) -> Any:
+        kind = body.get("kind")
+        if kind not in SUSPECT_KINDS:
+            raise JmposeError(f"there is no kind {kind!r:.80} of suspects", hint=f"allowed: {', '.join(SUSPECT_KINDS)}")
+        return of(request).fix_all(kind, _revision(body))
+
+    def estimate(request: Request, body: dict[str, Any]) -> Any:
+        return {"operation": of(request).estimate(estimator, request_in(body)).model_dump(exclude_none=True)}
+
     clip = "/api/clips/{clip:int}"
     return Starlette(
         routes=[
@@ -70,6 +82,8 @@ def make_app(clips: Sequence[ReviewClip]) -> Starlette:
             _post(f"{clip}/operations", operations),
             _post(f"{clip}/undo", lambda request, body: of(request).undo(_revision(body))),
             _post(f"{clip}/redo", lambda request, body: of(request).redo(_revision(body))),
+            _post(f"{clip}/fix", fix),
+            _post(f"{clip}/estimate", estimate),
             _post(f"{clip}/render", render),
         ],
         exception_handlers={JmposeError: _failed, HTTPException: _refused},

@@ -2,23 +2,28 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jmpose_cli.choices import SuspectKind
 from jmpose_cli.clips.check import suspects
 from jmpose_cli.clips.corrections import Corrections
+from jmpose_cli.clips.dismissals import right_tracks, still_suspicious
+from jmpose_cli.clips.edit import operations_in
 from jmpose_cli.clips.layout import RUN_FILE
-from jmpose_cli.clips.operations import Operation
+from jmpose_cli.clips.operations import Estimated, Operation
 from jmpose_cli.clips.render import Step, refresh
 from jmpose_cli.clips.run_record import read_run
+from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.clips.video import open_clip
-from jmpose_cli.config import DecodeConfig
+from jmpose_cli.config import DecodeConfig, InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.truth import Truth
+from jmpose_cli.review.estimate import EstimateRequest, Estimator, operation_for
 from jmpose_cli.review.frames import FrameCache
 from jmpose_cli.review.summaries import changed_numbers, lanes, poses, runs
 from jmpose_cli.runs.clip_claim import kept_from_runs
@@ -30,6 +35,8 @@ WINDOW = 256
 MOST_FRAMES = 512
 """Frames whose poses are told at once."""
 _MOST_CHANGES = 1000
+SURE = 0.5
+"""Severity from which on what suspects advise is done without a look at each."""
 
 
 class StaleError(JmposeError):
@@ -60,7 +67,7 @@ class ReviewClip:
         self._video, self._children = video, children
         self._lock, self._rendering = threading.RLock(), threading.Lock()
         self._open: _Open | None = None
-        self._suspects: tuple[int, list[dict[str, Any]]] = (0, [])
+        self._suspects: tuple[int, list[Suspect]] = (0, [])
 
     @property
     def is_open(self) -> bool:
@@ -105,16 +112,60 @@ class ReviewClip:
         return {"revision": revision, "frames": poses(truth, first, end)}
 
     def suspects(self) -> dict[str, Any]:
-        """Return what is suspicious now, worst first, as `jmpose check` finds it."""
+        """Return what is suspicious now, worst first, as `jmpose check` finds it.
+
+        Returns:
+            `revision`, and `suspects` as in `check.json`, each with `fix`: the operations that it advises.
+        """
+        revision, found = self._found()
+        return {"revision": revision, "suspects": [one.as_json() | {"fix": _advised(one)} for one in found]}
+
+    def _found(self) -> tuple[int, list[Suspect]]:
+        """Return the revision and the suspects of it, worst first."""
         with self._lock:
             now = self._opened()
-            truth, revision = now.corrections.truth, now.revision
+            truth, steps, revision = now.corrections.truth, now.corrections.done, now.revision
             if self._suspects[0] == revision:
-                return {"revision": revision, "suspects": self._suspects[1]}
-        found = [one.as_json() for one in suspects(truth)]
+                return self._suspects
+        found = revision, still_suspicious(suspects(truth), steps)
         with self._lock:
-            self._suspects = (revision, found)
-        return {"revision": revision, "suspects": found}
+            self._suspects = found
+        return found
+
+    def fix_all(self, kind: SuspectKind, revision: int) -> dict[str, Any]:
+        """Do what suspects of a kind advise that are more likely errors than not, as one step; as `do`.
+
+        What cannot be done any more after the ones before it is left.
+
+        Raises:
+            JmposeError: Nothing is left to do, or as from `do`.
+        """
+        found_at, found = self._found()
+        truth, chosen = self._truth(), list[Operation]()
+        for one in found if found_at == revision else ():
+            if one.kind == kind and one.severity >= SURE and one.remedy:
+                operations = operations_in(one.remedy)
+                with suppress(JmposeError):
+                    for operation in operations:
+                        truth = operation.apply(truth)
+                    chosen += operations
+        if not chosen:
+            raise JmposeError(f"{kind}: nothing to do at once", hint="go through them one by one")
+        return self.do(chosen, revision)
+
+    def estimate(self, estimator: Estimator, wanted: EstimateRequest) -> Estimated:
+        """Ask the model of the clip for a pose; nothing is done with it yet.
+
+        Raises:
+            JmposeError: There is no such frame, or the model or the video cannot be opened.
+        """
+        truth, (video, _) = self._truth(), self._source()
+        config = read_run(self.folder).config if (self.folder / RUN_FILE).is_file() else InferConfig()
+        return operation_for(truth, wanted, estimator, video, config)
+
+    def _truth(self) -> Truth:
+        with self._lock:
+            return self._opened().corrections.truth
 
     def image(self, number: int) -> bytes:
         """Return a frame as JPEG.
@@ -240,6 +291,7 @@ class ReviewClip:
             "redo": _text(undone[-1]) if undone else None,
             "steps": len(done),
             "reviewed": runs(truth.index[truth.reviewed]),
+            "right": right_tracks(truth, done),
             "lanes": lanes(truth),
         }
 
@@ -249,6 +301,10 @@ def _since(now: _Open, since: int) -> list[list[int]] | None:
         return None
     parts = [numbers for revision, numbers in now.changes if revision > since]
     return runs(np.unique(np.concatenate(parts))) if parts else []
+
+
+def _advised(one: Suspect) -> list[dict[str, Any]]:
+    return [operation.model_dump(exclude_none=True) for operation in operations_in(one.remedy)]
 
 
 def _text(step: Sequence[Operation]) -> str:

@@ -16,6 +16,7 @@ from jmpose_cli.console import Reporter
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.review.app import make_app
 from jmpose_cli.review.clip import ReviewClip
+from jmpose_cli.review.estimate import Estimator
 from jmpose_cli.review.guard import Guard
 from jmpose_cli.signals import StopRequest
 from jmpose_cli.text import one_line
@@ -50,7 +51,7 @@ def review(
         raise JmposeError(f"--video {video}: of {len(folders)} clips", hint="name the folder of one clip")
     if video is not None and not video.exists():
         raise JmposeError(f"--video {video}: no such file", hint="name the video that the poses are of")
-    children = ChildPool()
+    children, estimator = ChildPool(), Estimator()
     clips = [
         ReviewClip(folder, name, video=video, children=children)
         for folder, name in zip(folders, names_of(folders), strict=True)
@@ -63,7 +64,9 @@ def review(
             reporter.note(
                 f"--host {host}: whoever learns the address can see and change the clips; it is not encrypted"
             )
-        app = Guard(make_app(clips), token=token, port=port, hosts=_names(host), is_open=not _is_loopback(host))
+        app = Guard(
+            make_app(clips, estimator), token=token, port=port, hosts=_names(host), is_open=not _is_loopback(host)
+        )
         reporter.header({"clips": f"{len(clips)}", "open": address, "end": "Ctrl-C, which saves and renders"})
         try:
             _serve_until_asked(app, listener, address if open_browser else None)
@@ -71,6 +74,7 @@ def review(
         finally:
             for clip in clips:
                 clip.close()
+            estimator.close()
             children.close()
 
 

@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from jmpose_cli.review.app import make_app
 from jmpose_cli.review.clip import ReviewClip
+from jmpose_cli.review.estimate import Estimator
 from jmpose_cli.review.guard import Guard
 from jmpose_cli.video.source import ChildPool
 from tests.clips.clip_assets import META, make_clip
@@ -28,7 +29,7 @@ def make_review(folder: Path, video: Path | None) -> ReviewClip:
 
 
 def guarded(*clips: ReviewClip, port: int = 8000, is_open: bool = False) -> Guard:
-    return Guard(make_app(clips), token=TOKEN, port=port, hosts=frozenset({"localhost"}), is_open=is_open)
+    return Guard(make_app(clips, Estimator()), token=TOKEN, port=port, hosts=frozenset({"localhost"}), is_open=is_open)
 
 
 def client_of(*clips: ReviewClip, is_open: bool = False) -> TestClient:

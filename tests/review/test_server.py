@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from jmpose_cli.clips.check_report import check_clip
 from jmpose_cli.clips.corrections import Corrections, state_of
 from jmpose_cli.clips.edit import edit_clip
 from jmpose_cli.clips.layout import TRUTH_FILE
@@ -158,6 +159,49 @@ def test_a_video_that_was_moved(clip, made):
 def test_suspects_are_those_of_the_check(page):
     told = page.get("/0/suspects")
     assert told["revision"] == 1 and {"kind", "reason", "at", "tracks", "try"} <= told["suspects"][0].keys()
+
+
+def test_suspects_come_with_what_mends_them(page, clip):
+    leap = page.get("/0/suspects")["suspects"][0]
+    assert leap["try"] == "--split 8@9" and leap["fix"] == [{"op": "split", "track": 8, "frame": 9}]
+    page.do(*leap["fix"])
+    assert leap["reason"] not in {one["reason"] for one in page.get("/0/suspects")["suspects"]}
+
+
+def test_what_is_right_is_told_no_more_also_by_the_check(page, clip):
+    one = page.get("/0/suspects")["suspects"][0]
+    tracks, at = one["tracks"], one["at"]
+    page.do({"op": "dismiss", "kind": one["kind"], "tracks": tracks, "frames": [at, at + 1]})
+    assert (one["kind"], tuple(tracks), at) not in {
+        (other["kind"], tuple(other["tracks"]), other["at"]) for other in page.get("/0/suspects")["suspects"]
+    }
+    answer = page.do({"op": "dismiss", "tracks": [1, 3, 7, 8]})
+    assert answer["right"] == [1, 3, 7, 8] and page.get("/0/suspects")["suspects"] == []
+    page.post("render")
+    assert check_clip(clip.folder)[1] == []
+    assert page.post("undo")["right"] == []
+
+
+def test_suspects_of_a_kind_are_mended_at_once(page, clip):
+    before = page.get("/0")["lanes"]
+    answer = page.post("fix", kind="shared")
+    assert answer["steps"] == 1 and len(answer["lanes"]) == len(before) + 5
+    assert page.post("undo")["lanes"] == before
+    assert "nothing to do" in page.post("fix", 422, kind="limb")["error"]
+    assert "there is no kind" in page.post("fix", 422, kind=["gap"])["error"]
+
+
+def test_the_model_is_asked_for_a_pose(page, clip):
+    box = [30, 20, 110, 160]
+    found = page.post("estimate", frame=4, box=box, track=3)["operation"]
+    assert (found["op"], found["track"], found["box"]) == ("estimated", 3, box) and len(found["joints"]) == 19
+    assert page.get("/0/changes?since=1")["frames"] == []  # only told
+    page.do(found, {"op": "review", "frames": [4, 5]})
+    (person,) = [one for one in page.get("/0/poses?first=4&end=5")["frames"][0]["people"] if one["id"] == 3]
+    assert person["xy"][0] == [round(value, 2) for value in found["joints"]["nose"][:2]] and set(person["src"]) == {0}
+    for wrong, said in (({"frame": 99, "box": box}, "no frame 99"), ({"frame": 4, "box": [1, 2, 1, 5]}, "empty")):
+        assert said in page.post("estimate", 422, **wrong)["error"]
+    assert "not a box of a frame: box" in page.post("estimate", 422, frame=4)["error"]
 
 
 def test_only_frames_that_differ_are_told(clip):
