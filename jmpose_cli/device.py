@@ -51,17 +51,20 @@ def choose_device(asked: str, *, precision: str) -> Device:
     Raises:
         JmposeError: The device is unknown or absent, or lacks the precision.
     """
-    import torch
-
     name = asked
     if asked == "auto":
-        name = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = _best_device() if may_take_gpu(asked) else "cpu"
     kind, _, number = name.partition(":")
     if kind not in {"cpu", "cuda", "mps"} or (number and not (kind == "cuda" and number.isdigit())):
         raise JmposeError(f"--device {asked}: unknown", hint="allowed: auto, cpu, cuda, cuda:N, mps")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise JmposeError("--device mps: this machine has no Apple GPU that torch can use", hint="use --device cpu")
+    if kind == "mps":
+        import torch
+
+        if not torch.backends.mps.is_available():
+            raise JmposeError("--device mps: this machine has no Apple GPU that torch can use", hint="use --device cpu")
     if kind == "cuda":
+        import torch
+
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:
             there = f"torch {torch.__version__} sees {count} CUDA device{'s' * (count != 1)} here"
@@ -75,16 +78,24 @@ def choose_device(asked: str, *, precision: str) -> Device:
         raise JmposeError(f"--precision bf16: {lacking}", hint="use fp32, which is what runs take without --precision")
     if precision == "tf32" and kind != "cuda":
         raise JmposeError(f"--precision tf32: only CUDA devices have it, not {name}", hint=others)
-    if precision in _SINCE_AMPERE and kind == "cuda" and torch.cuda.get_device_capability(name) < (8, 0):
+    if kind != "cuda":
+        return Device(name, name)
+    if precision in _SINCE_AMPERE and torch.cuda.get_device_capability(name) < (8, 0):
         older = f"{torch.cuda.get_device_name(name)} is older than the first GPUs that have it (Ampere)"
         raise JmposeError(f"--precision {precision}: {older}", hint="use fp32 or fp16")
-    return Device(name, f"cuda ({torch.cuda.get_device_name(name)})" if kind == "cuda" else name)
+    return Device(name, f"cuda ({torch.cuda.get_device_name(name)})")
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def may_take_gpu(asked: str) -> bool:
     """Whether a run will take a GPU, by the files that a driver makes: without torch, whose import takes seconds."""
     kind = asked.partition(":")[0]
-    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, Windows' Linux, AMD
+    drivers = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvmap")  # NVIDIA, Windows' Linux, AMD, Jetson
     return kind in ("cuda", "mps") or (
         kind == "auto" and (sys.platform == "darwin" or any(os.path.exists(path) for path in drivers))
     )
@@ -164,16 +175,13 @@ class CallThreads:
 
     Threads inside a call split sums in other places, and the result differs in its last digits with their number.
     Calls side by side give every call the same result on any number of cores, and small networks finish sooner.
-    Torch's own threads are set to one for the whole process.
+    Those of torch: see `torch_calls`.
 
     Args:
         threads: Calls at a time.
     """
 
     def __init__(self, threads: int) -> None:
-        import torch
-
-        torch.set_num_threads(1)
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="call") if threads > 1 else None
 
@@ -187,6 +195,14 @@ class CallThreads:
         if self._pool is None:
             return [call(item) for item in items]
         return list(self._pool.map(call, items))
+
+
+def torch_calls(threads: int) -> CallThreads:
+    """Return the threads for networks of torch, whose own are set to one for the whole process."""
+    import torch
+
+    torch.set_num_threads(1)
+    return CallThreads(threads)
 
 
 def usable_cores() -> int:

@@ -18,6 +18,7 @@ from jmpose.keypoints import POSETRACK18
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.values import FramePoses, TrackedFrame
 from jmpose_cli.video.drawing import DrawStyle, draw_people
@@ -38,7 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     path = choose_model(args.model).path
-    estimator = PoseEstimator.load(path, EstimatorSettings())
+    estimator = TorchEstimator.load(path, EstimatorSettings())
     fps, pictures, frames = read(args.frames)
     worst: dict[int, tuple[float, np.ndarray]] = {}
     for poses, picture, people in zip(estimate(estimator, fps, pictures, frames), pictures, frames, strict=True):

@@ -20,6 +20,7 @@ from jmpose.keypoints import COCO17
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.values import TrackedFrame
 
@@ -60,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     choice = choose_model(args.model)
-    estimator = PoseEstimator.load(choice.path, EstimatorSettings(flip_test=args.flip_test))
+    estimator = TorchEstimator.load(choice.path, EstimatorSettings(flip_test=args.flip_test))
     truth = json.loads(args.data.read_text())
     files = {i["id"]: args.data.parent / i["file_name"] for i in truth["images"]}
     by_image: dict[int, list[dict]] = {}

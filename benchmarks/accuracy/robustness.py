@@ -39,7 +39,8 @@ from jmpose.files import file_sha256
 from jmpose.keypoints import COCO17
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES, Difference
-from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.estimator import EstimatorSettings
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.values import Bytes, Ids
 from on_teacher import put_on_teacher
 from real_video import (
@@ -101,9 +102,9 @@ class Scorer:
         settings = EstimatorSettings(device=device)
         if on_teacher:
             moved = put_on_teacher(model, data)
-            self._estimator = PoseEstimator(moved, settings, name="on the teacher", sha256=file_sha256(model))
+            self._estimator = TorchEstimator(moved, settings, name="on the teacher", sha256=file_sha256(model))
         else:
-            self._estimator = PoseEstimator.load(model, settings)
+            self._estimator = TorchEstimator.load(model, settings)
 
     def score(self, clip: Clip, foreign: Bytes, levels: Sequence[int]) -> Scores:
         """Score a clip as it is and in every condition; `foreign` is the picture that occluders are cut from."""

@@ -40,6 +40,7 @@ from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES
 from jmpose_cli.people.detect import YoloDetector
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.smooth import smooth_track
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.values import Bools, Bytes
 from real_video import TEST, Clip, Teacher, ask_about_clip, at_most, command, commit, estimate_clip, load_clips, table
 
@@ -260,7 +261,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = choose_model(args.model).path
     settings = EstimatorSettings(device=args.device, threads=args.threads)
-    estimator, teacher = PoseEstimator.load(model, settings), Teacher(args.data)
+    estimator, teacher = TorchEstimator.load(model, settings), Teacher(args.data)
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=RENDERED_CLIPS, videos=VIDEOS)
     clips = at_most(clips, args.clips)
     measured = []

@@ -32,6 +32,7 @@ from jmpose_cli.config import InferConfig
 from jmpose_cli.device import choose_device, cpu_has_bf16, set_float32_arithmetic
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.pose.estimator import COUNTED_SCORE, EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import Windows
 from jmpose_cli.values import Float
 
@@ -131,7 +132,7 @@ def main() -> None:
 
     def load(switch: Switch) -> PoseEstimator:
         settings = EstimatorSettings(device=device.name, batch=args.batch, **vars(switch))
-        return PoseEstimator.load(choose_model(args.model).path, settings)
+        return TorchEstimator.load(choose_model(args.model).path, settings)
 
     base = load(BASE)
     clock = time.process_time if device.name == "cpu" else time.perf_counter

@@ -26,11 +26,13 @@ import torch
 
 from jmpose import CONFIGS, build_model, load_model
 from jmpose.folding import fold_batch_norms
+from jmpose.graphs import lay_windows
 from jmpose.network import JMPose
 from jmpose_cli.device import choose_device, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import choose_model
-from jmpose_cli.pose.maps import PersonMaps, arrange
+from jmpose_cli.pose.maps import PersonMaps
+from jmpose_cli.pose.torch_engine import arrange
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -72,13 +74,13 @@ def measure(model: JMPose, *, device: str, precision: str, compiled: bool, batch
         change = torch.tensor([[0.05, 0, 4], [0, 0.05, 4]], device=device)
         affines = torch.eye(2, 3, device=device) + change * torch.rand(batch, window.frames, 2, 3, device=device)
         people = [
-            [PersonMaps(affine, tuple(each[n] for each in maps), heatmaps[n]) for affine in affines[n]]
+            [PersonMaps(affine, tuple(each[n] for each in maps), heatmaps[n]) for affine in affines[n].cpu().numpy()]
             for n in range(batch)
         ]
 
         def as_the_tool() -> None:
             encode(pictures)
-            fuse(arrange(people, model.places, window, lay=True), exists)
+            fuse(lay_windows(arrange(people, model.places), affines, model.places, window), exists)
 
         calls = (lambda: backbone(pictures), as_the_tool, lambda: whole(windows))
         return per_second(calls, items=batch, on_gpu=kind == "cuda", seconds=seconds)

@@ -227,7 +227,8 @@ def _keypoints_text(given: KeypointSet, written: KeypointSet | None) -> str:
 
 def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tuple["PoseEstimator", str]:
     """Load the pose network; say what it is."""
-    from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+    from jmpose_cli.pose.estimator import EstimatorSettings
+    from jmpose_cli.pose.torch_engine import TorchEstimator
 
     choice = choose_model(config.pose.model, access=Access(offline=config.run.offline))
     settings = EstimatorSettings(
@@ -241,7 +242,7 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
         shared_crops=config.pose.shared_crops,
     )
     replaced = config.pose.temporal != "auto"
-    estimator = PoseEstimator.load(choice.path, settings, temporal=_temporal_file(config), replace_temporal=replaced)
+    estimator = TorchEstimator.load(choice.path, settings, temporal=_temporal_file(config), replace_temporal=replaced)
     part = f", temporal part {estimator.temporal}" if estimator.temporal else ""
     uncalibrated = "" if estimator.calibration else "; not calibrated: joints get no probabilities"
     return estimator, _described(estimator.name, choice) + part + uncalibrated

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from jmpose.files import WholeFile, file_sha256
-from jmpose_cli.device import CallThreads
+from jmpose_cli.device import torch_calls
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.home import library_folder
@@ -102,7 +102,7 @@ class YoloDetector:
         self.input_size = input_size or made_for
         self._person, self._min_score = people[0], min_score
         self._device = torch.device(device)
-        self._calls = CallThreads(threads) if self._device.type == "cpu" else None
+        self._calls = torch_calls(threads) if self._device.type == "cpu" else None
         self._size_before: tuple[float, ...] = ()
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from jmpose.files import file_sha256
 from jmpose.plain_files import read_json
-from jmpose_cli.device import CallThreads
+from jmpose_cli.device import torch_calls
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.people.detect import in_equal_batches
 from jmpose_cli.values import Bytes, Detections
@@ -177,7 +177,7 @@ class TransformersDetector:
         _check_size(weights, self.preprocessing, strides=settings.feat_strides, queries=settings.num_queries)
         self.name, self.sha256 = weights.resolve().name, file_sha256(file)
         self._device = torch.device(device)
-        self._calls = CallThreads(threads) if self._device.type == "cpu" else None
+        self._calls = torch_calls(threads) if self._device.type == "cpu" else None
         self._model = model.to(self._device)
 
     def close(self) -> None:

@@ -1,19 +1,17 @@
 """What the backbone saw of each person in each frame: computed once, laid onto the crops of the windows that use it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from jmpose.config import Preprocess
-from jmpose.network import FrameFeatures
-from jmpose.sampling import crop_affine, lay_maps, place_between
+from jmpose.crops import crop_affines
 from jmpose_cli.pose.windows import SeenFrame, Windows
-from jmpose_cli.values import Float
+from jmpose_cli.values import Bytes, Float
 
 _MOST_KEPT_BYTES = 1 << 30
 
@@ -23,14 +21,14 @@ class PersonMaps:
     """One person in one frame.
 
     Attributes:
-        to_image: `[2, 3]`, crop pixels to image pixels.
-        maps: `[*, h, w]` each, as in `FrameFeatures`.
-        heatmaps: `[K, h, w]`.
+        to_image: `[2, 3]` float32, crop pixels to image pixels.
+        maps: `[*, h, w]` each, as in `FrameFeatures`; arrays of the engine.
+        heatmaps: `[K, h, w]`, likewise.
     """
 
-    to_image: Tensor
-    maps: tuple[Tensor, ...]
-    heatmaps: Tensor
+    to_image: Float
+    maps: tuple[Any, ...]
+    heatmaps: Any
 
     @property
     def nbytes(self) -> int:
@@ -38,8 +36,9 @@ class PersonMaps:
         return sum(maps.nbytes for maps in (*self.maps, self.heatmaps))
 
 
-# Computes the maps of crops: pictures [F, H, W, 3], the picture of each crop [P], affines [P, 2, 3] of crop to image.
-Encode = Callable[[Tensor, Tensor, Tensor], FrameFeatures]
+# Computes the maps of crops: pictures [H, W, 3] of one size, the picture of each crop, affines [P, 2, 3] of crop to
+# image.
+Encode = Callable[[Sequence[Bytes], Sequence[int], Float], Iterable[PersonMaps]]
 
 
 class MapKeeper:
@@ -51,15 +50,12 @@ class MapKeeper:
     Args:
         encode: Runs the backbone; what it gives for a crop must not depend on the other crops.
         preprocess: Of the model.
-        device: Where the maps are.
         shared_crops: Cut all frames of a window by the key frame's box, as the paper does; nothing is kept then.
         mirrored: Mirror the crops.
     """
 
-    def __init__(
-        self, encode: Encode, preprocess: Preprocess, *, device: torch.device, shared_crops: bool, mirrored: bool
-    ) -> None:
-        self._encode, self._preprocess, self._device = encode, preprocess, device
+    def __init__(self, encode: Encode, preprocess: Preprocess, *, shared_crops: bool, mirrored: bool) -> None:
+        self._encode, self._preprocess = encode, preprocess
         self._shared_crops, self._mirrored = shared_crops, mirrored
         self._kept: WeakKeyDictionary[SeenFrame, dict[int, PersonMaps]] = WeakKeyDictionary()
 
@@ -81,22 +77,18 @@ class MapKeeper:
             self._kept.setdefault(frame, {})[track] = next(maps)
         return [[self._kept[f][t] for f in _window(w, p)] for (w, p), t in zip(people, tracks, strict=True)]
 
-    def _run(self, cuts: Sequence[tuple[SeenFrame, Float]]) -> list[PersonMaps]:
+    def _run(self, cuts: Sequence[tuple[SeenFrame, Float]]) -> Iterable[PersonMaps]:
         """Cut boxes `[4]` out of frames and run the backbone."""
         if not cuts:
             return []
         row = {frame: number for number, frame in enumerate(dict.fromkeys(frame for frame, _ in cuts))}
-        pictures = torch.stack([torch.from_numpy(frame.pixels) for frame in row]).to(self._device)
-        rows = torch.tensor([row[frame] for frame, _ in cuts], device=self._device)
-        boxes = torch.from_numpy(np.stack([box for _, box in cuts])).to(self._device)
+        boxes = np.stack([box for _, box in cuts])
         # All frames are of one video.
-        affine = crop_affine(boxes, self._preprocess, pixel_width=cuts[0][0].pixel_width)
+        affine = crop_affines(boxes, self._preprocess, pixel_width=cuts[0][0].pixel_width)
         if self._mirrored:
             affine[:, 0, 2] += affine[:, 0, 0] * (self._preprocess.input_width - 1)
             affine[:, 0, 0] *= -1
-        features = self._encode(pictures, rows, affine)
-        each = zip(affine, zip(*features.maps, strict=True), features.heatmaps, strict=True)
-        return [PersonMaps(*maps) for maps in each]
+        return self._encode([frame.pixels for frame in row], [row[frame] for frame, _ in cuts], affine)
 
 
 def _window(windows: Windows, person: int) -> list[SeenFrame]:
@@ -108,34 +100,3 @@ def _box_of(frame: SeenFrame, track: int) -> Float:
     (row,) = np.flatnonzero(frame.people.track_ids == track)
     box: Float = frame.people.boxes_xyxy_px[row]
     return box
-
-
-def arrange(
-    people: Sequence[Sequence[PersonMaps]], places: Sequence[Sequence[int]], preprocess: Preprocess, *, lay: bool
-) -> FrameFeatures:
-    """Put maps into windows.
-
-    Args:
-        people: N people in T frames each.
-        places: `JMPose.places`.
-        preprocess: Of the model.
-        lay: Lay each map onto the key frame's crop; False where it is cut like that already.
-
-    Returns:
-        Maps `[N, places, *, h, w]` and heatmaps `[N, T, K, h, w]`.
-    """
-    key = torch.stack([frames[preprocess.key_index].to_image for frames in people])
-    heatmaps: list[Tensor] = []
-    arranged: list[list[Tensor]] = [[] for _ in places]
-    for place, seen in enumerate(zip(*people, strict=True)):
-        heat = torch.stack([person.heatmaps for person in seen])
-        used = [number for number, at in enumerate(places) if place in at]
-        maps = [torch.stack([person.maps[number] for person in seen]) for number in used]
-        if lay and place != preprocess.key_index:
-            where = place_between(key, torch.stack([person.to_image for person in seen]), preprocess)
-            heat = lay_maps(heat, *where, repeat_border=False)
-            maps = [lay_maps(each, *where, repeat_border=True) for each in maps]
-        heatmaps.append(heat)
-        for number, each in zip(used, maps, strict=True):
-            arranged[number].append(each)
-    return FrameFeatures(tuple(torch.stack(each, 1) for each in arranged), torch.stack(heatmaps, 1))

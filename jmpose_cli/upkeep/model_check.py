@@ -110,10 +110,11 @@ def _checksums(entry: Entry) -> list[str]:
 
 def _run_pose(entry: Entry, device: "Device") -> tuple[list[Any], list[str]]:
     """Estimate the example's people; return `[frame][person][joint] = (x, y, score)` and what was found."""
-    from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+    from jmpose_cli.pose.estimator import EstimatorSettings
+    from jmpose_cli.pose.torch_engine import TorchEstimator
 
     path, name = location(entry), device.name
-    estimator = PoseEstimator.load(path, EstimatorSettings(device=name, batch=4))
+    estimator = TorchEstimator.load(path, EstimatorSettings(device=name, batch=4))
     windows = _example_windows(estimator)
     if not isinstance(entry.place, Shipped):
         windows = windows[_MIDDLE]  # it may be slow

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from jmpose.config import Preprocess
+from jmpose.crops import crop_affines
 from jmpose.targets import crop_to_heatmap, heatmap_to_crop
 
 # Crop pixels in one pass: on a CPU the buffers of a pass should stay in cache, elsewhere few passes count more.
@@ -28,19 +29,8 @@ def crop_affine(boxes_xyxy_px: Tensor, preprocess: Preprocess, *, pixel_width: f
     Returns:
         `[N, 2, 3]`: maps (x, y, 1) in crop pixels to image pixels. Scale and shift only.
     """
-    height, width = preprocess.input_height, preprocess.input_width
-    square = boxes_xyxy_px.new_tensor([pixel_width, 1.0])
-    low, high = boxes_xyxy_px[:, :2] * square, boxes_xyxy_px[:, 2:] * square
-    side = (high - low).clamp(min=1.0) * preprocess.box_padding
-    # Image pixels for a crop pixel, such that the whole enlarged box fits.
-    scale = torch.maximum(side[:, 0] / width, side[:, 1] / height)
-    crop_centre = scale.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    affine = torch.zeros(len(boxes_xyxy_px), 2, 3, dtype=scale.dtype, device=scale.device)
-    affine[:, 0, 0] = scale
-    affine[:, 1, 1] = scale
-    affine[:, :, 2] = (low + high) / 2 - scale[:, None] * crop_centre
-    affine[:, 0] /= pixel_width
-    return affine
+    affines = crop_affines(boxes_xyxy_px.detach().cpu().numpy(), preprocess, pixel_width=pixel_width)
+    return torch.from_numpy(affines).to(boxes_xyxy_px.device)
 
 
 def sample_crops(frames: Tensor, frame_index: Tensor, crop_to_image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -166,7 +156,7 @@ def lay_maps(maps: Tensor, scale: Tensor, shift: Tensor, *, repeat_border: bool)
         _interpolation(scale[:, axis], shift[:, axis], side, repeat_border=repeat_border).to(maps.dtype)
         for axis, side in ((0, w), (1, h))
     )
-    moved = (maps.reshape(n, c * h, w) @ columns.mT).view(n, c, h, w)
+    moved = (maps.reshape(n, c * h, w) @ columns.transpose(-2, -1)).view(n, c, h, w)
     return rows[:, None] @ moved
 
 

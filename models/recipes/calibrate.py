@@ -32,6 +32,7 @@ from jmpose_cli.formats.keypoint_mapping import map_poses
 from jmpose_cli.known_weights import SHIPPED, choose_model
 from jmpose_cli.pose.certainty import NEAR, body_sizes, certainty_features
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.upkeep.model_check import check_models
 from jmpose_cli.values import TrackedFrame
@@ -254,7 +255,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     path = choose_model(args.model).path
-    estimator = PoseEstimator.load(path, EstimatorSettings(flip_test=args.flip_test, threads=args.threads))
+    estimator = TorchEstimator.load(path, EstimatorSettings(flip_test=args.flip_test, threads=args.threads))
     stored = estimator.calibration
     joints = observe(estimator, annotated_pictures(args.data / "coco_persons" / "val.json"))
     estimator.close()

@@ -7,7 +7,8 @@ import pytest
 import robustness
 from degradation import KINDS, REGIMES, Condition
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.estimator import EstimatorSettings
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame
 from jmpose_cli.values import TrackedFrame
 from real_video import (
@@ -152,7 +153,7 @@ def test_a_cut_out_keeps_places_and_shows_the_whole_crop(tmp_path) -> None:
 
 def test_answers_for_some_frames_are_those_for_all(clip: Clip) -> None:
     model = stir(tiny_model(tiny_config())).eval()
-    estimator = PoseEstimator(model, EstimatorSettings(batch=4), name="tiny")
+    estimator = TorchEstimator(model, EstimatorSettings(batch=4), name="tiny")
     everywhere, wanted = np.ones(16, bool), np.arange(16) % 4 == 1
     full = estimate_clip(estimator, clip, clip.frames, present=everywhere)
     some = estimate_clip(estimator, clip, clip.frames, present=everywhere, wanted=wanted)

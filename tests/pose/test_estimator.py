@@ -19,6 +19,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
 from jmpose_cli.pose.certainty import near_probabilities
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import FramePoses, TrackedFrame
 from tests.jmpose.tiny_model import TINY, TinyBackbone, stir, tiny_config
@@ -44,7 +45,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def load(networks: dict[str, Any]) -> Callable[..., PoseEstimator]:
     def load_one(kind: str, *, device: str = "cpu", batch: int = 16, threads: int = 1) -> PoseEstimator:
         path = networks["root"] / kind if kind in VITPOSES else SHIPPED / f"{kind}.safetensors"
-        return PoseEstimator.load(path, EstimatorSettings(device=device, batch=batch, threads=threads))
+        return TorchEstimator.load(path, EstimatorSettings(device=device, batch=batch, threads=threads))
 
     return load_one
 
@@ -91,7 +92,7 @@ def test_covariances_are_of_the_image_and_scaled_and_probabilities_need_a_calibr
         save_calibration(path, calibration)
     windows = windows_of([0, 1, 2], (-2, -1, 0, 1, 2))[:1]
     (plain,), (calibrated,) = (
-        PoseEstimator.load(path, EstimatorSettings()).estimate(windows) for path in (raw, scaled)
+        TorchEstimator.load(path, EstimatorSettings()).estimate(windows) for path in (raw, scaled)
     )
     assert plain.probabilities is None and calibrated.probabilities.shape == plain.scores.shape
     assert np.array_equal(calibrated.covariances, 4 * plain.covariances)
@@ -102,7 +103,7 @@ def test_covariances_are_of_the_image_and_scaled_and_probabilities_need_a_calibr
     crop = np.maximum(side[:, 0] / 144, side[:, 1] / 192)[:, None] * 1.25  # image pixels for a crop pixel
     sigma = np.sqrt(plain.covariances[..., [0, 2]].min(-1)) / crop
     assert sigma.min() > 0.5 * 1.5 * 4 * 0.99 and sigma.max() < 10 * 1.5 * 4
-    (nobody,) = PoseEstimator.load(scaled, EstimatorSettings()).estimate(windows_of([], (-2, -1, 0, 1, 2))[:1])
+    (nobody,) = TorchEstimator.load(scaled, EstimatorSettings()).estimate(windows_of([], (-2, -1, 0, 1, 2))[:1])
     assert nobody.covariances.shape == (0, 19, 3) and nobody.probabilities.shape == (0, 19)
 
 
@@ -159,7 +160,7 @@ def part(networks: dict[str, Any]) -> Path:
 
 class TestTemporalPart:
     def load(self, path: Path, part: Path, *, required: bool = False) -> PoseEstimator:
-        return PoseEstimator.load(path, EstimatorSettings(batch=4), temporal=part, replace_temporal=required)
+        return TorchEstimator.load(path, EstimatorSettings(batch=4), temporal=part, replace_temporal=required)
 
     def test_stands_in_for_one_that_has_learnt_nothing(self, networks: dict[str, Any], part: Path) -> None:
         estimator = self.load(networks["root"] / "classic", part)
@@ -184,5 +185,5 @@ class TestTemporalPart:
 def test_weights_that_cannot_be_used_are_a_users_error(tmp_path: Path) -> None:
     save_vitpose(tmp_path, num_labels=14)
     with pytest.raises(JmposeError, match="a ViTPose for 14 joints") as caught:
-        PoseEstimator.load(tmp_path, EstimatorSettings(batch=4))
+        TorchEstimator.load(tmp_path, EstimatorSettings(batch=4))
     assert caught.value.hint == "one for COCO's 17"

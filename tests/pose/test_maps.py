@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
+from jmpose.crops import cut_crops
 from jmpose.decoding import decode_dark, predict_with_initial
-from jmpose.network import FrameFeatures
+from jmpose.graphs import lay_windows
 from jmpose.sampling import crop_affine, normalise, sample_crops
 from jmpose.targets import crop_to_image, heatmap_to_crop
 from jmpose_cli.pose import maps
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
-from jmpose_cli.pose.maps import MapKeeper, arrange
+from jmpose_cli.pose.maps import MapKeeper, PersonMaps
+from jmpose_cli.pose.torch_engine import TorchEstimator, arrange
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import TrackedFrame
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_model
@@ -35,7 +37,7 @@ class Counted:
 def load(*, flip_test: bool = False, shared_crops: bool = False) -> Counted:
     model = stir(tiny_model(tiny_config())).eval()
     settings = EstimatorSettings(batch=4, flip_test=flip_test, shared_crops=shared_crops)
-    counted = Counted(PoseEstimator(model, settings, name="tiny"))
+    counted = Counted(TorchEstimator(model, settings, name="tiny"))
     encode = counted.estimator._keepers[0]._encode
 
     def count(pictures, rows, affine):
@@ -126,14 +128,17 @@ def arranged(made: list[Windows], *, shared_crops: bool, mirrored: bool = False,
     """Pictures `[F*N, T, 3, h, w]` that windows would see if the backbone did nothing but shrink crops."""
     window = replace(tiny_config().preprocess, input_height=96, input_width=64)
 
-    def encode(pictures: torch.Tensor, rows: torch.Tensor, affine: torch.Tensor) -> FrameFeatures:
-        small = avg_pool2d(sample_crops(pictures, rows, affine, (window.input_height, window.input_width)), 4)
-        return FrameFeatures((small,), small)
+    def encode(pictures: list[np.ndarray], rows: list[int], affine: np.ndarray) -> list[PersonMaps]:
+        crops = cut_crops(pictures, rows, affine, (window.input_height, window.input_width))
+        return [PersonMaps(a, (s,), s) for a, s in zip(affine, avg_pool2d(torch.from_numpy(crops), 4), strict=True)]
 
-    device = torch.device("cpu")
-    keeper = MapKeeper(encode, window, device=device, shared_crops=shared_crops, mirrored=mirrored)
+    keeper = MapKeeper(encode, window, shared_crops=shared_crops, mirrored=mirrored)
     everywhere = (tuple(range(len(OFFSETS))),)
-    features = arrange(keeper.look_up(made), everywhere, window, lay=lay and not shared_crops)
+    people = keeper.look_up(made)
+    features = arrange(people, everywhere)
+    if lay and not shared_crops:
+        to_image = torch.from_numpy(np.stack([[seen.to_image for seen in frames] for frames in people]))
+        features = lay_windows(features, to_image, everywhere, window)
     inside = (..., slice(3, -3), slice(3, -3))
     assert torch.allclose(features.maps[0][inside], features.heatmaps[inside], atol=1e-3)
     return features.maps[0]

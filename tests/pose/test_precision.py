@@ -11,7 +11,8 @@ from torch._inductor.exc import InvalidCxxCompiler
 from jmpose_cli import device
 from jmpose_cli.device import choose_device, set_float32_arithmetic
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.estimator import EstimatorSettings
+from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import TrackedFrame
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_model
@@ -46,7 +47,7 @@ def estimate(*, device: str = "cpu", precision: str = "fp32", plain: bool = Fals
     changes = {"mutual_blocks": 0, "io_estimator": None} if plain else {}
     model = stir(tiny_model(tiny_config(**changes))).eval().to(device)
     settings = {"batch": 4, "flip_test": False} | settings
-    estimator = PoseEstimator(model, EstimatorSettings(device=device, precision=precision, **settings), name="tiny")
+    estimator = TorchEstimator(model, EstimatorSettings(device=device, precision=precision, **settings), name="tiny")
     poses = estimator.estimate(windows())
     return np.stack([np.concatenate([p.xy_image, p.scores[..., None]], 2) for p in poses])
 
