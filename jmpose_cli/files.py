@@ -278,6 +278,11 @@ class LineFile:
             return found.pop() if len(found) == 1 else None
         return None
 
+    @property
+    def is_closed(self) -> bool:
+        """It was closed."""
+        return self._file.closed
+
     def close(self) -> None:
         """Close the file and let go of the lock."""
         self._file.close()

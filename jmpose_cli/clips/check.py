@@ -45,9 +45,18 @@ def suspects(truth: Truth) -> list[Suspect]:
     if len(truth) == 0:
         return []
     tracks = tracks_of(truth)
-    people = list(people_suspects(tracks))
+    return worst_first(joint_suspects(tracks), list(people_suspects(tracks)))
+
+
+def worst_first(joints: Iterable[Suspect], people: Sequence[Suspect]) -> list[Suspect]:
+    """Return the suspects of a clip, worst first.
+
+    Args:
+        joints: About joints; each track's are the same when it is looked at alone.
+        people: About ids and whole people.
+    """
     nobody = {one.tracks[0] for one in people if one.kind == "nobody"}  # its joints are nobody's either
-    found = [*(one for one in joint_suspects(tracks) if one.tracks[0] not in nobody), *people]
+    found = [*(one for one in joints if one.tracks[0] not in nobody), *people]
     return sorted(found, key=lambda one: (-one.severity, one.at, one.tracks, SUSPECT_KINDS.index(one.kind)))
 
 

@@ -16,7 +16,8 @@ truth is the model's file.
 
 import hashlib
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,8 +30,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from jmpose.files import WholeFile, file_sha256
 from jmpose.regular_file import read_regular
 from jmpose_cli.clips.layout import CORRECTIONS_FILE, MODEL_FILE, TRUTH_FILE
+from jmpose_cli.clips.live_truth import Change, LiveTruth, joined
 from jmpose_cli.clips.operation import ROUNDING_PX, with_joints
 from jmpose_cli.clips.operations import AnyOperation, Operation, Replace, first_fault
+from jmpose_cli.clips.parsed_truth import Truths, corrected_from
 from jmpose_cli.clips.run_record import recorded_files
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import LineFile, checked_texts, explain_os_errors, write_whole
@@ -39,7 +42,7 @@ from jmpose_cli.formats.read import poses_in
 from jmpose_cli.formats.truth import MODEL, Truth, truth_in, write_truth
 from jmpose_cli.text import to_json
 
-_MOST_KEPT = 16  # truths before the last steps: taking back one of them is immediate
+_MOST_KEPT_BYTES = 256 << 20  # of what the last steps have replaced: taking them back is immediate
 
 State = Literal["untouched", "current", "behind", "changed"]
 Step = tuple[Operation, ...]
@@ -160,6 +163,44 @@ class _Log:
         return set(self.truth) if self.truth else {self.model}
 
 
+class _History:
+    """The truth with steps, and what the last of them have replaced.
+
+    Args:
+        truths: Give what the model gave.
+
+    Attributes:
+        live: The truth.
+    """
+
+    def __init__(self, truths: Truths) -> None:
+        self.live = LiveTruth(truths())
+        self._changes: list[Change] = []
+        self._bytes = 0
+
+    def do(self, step: Step) -> Change:
+        change = self.live.apply(step)
+        self._changes.append(change)
+        self._bytes += change.nbytes
+        return change
+
+    def forget(self) -> None:
+        """Let go of what takes back the oldest steps, where it is too much."""
+        while self._bytes > _MOST_KEPT_BYTES and len(self._changes) > 1:
+            self._bytes -= self._changes.pop(0).nbytes
+
+    def keeps(self, steps: int) -> bool:
+        """Whether so many steps can be taken back here."""
+        return steps <= len(self._changes)
+
+    def undo(self, steps: int) -> Change:
+        taken = [self._changes.pop() for _ in range(steps)]
+        for change in taken:
+            self.live.revert(change)
+            self._bytes -= change.nbytes
+        return joined(taken)
+
+
 def _read_log(path: Path) -> _Log:
     log = _Log(path)
     try:
@@ -179,7 +220,7 @@ class Corrections:
         accept_edits: What another program has made of the truth is taken as a correction, see `edits`.
 
     Attributes:
-        truth: The truth with all steps that count.
+        live: The truth with all steps that count, to be looked at.
         edits: What another program has made of it; None where there is nothing. It counts when it is given to `do`.
         model_is_lost: Another program has changed it before the first correction: as it is, it counts as the model's.
 
@@ -197,8 +238,9 @@ class Corrections:
             raise JmposeError(f"{folder}: holds no {TRUTH_FILE}", hint="name a folder that `jmpose infer` has left")
         with explain_os_errors(folder / CORRECTIONS_FILE):
             self._file = LineFile(folder / CORRECTIONS_FILE)
-        self._past: list[Truth] = []
-        self._is_ours = False
+        self._truth: Truth | None = None
+        self._is_ours, self._is_prepared = False, False
+        self._beginning = threading.Lock()
         try:
             self._is_ours = self._file.hold()
             if not self._is_ours:
@@ -218,10 +260,23 @@ class Corrections:
 
     def close(self) -> None:
         """Let others correct the clip."""
-        with suppress(OSError):
+        with self._beginning, suppress(OSError):
             if self._is_ours and not self._file.path.stat().st_size:
                 self._file.path.unlink()
+                if self._is_prepared:
+                    self._model_path.unlink()
         self._file.close()
+
+    @property
+    def live(self) -> LiveTruth:
+        return self._history.live
+
+    @property
+    def truth(self) -> Truth:
+        """A copy of the truth with all steps that count."""
+        if self._truth is None:
+            self._truth = self.live.truth()
+        return self._truth
 
     @property
     def done(self) -> Sequence[Step]:
@@ -242,7 +297,7 @@ class Corrections:
         """Whether a step, an undo or a redo with this key is in the log."""
         return key in self._log.keys
 
-    def do(self, operations: Sequence[Operation], *, write: bool = True, key: str | None = None) -> None:
+    def do(self, operations: Sequence[Operation], *, write: bool = True, key: str | None = None) -> Change:
         """Apply operations, all or none, as one step.
 
         Args:
@@ -250,44 +305,71 @@ class Corrections:
             write: Also the file of the truth. Otherwise the step is kept all the same, and `write` can follow.
             key: Of at most 64 characters, by which whoever asks can tell that it was done: nothing is done twice.
 
+        Returns:
+            What differs now.
+
         Raises:
             JmposeError: One cannot be applied; nothing has changed then. Or something cannot be written, see `write`.
         """
         if key is not None and self.has(key):
-            return
-        truth = _applied(self.truth, operations)
-        log = replace(self._log, done=[*self._log.done, tuple(operations)], undone=[])
-        self._turn(log, truth, [*self._past, self.truth], write, _Done, key=key, operations=tuple(operations))
+            return joined([])
+        step = tuple(operations)
+        log = replace(self._log, done=[*self._log.done, step], undone=[])
+        change = self._history.do(step)
+        self._turn(log, lambda: self._history.undo(1), write, _Done, key=key, operations=step)
+        return change
 
-    def undo(self, steps: int = 1, *, write: bool = True, key: str | None = None) -> None:
+    def undo(self, steps: int = 1, *, write: bool = True, key: str | None = None) -> Change:
         """Take the last steps back.
 
         Raises:
             JmposeError: There are not as many, or as from `do`.
         """
         if key is not None and self.has(key):
-            return
+            return joined([])
         log = replace(self._log, done=[*self._log.done], undone=[*self._log.undone])
         log.turn("undo", steps)
-        is_kept = steps <= len(self._past)
-        truth = self._past[-steps] if is_kept else _replayed(self._base, log)
-        self._turn(log, truth, self._past[:-steps] if is_kept else [], write, _Turn, key=key, event="undo", steps=steps)
+        before, taken = self._history, self._log.done[-steps:]
 
-    def redo(self, steps: int = 1, *, write: bool = True, key: str | None = None) -> None:
+        def back() -> None:
+            self._history = before
+            if is_kept:
+                for step in taken:
+                    before.do(step)
+
+        if is_kept := before.keeps(steps):
+            change = before.undo(steps)
+        else:
+            self._history = self._replayed(log.done)
+            tracks = np.union1d(before.live.roster.track_ids, self.live.roster.track_ids)
+            change = Change(np.arange(len(self.live.index)), tracks, ())
+        self._turn(log, back, write, _Turn, key=key, event="undo", steps=steps)
+        return change
+
+    def redo(self, steps: int = 1, *, write: bool = True, key: str | None = None) -> Change:
         """Do again what was taken back.
 
         Raises:
             JmposeError: There are not as many, or as from `do`.
         """
         if key is not None and self.has(key):
-            return
+            return joined([])
         log = replace(self._log, done=[*self._log.done], undone=[*self._log.undone])
         log.turn("redo", steps)
-        past, truth = [*self._past], self.truth
-        for step in log.done[-steps:]:
-            past.append(truth)
-            truth = _applied(truth, step)
-        self._turn(log, truth, past, write, _Turn, key=key, event="redo", steps=steps)
+        change = joined([self._history.do(step) for step in log.done[-steps:]])
+        self._turn(log, lambda: self._history.undo(steps), write, _Turn, key=key, event="redo", steps=steps)
+        return change
+
+    def prepare(self) -> None:
+        """Copy what the model gave, so that the first correction of a large clip need not; from any thread.
+
+        Raises:
+            JmposeError: It cannot be written.
+        """
+        with self._beginning:
+            if not self._log.lines and not self._is_prepared and not self._file.is_closed:
+                self._copy_model()
+                self._is_prepared = True
 
     def begin(self) -> None:
         """Keep the truth as what the model gave, as the first correction does; nothing where there was one.
@@ -306,54 +388,80 @@ class Corrections:
                 done is in the log.
         """
         if self.is_behind:
-            self._turn(self._log, self.truth, self._past, True, _Written)
+            self._turn(self._log, lambda: None, True, _Written)
 
     def _open(self, accept_edits: bool) -> None:
         self._log = _read_log(self._file.path)
-        data = _bytes(self._path)
-        self._disk, self._seen = _sha256(data), _stamp(self._path)
+        self._seen = _stamp(self._path)
+        self._disk = _sha256_of(self._path)
         if not self._log.lines:
-            if self._model_path.is_file() and (data is None or file_sha256(self._model_path) != self._disk):
+            source = self._path
+            if self._model_path.is_file() and _sha256_of(self._model_path) != self._disk:
                 raise JmposeError(
                     f"{self.folder}: {CORRECTIONS_FILE} is missing, and {TRUTH_FILE} is not what the model gave",
                     hint=f"put the file back, or remove {MODEL_FILE} to begin from the truth as it is",
                 )
-            model = data
             self.model_is_lost = not _is_as_recorded(self.folder, self._disk)
+            self._is_prepared = self._model_path.is_file()
         else:
-            model = _bytes(self._model_path)
-            if model is None or _sha256(model) != self._log.model:
+            source = self._model_path
+            found = _sha256_of(source)
+            if found != self._log.model:
                 raise JmposeError(
-                    f"{self._model_path}: {'missing' if model is None else 'not the file that was corrected'}",
+                    f"{source}: {'not the file that was corrected' if found else 'missing'}",
                     hint="put the file back: corrections count from it",
                 )
-        assert model is not None
-        base = _truth_in(self._path, model)
-        self._base = replace(base, model_xy=np.where(base.present[..., None], base.xy, np.nan))
-        self.truth = _replayed(self._base, self._log)
-        is_changed = self._log.lines and data is not None and self._disk not in self._log.known()
+        model = self._log.model or self._disk
+        self._truths = corrected_from(self._path, model, source, lambda: _truth_of(self._path, source, model))
+        self._history = self._replayed(self._log.done)
+        is_changed = self._log.lines and self._disk not in ("", *self._log.known())
         if (is_changed or self.model_is_lost) and not accept_edits:
             raise JmposeError(
                 f"{self._path}: another program has changed it",
                 hint="--accept-edits takes the changes as corrections; else put back a copy of the file",
             )
-        if is_changed and data is not None:
-            edited = _marked(self.truth, _truth_in(self._path, data))
+        if is_changed:
+            edited = _marked(self.truth, _truth_of(self._path, self._path, self._disk))
             self.edits = Replace.between(self.truth, edited, origin="another program")
 
-    def _turn(self, log: _Log, truth: Truth, past: list[Truth], write: bool, kind: type[_Line], **facts: Any) -> None:
-        """Go over to another state; what cannot be written has hints that hold here."""
+    def _replayed(self, done: Sequence[Step]) -> _History:
+        history = _History(self._truths)
+        for number, step in enumerate(done):
+            try:
+                history.do(step)
+            except JmposeError as error:
+                hint = "the log does not belong to this clip, or was changed by hand; put back a copy of it"
+                message = f"{self._file.path}: correction {number + 1}: {error.message}"
+                raise JmposeError(message, hint=hint) from error
+            history.forget()
+        return history
+
+    def _turn(self, log: _Log, back: Callable[[], object], write: bool, kind: type[_Line], **facts: Any) -> None:
+        """Write down another state, that of `live`; what cannot be written has hints that hold here.
+
+        Args:
+            log: With what was done.
+            back: Called where it does not count, because its line cannot be written.
+            write: Also the file of the truth.
+            kind: Of the line.
+            facts: What it says.
+        """
+        self._truth = None
         try:
-            self._go_over(log, truth, past, write, kind, **facts)
-        except OutputError as error:
+            self._write_down(log, write, kind, **facts)
+        except BaseException as error:
+            if self._log is not log:
+                back()
+                self._truth = None
+            if not isinstance(error, OutputError):
+                raise
             kept = kind is not _Written and self._log is log
             then = "the step is kept, and the next `jmpose edit` writes it" if kept else "then do it again"
             raise OutputError(error.message, hint=f"make room, or see to the disk; {then}") from error
+        self._history.forget()
 
-    def _go_over(
-        self, log: _Log, truth: Truth, past: list[Truth], write: bool, kind: type[_Line], **facts: Any
-    ) -> None:
-        """Go over to another state: a line in the log and, if wanted, the file of the truth."""
+    def _write_down(self, log: _Log, write: bool, kind: type[_Line], **facts: Any) -> None:
+        """Write a line into the log and, if wanted, the file of the truth."""
         if not self._log.lines:
             self._begin()
             log.lines, log.model = self._log.lines, self._log.model
@@ -362,14 +470,14 @@ class Corrections:
         if not write:
             self._append(kind, facts)
             log.lines, log.is_ahead = self._log.lines, True
-            self._log, self.truth, self._past = log, truth, past[-_MOST_KEPT:]
+            self._log = log
             return
         whole = WholeFile(self._path)
         with explain_os_errors(self._path):
             whole.begin()
         try:
             if log.done:
-                write_truth(truth, whole.partial)
+                write_truth(self.truth, whole.partial)
             else:
                 write_whole(whole.partial, _bytes(self._model_path) or b"")
             new = (file_sha256(whole.partial), self._disk)
@@ -377,7 +485,7 @@ class Corrections:
             if kind is not _Written or self._log.truth != new:
                 self._append(kind, facts | {"truth": new[0], "over": new[1]})
             log.lines, log.truth, log.is_ahead = self._log.lines, new, False
-            self._log, self.truth, self._past = log, truth, past[-_MOST_KEPT:]
+            self._log = log
             with explain_os_errors(self._path):
                 whole.commit()
         except BaseException:
@@ -386,12 +494,16 @@ class Corrections:
         self._disk, self._seen = new[0], _stamp(self._path)
 
     def _begin(self) -> None:
-        data = _bytes(self._path)
-        if data is None or _sha256(data) != self._disk:
-            raise _changed_now(self._path)
-        write_whole(self._model_path, data)
-        self._append(_Begin, {"model": self._disk})
-        self._log.model = self._disk
+        with self._beginning:
+            if self._is_prepared:
+                self.check_is_ours()
+            else:
+                self._copy_model()
+            self._append(_Begin, {"model": self._disk})
+            self._log.model = self._disk
+
+    def _copy_model(self) -> None:
+        write_whole(self._model_path, _bytes_of(self._path, self._disk))
 
     def _append(self, kind: type[_Line], facts: dict[str, Any]) -> None:
         line = kind(n=self._log.lines, **facts)
@@ -421,13 +533,13 @@ def state_of(folder: Path) -> State:
     Raises:
         JmposeError: The log is damaged.
     """
-    path, data = folder / CORRECTIONS_FILE, _bytes(folder / TRUTH_FILE)
+    path, disk = folder / CORRECTIONS_FILE, _sha256_of(folder / TRUTH_FILE)
     log = _read_log(path) if path.is_file() else _Log(path)
     if not log.lines:
-        return "untouched" if _is_as_recorded(folder, _sha256(data)) else "changed"
-    if data is not None and _sha256(data) not in log.known():
+        return "untouched" if _is_as_recorded(folder, disk) else "changed"
+    if disk not in ("", *log.known()):
         return "changed"
-    return "behind" if log.is_ahead or (log.truth is not None and _sha256(data) != log.truth[0]) else "current"
+    return "behind" if log.is_ahead or (log.truth is not None and disk != log.truth[0]) else "current"
 
 
 def steps_of(folder: Path) -> Sequence[Step]:
@@ -462,26 +574,22 @@ def _is_as_recorded(folder: Path, sha256: str) -> bool:
     return facts is None or facts[1] == sha256
 
 
-def _applied(truth: Truth, operations: Sequence[Operation]) -> Truth:
-    for operation in operations:
-        truth = operation.apply(truth)
-    return truth
-
-
-def _replayed(base: Truth, log: _Log) -> Truth:
-    truth = base
-    for number, step in enumerate(log.done):
-        try:
-            truth = _applied(truth, step)
-        except JmposeError as error:
-            hint = "the log does not belong to this clip, or was changed by hand; put back a copy of it"
-            raise JmposeError(f"{log.path}: correction {number + 1}: {error.message}", hint=hint) from error
-    return truth
-
-
-def _truth_in(path: Path, data: bytes) -> Truth:
-    parsed = parse_json(path, data)
+def _truth_of(path: Path, source: Path, sha256: str) -> Truth:
+    """Read a truth from the file that has it, under the name that messages are to have."""
+    parsed = parse_json(path, _bytes_of(source, sha256))
     return truth_in(poses_in(path, parsed, kind="coco"), parsed)
+
+
+def _bytes_of(path: Path, sha256: str) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        JmposeError: It is not what it was.
+    """
+    data = _bytes(path)
+    if data is None or hashlib.sha256(data).hexdigest() != sha256:
+        raise _changed_now(path)
+    return data
 
 
 def _marked(ours: Truth, theirs: Truth) -> Truth:
@@ -525,12 +633,21 @@ def _bytes(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the file's rights") from error
+        raise _unreadable(path, error) from error
 
 
-def _sha256(data: bytes | None) -> str:
-    """Return the sha256 of a content; "" of none."""
-    return "" if data is None else hashlib.sha256(data).hexdigest()
+def _sha256_of(path: Path) -> str:
+    """Return the sha256 of a file; "" where there is none."""
+    try:
+        return file_sha256(path)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> JmposeError:
+    return JmposeError(f"cannot read {path}: {error.strerror or error}", hint="check the file's rights")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

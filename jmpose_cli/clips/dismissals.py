@@ -7,9 +7,10 @@ import numpy as np
 from pydantic import Field
 
 from jmpose_cli.choices import SuspectKind
-from jmpose_cli.clips.operation import ALL, FrameRange, Operation, TrackId, places, rows_of, text_of
+from jmpose_cli.clips.operation import ALL, Clip, FrameRange, Operation, TrackId, places, rows_within, text_of
 from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.formats.truth import Truth
+from jmpose_cli.values import Ids
 
 
 class Dismiss(Operation):
@@ -26,10 +27,14 @@ class Dismiss(Operation):
     kind: SuspectKind | None = None
     frames: FrameRange = ALL
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return nobody."""
+        return np.zeros(0, np.int64)
+
     def _apply(self, truth: Truth) -> Truth:
         places(truth, self.frames)
         for track in self.tracks:
-            rows_of(truth, track)
+            rows_within(truth, truth.roster, track, ALL)  # says what is not there
         return truth
 
     def __str__(self) -> str:

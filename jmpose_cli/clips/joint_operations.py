@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from jmpose_cli.clips.operation import (
     ALL,
     Box,
+    Clip,
     Frame,
     FrameRange,
     Operation,
@@ -22,6 +23,7 @@ from jmpose_cli.clips.operation import (
     place,
     places,
     row_of,
+    rows_in,
     rows_of,
     text_of,
     with_joints,
@@ -29,9 +31,8 @@ from jmpose_cli.clips.operation import (
 )
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles
-from jmpose_cli.formats.truth import CORRECTED, Truth
-
-_PER_JOINT = frozenset({"xy", "visibility", "scores", "sources", "raw_xy", "covariances", "probabilities", "model_xy"})
+from jmpose_cli.formats.truth import CORRECTED, JOINT_COLUMNS, Truth
+from jmpose_cli.values import Ids
 
 
 class SwapSides(Operation):
@@ -46,12 +47,16 @@ class SwapSides(Operation):
     track: TrackId
     frames: FrameRange = ALL
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return whom it changes."""
+        return rows_in(clip, self.track, self.frames)
+
     def _apply(self, truth: Truth) -> Truth:
         flip = np.array(truth.keypoints.flip_index)
         sided = flip != np.arange(len(flip))
         rows = rows_of(truth, self.track, self.frames)
         columns: dict[str, Any] = {}
-        for name in _PER_JOINT & truth.row_columns().keys():
+        for name in JOINT_COLUMNS & truth.row_columns().keys():
             columns[name] = getattr(truth, name).copy()
             columns[name][rows] = columns[name][rows][:, flip]
         there = truth.present[rows] | truth.present[rows][:, flip]
@@ -76,6 +81,10 @@ class SetJoints(Operation):
     frame: Frame
     joints: dict[str, Point]
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return whom it changes."""
+        return rows_in(clip, self.track, (self.frame, self.frame + 1))
+
     def _apply(self, truth: Truth) -> Truth:
         joints, xy, visibility = _points(truth, self.joints)
         return with_joints(truth, np.array([row_of(truth, self.track, self.frame)]), joints, xy, visibility)
@@ -99,6 +108,10 @@ class SetVisibility(Operation):
     frames: FrameRange = ALL
     joints: tuple[str, ...] = ()
     visibility: Visibility
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return whom it changes."""
+        return rows_in(clip, self.track, self.frames)
 
     def _apply(self, truth: Truth) -> Truth:
         rows = rows_of(truth, self.track, self.frames)
@@ -135,6 +148,10 @@ class AddPerson(Operation):
     box: Box | None = None
     joints: dict[str, Point] = {}  # noqa: RUF012  # frozen
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return who may be there already."""
+        return rows_in(clip, self.track, (self.frame, self.frame + 1))
+
     def _apply(self, truth: Truth) -> Truth:
         where = place(truth, self.frame)
         if self.box is not None:
@@ -163,6 +180,13 @@ class CopyPose(Operation):
     track: TrackId
     frame: Frame
     source: Frame | None = None
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return who is there already, who is copied, and where the track begins."""
+        mine = rows_in(clip, self.track)
+        number = clip.index[clip.roster.frame[mine]]
+        copied = mine[number < self.frame][-1:] if self.source is None else mine[number == self.source]
+        return np.unique(np.concatenate([mine[:1], copied, mine[number == self.frame]]))
 
     def _apply(self, truth: Truth) -> Truth:
         where = place(truth, self.frame)
@@ -199,6 +223,10 @@ class Review(Operation):
     op: Literal["review"] = "review"
     frames: FrameRange = ALL
     reviewed: bool = True
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return nobody."""
+        return np.zeros(0, np.int64)
 
     def _apply(self, truth: Truth) -> Truth:
         reviewed = truth.reviewed.copy()

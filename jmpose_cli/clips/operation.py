@@ -4,7 +4,7 @@ import difflib
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from jmpose_cli.formats.base import COORDINATE_DECIMALS, SCORE_DECIMALS, boxes_x
 from jmpose_cli.formats.coco import COVARIANCE_DECIMALS
 from jmpose_cli.formats.numbers import LARGEST, LARGEST_BOX_PX, LARGEST_FRAME, LARGEST_PX
 from jmpose_cli.formats.records import Doubles, xywh_to_xyxy
-from jmpose_cli.formats.truth import CORRECTED, MOST_FAULTS, ROW_COLUMNS, Truth
+from jmpose_cli.formats.truth import CORRECTED, MOST_FAULTS, ROW_COLUMNS, Roster, Truth
 from jmpose_cli.values import Bools, Ids
 
 LARGEST_ID = 2**31 - 1
@@ -43,11 +43,15 @@ class Operation(BaseModel):
     """One correction of a clip; its fields are its JSON, with the name of its kind as `op`.
 
     Values are checked strictly when one is made, whoever wrote them; what a truth lacks is found by `apply`.
+
+    An operation gives the same of a part of a clip as of the whole, as long as all people are in it whom `reach` names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     clash_hint: ClassVar[str] = "people of one frame need different ids"
+    needs_joints: ClassVar[bool] = True
+    """It reads or changes joints; parts for other operations have none."""
 
     def apply(self, truth: Truth) -> Truth:
         """Return the corrected truth.
@@ -62,6 +66,10 @@ class Operation(BaseModel):
         return settled(changed)
 
     @abstractmethod
+    def reach(self, clip: "Clip") -> Ids:
+        """Return the rows, rising, that it reads or changes, beyond what `Truth.roster` tells; never raises."""
+
+    @abstractmethod
     def _apply(self, truth: Truth) -> Truth:
         """Return the corrected truth, not yet checked, rounded and sorted."""
 
@@ -70,10 +78,25 @@ class Operation(BaseModel):
         """Say what it does in a few words."""
 
 
+class Clip(Protocol):
+    """What `Operation.reach` sees of a clip; see `Truth`."""
+
+    index: Ids
+    time_s: Doubles
+
+    @property
+    def roster(self) -> Roster:
+        """Everybody."""
+
+    def is_touched(self, rows: Ids) -> Bools:
+        """Return `[R]` whether joints of some rows are not the model's."""
+
+
 def _clashes(truth: Truth) -> str:
     """Say in which frames people have one id; "" where nowhere."""
-    keys, counts = np.unique(np.stack([truth.track_ids, truth.frame]), axis=1, return_counts=True)
-    tracks, frames = keys[:, counts > 1]
+    size = max(len(truth.index), 1)
+    keys, counts = np.unique(truth.track_ids * size + truth.frame, return_counts=True)
+    tracks, frames = np.divmod(keys[counts > 1], size)
     return "; ".join(
         f"two people of track {track} in frames {listed(truth.index[frames[tracks == track]].tolist())}"
         for track in np.unique(tracks)[:MOST_FAULTS].tolist()
@@ -155,16 +178,37 @@ def rows_of(truth: Truth, track: int, frames: FrameRange = ALL) -> Ids:
     Raises:
         JmposeError: There are none; the track or a frame may not exist.
     """
+    return rows_within(truth, truth, track, frames)
+
+
+def rows_within(truth: Truth, of: Truth | Roster, track: int, frames: FrameRange) -> Ids:
+    """Return the rows of a track among some people of a clip, at least one; see `rows_of`."""
     within = places(truth, frames)
-    mine = np.flatnonzero(truth.track_ids == track)
-    if not len(mine):
-        raise JmposeError(f"there is no track {track}", hint=_tracks_there(truth, track))
-    rows: Ids = mine[(truth.frame[mine] >= within.start) & (truth.frame[mine] < within.stop)]
-    if not len(rows):
-        first, last = truth.index[truth.frame[mine[[0, -1]]]].tolist()
-        given = text_of(frames).lstrip("@")
-        raise JmposeError(f"track {track} is not in frames {given}", hint=f"it is in frames {first} to {last}")
-    return rows
+    mine = np.flatnonzero(of.track_ids == track)
+    rows: Ids = mine[(of.frame[mine] >= within.start) & (of.frame[mine] < within.stop)]
+    if len(rows):
+        return rows
+    everybody = truth.roster
+    there = everybody.frame[everybody.track_ids == track]
+    if not len(there):
+        raise JmposeError(f"there is no track {track}", hint=_tracks_there(everybody, track))
+    first, last = truth.index[there[[0, -1]]].tolist()
+    given = text_of(frames).lstrip("@")
+    raise JmposeError(f"track {track} is not in frames {given}", hint=f"it is in frames {first} to {last}")
+
+
+def rows_in(clip: Clip, tracks: int | Sequence[int] | None, frames: FrameRange = ALL) -> Ids:
+    """Return the rows, rising, of one track or several in some frames of a clip; none where there are none."""
+    people = clip.roster
+    wanted = np.zeros(len(people.track_ids), bool)
+    for track in {tracks} if isinstance(tracks, int | None) else {*tracks}:
+        wanted |= people.track_ids == track
+    mine = np.flatnonzero(wanted)
+    begin, end = frames
+    if frames == ALL:
+        return mine
+    number = clip.index[people.frame[mine]]
+    return mine[(number >= (0 if begin is None else begin)) & (number < (LARGEST_FRAME + 1 if end is None else end))]
 
 
 def row_of(truth: Truth, track: int, frame: int) -> int:
@@ -176,8 +220,8 @@ def row_of(truth: Truth, track: int, frame: int) -> int:
     return int(rows_of(truth, track, (frame, frame + 1))[0])
 
 
-def _tracks_there(truth: Truth, wanted: int) -> str:
-    ids = np.unique(truth.track_ids)
+def _tracks_there(people: Roster, wanted: int) -> str:
+    ids = np.unique(people.track_ids)
     if not len(ids):
         return "the clip has no people"
     if len(ids) <= _MOST_LISTED:
@@ -216,7 +260,7 @@ def check_box(operation: Operation, box: Box) -> None:
 
 def free_id(truth: Truth) -> int:
     """Return an id above all others."""
-    return int(truth.track_ids.max(initial=0)) + 1
+    return int(truth.roster.track_ids.max(initial=0)) + 1
 
 
 def moved(truth: Truth, rows: Ids, track: int, *, identity: int | None = None) -> Truth:
@@ -326,12 +370,12 @@ def new_people(
     count, size = len(frame), len(truth.keypoints)
     points, seen = np.zeros((count, size, 2)), np.zeros((count, size), np.uint8)
     points[:, joints], seen[:, joints] = xy, visibility
-    known, first = np.unique(truth.track_ids, return_index=True)
-    who = dict(zip(known.tolist(), truth.identity[first].tolist(), strict=True))
+    everybody = truth.roster
+    known = {track: everybody.identity[everybody.track_ids == track][:1].tolist() for track in set(tracks.tolist())}
     return {
         "frame": frame,
         "track_ids": tracks,
-        "identity": np.array([who.get(track, track) for track in tracks.tolist()], np.int64),
+        "identity": np.array([(known[track] or [track])[0] for track in tracks.tolist()], np.int64),
         "boxes_xyxy_px": grown(boxes, points, seen > 0),
         "box_scores": np.ones(count),
         "observed": np.ones(count, bool),

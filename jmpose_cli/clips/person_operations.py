@@ -1,7 +1,7 @@
 """Corrections of whole people in frames: their boxes, who is hidden, and poses that a model was asked for again."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -9,6 +9,7 @@ from pydantic import Field
 from jmpose_cli.clips.operation import (
     ALL,
     Box,
+    Clip,
     Frame,
     FrameRange,
     Number,
@@ -22,12 +23,14 @@ from jmpose_cli.clips.operation import (
     new_people,
     place,
     row_of,
+    rows_in,
     rows_of,
     text_of,
     with_people,
 )
 from jmpose_cli.formats.coco import VISIBLE_SCORE
 from jmpose_cli.formats.truth import CORRECTED, MODEL, Truth
+from jmpose_cli.values import Ids
 
 
 class SetOccluded(Operation):
@@ -39,10 +42,16 @@ class SetOccluded(Operation):
         occluded: The person is.
     """
 
+    needs_joints: ClassVar[bool] = False
+
     op: Literal["set_occluded"] = "set_occluded"
     track: TrackId
     frames: FrameRange = ALL
     occluded: bool = True
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return whom it changes."""
+        return rows_in(clip, self.track, self.frames)
 
     def _apply(self, truth: Truth) -> Truth:
         occluded = truth.occluded.copy()
@@ -62,10 +71,16 @@ class SetBox(Operation):
         box: The box.
     """
 
+    needs_joints: ClassVar[bool] = False
+
     op: Literal["set_box"] = "set_box"
     track: TrackId
     frame: Frame
     box: Box
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return whom it changes."""
+        return rows_in(clip, self.track, (self.frame, self.frame + 1))
 
     def _apply(self, truth: Truth) -> Truth:
         check_box(self, self.box)
@@ -101,6 +116,10 @@ class Estimated(Operation):
     covariances: dict[str, tuple[Number, Number, Number]] = {}  # noqa: RUF012  # frozen
     probabilities: dict[str, Share] = {}  # noqa: RUF012  # frozen
     model: Annotated[str, Field(max_length=200)] = ""
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return whom it changes."""
+        return rows_in(clip, self.track, (self.frame, self.frame + 1))
 
     def _apply(self, truth: Truth) -> Truth:
         check_box(self, self.box)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jmpose_cli.clips.operation import (
     Box,
+    Clip,
     Frame,
     Number,
     Operation,
@@ -23,6 +24,7 @@ from jmpose_cli.clips.operation import (
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.coco import SOURCES
 from jmpose_cli.formats.truth import Truth
+from jmpose_cli.values import Ids
 
 Source = Annotated[int, Field(ge=0, lt=len(SOURCES))]
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -87,6 +89,11 @@ class Replace(Operation):
             ),
         )
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return the rows of the frames."""
+        within = np.isin(clip.index, [one.frame for one in self.frames])
+        return np.flatnonzero(within[clip.roster.frame])
+
     def _apply(self, truth: Truth) -> Truth:
         at = [place(truth, one.frame) for one in self.frames]
         if len(set(at)) < len(at):
@@ -135,6 +142,8 @@ class Replace(Operation):
             "covariances": lists("covariances", 3 * joints).reshape(count, joints, 3),
             "probabilities": lists("probabilities", joints),
         }
+        if truth.origin is not None:
+            columns["origin"] = np.zeros(count, np.int64)
         if truth.model_xy is not None:
             columns["model_xy"] = _model_of(truth, frame, columns["track_ids"])
         return columns

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from jmpose_cli.clips.operation import (
     ALL,
+    Clip,
     Frame,
     FrameRange,
     Operation,
@@ -18,14 +19,16 @@ from jmpose_cli.clips.operation import (
     new_people,
     place,
     places,
+    rows_in,
     rows_of,
+    rows_within,
     text_of,
     with_people,
 )
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.formats.truth import CORRECTED, INTERPOLATED, MODEL, PROPAGATED, Truth
-from jmpose_cli.values import Bools
+from jmpose_cli.values import Bools, Ids
 
 Sources = NDArray[np.uint8]
 FADE_S = 0.5
@@ -59,10 +62,28 @@ class Propagate(Operation):
     around: Frame | None = None
     reach_s: Annotated[float, Field(ge=0, le=3600)] = REACH_S
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return the track where joints are not the model's, and as far around as corrections fade out or are looked for."""
+        rows = rows_in(clip, self.track)
+        touched = np.flatnonzero(clip.is_touched(rows))
+        if not len(touched):
+            return rows[:1]
+        times = clip.time_s[clip.roster.frame[rows]]
+        if self.around is not None:
+            here = times[clip.index[clip.roster.frame[rows]] == self.around].sum()
+            near = np.searchsorted(times, (here - self.reach_s - _TINY_S, here + self.reach_s + _TINY_S)) + (-1, 1)
+            return rows[np.union1d(touched, np.arange(*near.clip(0, len(rows)).tolist()))]
+        ends = times[touched[0]] - self.fade_s, times[touched[-1]] + self.fade_s
+        first, last = int(np.searchsorted(times, ends[0])), int(np.searchsorted(times, ends[1], side="right"))
+        return rows[max(first - 1, 0) : last + 1]
+
     def _apply(self, truth: Truth) -> Truth:
         rows = rows_of(truth, self.track)
         joints = joint_places(truth, self.joints or truth.keypoints.joints)
-        changing = np.isin(rows, rows_of(truth, self.track, self.frames)) & ~truth.reviewed[truth.frame[rows]]
+        rows_within(truth, truth.roster, self.track, self.frames)  # says what is not there
+        within = places(truth, self.frames)
+        changing = (truth.frame[rows] >= within.start) & (truth.frame[rows] < within.stop)
+        changing &= ~truth.reviewed[truth.frame[rows]]
         model = truth.xy if truth.model_xy is None else truth.model_xy
         xy, sources, boxes = truth.xy.copy(), truth.sources.copy(), truth.boxes_xyxy_px.copy()
         keys = truth.present[rows] & (truth.sources[rows] == CORRECTED)
@@ -153,6 +174,15 @@ class Interpolate(Operation):
     track: TrackId
     frames: FrameRange = ALL
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return the track from before the first gap to after the last one."""
+        rows = rows_in(clip, self.track)
+        there, (begin, end) = clip.roster.frame[rows], self.frames
+        low = 0 if begin is None else int(np.searchsorted(clip.index, begin))
+        high = len(clip.index) if end is None else int(np.searchsorted(clip.index, end))
+        ends = np.flatnonzero((np.diff(there) > 1) & (there[1:] > low) & (there[:-1] + 1 < high))
+        return rows[ends[0] : ends[-1] + 2] if len(ends) else rows[:1]
+
     def _apply(self, truth: Truth) -> Truth:
         rows = rows_of(truth, self.track)
         within = places(truth, self.frames)
@@ -203,6 +233,10 @@ class Accept(Operation):
     track: TrackId | None = None
     frames: FrameRange = ALL
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return those of whom joints are not the model's."""
+        return _touched(clip, self.track, self.frames)
+
     def _apply(self, truth: Truth) -> Truth:
         spread = _spread(self, truth, self.track, self.frames)
         given: dict[str, Any] = {"sources": CORRECTED, "scores": 1.0, "probabilities": 1.0, "covariances": 0.0}
@@ -227,6 +261,10 @@ class TakeBack(Operation):
     track: TrackId | None = None
     frames: FrameRange = ALL
 
+    def reach(self, clip: Clip) -> Ids:
+        """Return those of whom joints are not the model's."""
+        return _touched(clip, self.track, self.frames)
+
     def _apply(self, truth: Truth) -> Truth:
         spread = _spread(self, truth, self.track, self.frames)
         model = truth.xy if truth.model_xy is None else truth.model_xy
@@ -244,11 +282,17 @@ def _spread(operation: Operation, truth: Truth, track: int | None, frames: Frame
     within = places(truth, frames)
     rows = (truth.frame >= within.start) & (truth.frame < within.stop)
     if track is not None:
-        rows = np.isin(np.arange(len(truth)), rows_of(truth, track, frames))
+        rows_within(truth, truth.roster, track, frames)  # says what is not there
+        rows &= truth.track_ids == track
     spread = rows[:, None] & truth.present & (truth.sources > CORRECTED)
     if not spread.any():
         raise JmposeError(f"{operation}: nothing was", hint="what --propagate and --interpolate have given can be")
     return np.asarray(spread)
+
+
+def _touched(clip: Clip, track: int | None, frames: FrameRange) -> Ids:
+    rows = rows_in(clip, np.unique(clip.roster.track_ids).tolist() if track is None else track, frames)
+    return rows[clip.is_touched(rows)]
 
 
 def _whose(track: int | None) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from jmpose_cli.clips.operation import (
     ALL,
+    Clip,
     Frame,
     FrameRange,
     Operation,
@@ -15,11 +16,13 @@ from jmpose_cli.clips.operation import (
     free_id,
     moved,
     places,
+    rows_in,
     rows_of,
     text_of,
 )
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.truth import Truth
+from jmpose_cli.values import Ids
 
 
 class Merge(Operation):
@@ -31,8 +34,14 @@ class Merge(Operation):
 
     clash_hint: ClassVar[str] = "in these frames delete one of them first (--delete TRACK@FRAMES), or split a track"
 
+    needs_joints: ClassVar[bool] = False
+
     op: Literal["merge"] = "merge"
     tracks: Annotated[tuple[TrackId, ...], Field(min_length=2)]
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return all of the tracks."""
+        return rows_in(clip, self.tracks)
 
     def _apply(self, truth: Truth) -> Truth:
         kept, *others = self.tracks
@@ -54,10 +63,16 @@ class Split(Operation):
         new: The other's id, which no track may have; None takes the next free one.
     """
 
+    needs_joints: ClassVar[bool] = False
+
     op: Literal["split"] = "split"
     track: TrackId
     frame: Frame
     new: TrackId | None = None
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return all of the track."""
+        return rows_in(clip, self.track)
 
     def _apply(self, truth: Truth) -> Truth:
         later = rows_of(truth, self.track, (self.frame, None))
@@ -81,9 +96,15 @@ class Swap(Operation):
         frames: Where.
     """
 
+    needs_joints: ClassVar[bool] = False
+
     op: Literal["swap"] = "swap"
     tracks: tuple[TrackId, TrackId]
     frames: FrameRange = ALL
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return all of both tracks."""
+        return rows_in(clip, self.tracks)
 
     def _apply(self, truth: Truth) -> Truth:
         one, other = self.tracks
@@ -93,7 +114,7 @@ class Swap(Operation):
         here = (truth.frame >= within.start) & (truth.frame < within.stop)
         ones, others = (np.flatnonzero((truth.track_ids == track) & here) for track in self.tracks)
         if not len(ones) and not len(others):
-            known = [track for track in self.tracks if (truth.track_ids == track).any()]
+            known = [track for track in self.tracks if (truth.roster.track_ids == track).any()]
             rows_of(truth, (known or self.tracks)[0], self.frames)  # says what is not there
         first, second = moved(truth, ones, other), moved(truth, others, one)
         ids, who = first.track_ids.copy(), first.identity.copy()
@@ -112,9 +133,15 @@ class Rename(Operation):
         new: The new one.
     """
 
+    needs_joints: ClassVar[bool] = False
+
     op: Literal["rename"] = "rename"
     track: TrackId
     new: TrackId
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return all of the track."""
+        return rows_in(clip, self.track)
 
     def _apply(self, truth: Truth) -> Truth:
         rows = rows_of(truth, self.track)
@@ -133,9 +160,15 @@ class Delete(Operation):
         frames: Where.
     """
 
+    needs_joints: ClassVar[bool] = False
+
     op: Literal["delete"] = "delete"
     track: TrackId
     frames: FrameRange = ALL
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return whom it deletes."""
+        return rows_in(clip, self.track, self.frames)
 
     def _apply(self, truth: Truth) -> Truth:
         kept = np.ones(len(truth), bool)
@@ -147,6 +180,6 @@ class Delete(Operation):
 
 
 def _check_is_new(truth: Truth, new: int, operation: Operation) -> None:
-    if (truth.track_ids == new).any():
+    if (truth.roster.track_ids == new).any():
         hint = "choose a free id, or join two tracks with --merge, or exchange their ids with --swap"
         raise JmposeError(f"{operation}: there is a track {new} already", hint=hint)

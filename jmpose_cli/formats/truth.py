@@ -33,6 +33,21 @@ MOST_FAULTS = 10
 
 
 @dataclass(frozen=True)
+class Roster:
+    """Who is in which frame of a clip, without where they are: N people in the order of `Truth`.
+
+    Attributes:
+        frame: `[N]` place of the frame in `Truth.index`.
+        track_ids: `[N]`.
+        identity: `[N]`.
+    """
+
+    frame: Ids
+    track_ids: Ids
+    identity: Ids
+
+
+@dataclass(frozen=True)
 class Truth:
     """The people of one clip: N rows, one a person and frame, in M frames with K joints.
 
@@ -64,6 +79,8 @@ class Truth:
         probabilities: `[N, K]` that the joint lies within 0.1 of the body size; None where the model is not calibrated.
         model_xy: `[N, K, 2]` where the model had the joint that stands here, NaN where it had none. No file holds it:
             None, unless it comes from the corrections of a clip.
+        origin: `[N]` in a part of a clip, the row of the whole counted from 1; 0 of people who were added since.
+        whole: In a part of a clip, everybody of the whole.
     """
 
     path: Path
@@ -89,6 +106,8 @@ class Truth:
     covariances: Doubles | None = field(default=None, repr=False)
     probabilities: Doubles | None = field(default=None, repr=False)
     model_xy: Doubles | None = field(default=None, repr=False)
+    origin: Ids | None = field(default=None, repr=False)
+    whole: Roster | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -97,6 +116,11 @@ class Truth:
     def present(self) -> Bools:
         """`[N, K]` joints that are there."""
         return np.asarray(self.visibility > 0)
+
+    @property
+    def roster(self) -> Roster:
+        """Everybody of the clip, also where this is a part of it."""
+        return self.whole or Roster(self.frame, self.track_ids, self.identity)
 
     def rows(self, kept: NDArray[Any]) -> "Truth":
         """Return a truth with some of the people: a mask `[N]`, or places in the order wanted."""
@@ -159,8 +183,15 @@ class Truth:
 ROW_COLUMNS = (
     *("frame", "track_ids", "identity", "boxes_xyxy_px", "box_scores", "observed", "person_scores", "occluded"),
     *("xy", "visibility", "scores", "sources", "raw_xy", "covariances", "probabilities", "model_xy"),
+    "origin",
 )
 """Columns of a `Truth` with one row a person."""
+JOINT_COLUMNS = frozenset(
+    {"xy", "visibility", "scores", "sources", "raw_xy", "covariances", "probabilities", "model_xy"}
+)
+"""Those of them that say something of each joint."""
+OPTIONAL_COLUMNS = frozenset({"raw_xy", "covariances", "probabilities", "model_xy"})
+"""Those that may be missing."""
 
 
 def truth_path(path: Path) -> Path:
