@@ -220,7 +220,6 @@ class Corrections:
         accept_edits: What another program has made of the truth is taken as a correction, see `edits`.
 
     Attributes:
-        live: The truth with all steps that count, to be looked at.
         edits: What another program has made of it; None where there is nothing. It counts when it is given to `do`.
         model_is_lost: Another program has changed it before the first correction: as it is, it counts as the model's.
 
@@ -239,6 +238,7 @@ class Corrections:
         with explain_os_errors(folder / CORRECTIONS_FILE):
             self._file = LineFile(folder / CORRECTIONS_FILE)
         self._truth: Truth | None = None
+        self._history: _History
         self._is_ours, self._is_prepared = False, False
         self._beginning = threading.Lock()
         try:
@@ -269,6 +269,7 @@ class Corrections:
 
     @property
     def live(self) -> LiveTruth:
+        """The truth with all steps that count, to be looked at."""
         return self._history.live
 
     @property
@@ -330,6 +331,7 @@ class Corrections:
         log = replace(self._log, done=[*self._log.done], undone=[*self._log.undone])
         log.turn("undo", steps)
         before, taken = self._history, self._log.done[-steps:]
+        is_kept = before.keeps(steps)
 
         def back() -> None:
             self._history = before
@@ -337,7 +339,7 @@ class Corrections:
                 for step in taken:
                     before.do(step)
 
-        if is_kept := before.keeps(steps):
+        if is_kept:
             change = before.undo(steps)
         else:
             self._history = self._replayed(log.done)

@@ -156,7 +156,7 @@ class LiveTruth:
     """
 
     def __init__(self, base: Truth) -> None:
-        self._frame = replace(base.rows(slice(0, 0)), origin=None)  # all but the people
+        self._frame = base.rows(np.zeros(0, np.int64))  # all but the people
         self.index, self.time_s, self.reviewed = base.index, base.time_s, base.reviewed
         self._columns = _Columns(base.row_columns())
         self._order = self._columns.in_order()
@@ -206,7 +206,7 @@ class LiveTruth:
         done: list[Change] = []
         try:
             for operation in operations:
-                done.append(self._apply(operation))
+                done.append(self._apply(operation))  # noqa: PERF401  # those before one that fails are taken back
         except BaseException:
             self.revert(joined(done))
             raise
@@ -283,14 +283,16 @@ class LiveTruth:
     def _part(self, rows: Ids, *, joints: bool) -> Truth:
         """Return the people of some rows of the columns; without joints, columns of joints have none."""
         columns = {
-            name: self._columns.get(name, rows) if joints or name not in JOINT_COLUMNS else self._columns.bare(name, len(rows))
+            name: self._columns.get(name, rows)
+            if joints or name not in JOINT_COLUMNS
+            else self._columns.bare(name, len(rows))
             for name in self._columns.names
         }
         return self._with(columns | {"origin": np.arange(1, len(rows) + 1)}, whole=self._roster)
 
     def _with(self, columns: dict[str, Column], whole: Roster | None = None) -> Truth:
-        missing = dict.fromkeys(OPTIONAL_COLUMNS - columns.keys())
-        return replace(self._frame, reviewed=self.reviewed, whole=whole, **(missing | columns))
+        found: dict[str, Any] = dict.fromkeys(OPTIONAL_COLUMNS - columns.keys()) | columns
+        return replace(self._frame, reviewed=self.reviewed, whole=whole, **found)
 
 
 def _is_apart(was: Column, now: Column) -> Bools:

@@ -76,11 +76,12 @@ def corrected_from(path: Path, sha256: str, source: Path, parse: Callable[[], Tr
 
 def _copied(base: Truth) -> Truth:
     """Return the same with columns of its own; those that are mapped are mapped anew, and copied as they change."""
-    return replace(base, **{name: _own(column) for name, column in base.row_columns().items()})
+    columns: dict[str, Any] = {name: _own(column) for name, column in base.row_columns().items()}
+    return replace(base, **columns)
 
 
 def _own(column: np.ndarray) -> np.ndarray:
-    if isinstance(column, np.memmap):
+    if isinstance(column, np.memmap) and column.filename is not None:
         with suppress(OSError):
             return np.asarray(np.memmap(column.filename, column.dtype, "c", column.offset, column.shape))
     return column.copy()
@@ -142,7 +143,7 @@ def _mapped(file: Path, path: Path) -> Truth | None:
             if mark != _MARK or length > os.fstat(opened.fileno()).st_size:
                 return None
             contents = _CONTENTS.validate_json(opened.read(length))
-            columns = {
+            columns: dict[str, Any] = {
                 name: np.memmap(file, np.dtype(kind), "c", _begin(length) + offset, shape)
                 for name, (kind, shape, offset) in contents.columns.items()
             }

@@ -63,7 +63,7 @@ class Propagate(Operation):
     reach_s: Annotated[float, Field(ge=0, le=3600)] = REACH_S
 
     def reach(self, clip: Clip) -> Ids:
-        """Return the track where joints are not the model's, and as far around as corrections fade out or are looked for."""
+        """Return the track where joints are not the model's, and as far around as corrections fade out."""
         rows = rows_in(clip, self.track)
         touched = np.flatnonzero(clip.is_touched(rows))
         if not len(touched):
@@ -71,8 +71,9 @@ class Propagate(Operation):
         times = clip.time_s[clip.roster.frame[rows]]
         if self.around is not None:
             here = times[clip.index[clip.roster.frame[rows]] == self.around].sum()
-            near = np.searchsorted(times, (here - self.reach_s - _TINY_S, here + self.reach_s + _TINY_S)) + (-1, 1)
-            return rows[np.union1d(touched, np.arange(*near.clip(0, len(rows)).tolist()))]
+            low, high = np.searchsorted(times, (here - self.reach_s - _TINY_S, here + self.reach_s + _TINY_S)).tolist()
+            near: Ids = rows[max(low - 1, 0) : high + 1]
+            return np.union1d(rows[touched], near)
         ends = times[touched[0]] - self.fade_s, times[touched[-1]] + self.fade_s
         first, last = int(np.searchsorted(times, ends[0])), int(np.searchsorted(times, ends[1], side="right"))
         return rows[max(first - 1, 0) : last + 1]

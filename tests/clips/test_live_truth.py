@@ -55,7 +55,9 @@ def test_in_place_it_is_the_same_as_on_the_whole(bases, data, plain):
             states.pop()
             truth = states[-1]
             assert_same(live.truth(), truth)
-        operation = data.draw(st.one_of(operations(bases[plain]), operations(truth)) if len(truth) else operations(bases[plain]))
+        operation = data.draw(
+            st.one_of(operations(bases[plain]), operations(truth)) if len(truth) else operations(bases[plain])
+        )
         wanted, refused = outcome(lambda: operation.apply(truth))  # noqa: B023
         change, said = outcome(lambda: live.apply([operation]))  # noqa: B023
         assert said == refused
