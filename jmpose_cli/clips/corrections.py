@@ -344,7 +344,8 @@ class Corrections:
         else:
             self._history = self._replayed(log.done)
             tracks = np.union1d(before.live.roster.track_ids, self.live.roster.track_ids)
-            change = Change(np.arange(len(self.live.index)), tracks, ())
+            marked = np.flatnonzero(before.live.reviewed != self.live.reviewed)
+            change = Change(np.arange(len(self.live.index)), tracks, marked, ())
         self._turn(log, back, write, _Turn, key=key, event="undo", steps=steps)
         return change
 

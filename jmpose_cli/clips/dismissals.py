@@ -9,7 +9,7 @@ from pydantic import Field
 from jmpose_cli.choices import SuspectKind
 from jmpose_cli.clips.operation import ALL, Clip, FrameRange, Operation, TrackId, places, rows_within, text_of
 from jmpose_cli.clips.suspect import Suspect
-from jmpose_cli.formats.truth import Truth
+from jmpose_cli.formats.truth import Roster, Truth
 from jmpose_cli.values import Ids
 
 
@@ -56,8 +56,8 @@ def still_suspicious(found: Iterable[Suspect], steps: Sequence[Sequence[Operatio
     return [one for one in found if not any(operation.holds_for(one) for operation in dismissed)]
 
 
-def right_tracks(truth: Truth, steps: Sequence[Sequence[Operation]]) -> list[int]:
+def right_tracks(people: Roster, steps: Sequence[Sequence[Operation]]) -> list[int]:
     """Return the tracks about which everything was dismissed, rising."""
     whole = (one for step in steps for one in step if isinstance(one, Dismiss) and one.kind is None)
     tracks = {track for one in whole if one.frames == ALL for track in one.tracks}
-    return sorted(tracks & set(np.unique(truth.track_ids).tolist()))
+    return sorted(track for track in tracks if (people.track_ids == track).any())

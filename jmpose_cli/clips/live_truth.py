@@ -30,11 +30,13 @@ class Change:
     Attributes:
         places: Places of the frames that differ now, rising.
         tracks: Ids, before or after, of the people who differ, rising.
+        marked: Places of the frames of which the mark of review differs, rising.
         undo: What takes it back.
     """
 
     places: Ids
     tracks: Ids
+    marked: Ids
     undo: "tuple[_Undo, ...]" = field(repr=False)
 
     @property
@@ -49,6 +51,7 @@ def joined(changes: Sequence[Change]) -> Change:
     return Change(
         places=np.unique(np.concatenate([none, *(one.places for one in changes)])),
         tracks=np.unique(np.concatenate([none, *(one.tracks for one in changes)])),
+        marked=np.unique(np.concatenate([none, *(one.marked for one in changes)])),
         undo=tuple(undo for one in changes for undo in one.undo),
     )
 
@@ -241,9 +244,9 @@ class LiveTruth:
         undo = _Undo(len(self._columns), np.zeros(0, np.int64), {}, self.reviewed, columns=self._columns)
         self._columns, self.reviewed = _Columns(after.row_columns()), after.reviewed
         self._sort()
-        places = np.union1d(before.frame, after.frame)
-        places = np.union1d(places, np.flatnonzero(before.reviewed != after.reviewed))
-        return Change(places, np.union1d(before.track_ids, after.track_ids), (undo,))
+        marked = np.flatnonzero(before.reviewed != after.reviewed)
+        places = np.union1d(np.union1d(before.frame, after.frame), marked)
+        return Change(places, np.union1d(before.track_ids, after.track_ids), marked, (undo,))
 
     def _take(self, rows: Ids, before: Truth, after: Truth) -> Change:
         """Take over what has become of some rows."""
@@ -274,7 +277,7 @@ class LiveTruth:
         now_there = np.concatenate([np.flatnonzero(is_kept)[differs], np.flatnonzero(~is_kept)])
         places = np.concatenate([before.frame[was_there], after.frame[now_there], marked])
         tracks = np.concatenate([before.track_ids[was_there], after.track_ids[now_there]])
-        return Change(np.unique(places), np.unique(tracks), (undo,))
+        return Change(np.unique(places), np.unique(tracks), marked, (undo,))
 
     def _sort(self) -> None:
         self._order = self._columns.in_order()

@@ -3,18 +3,17 @@
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jmpose_cli.choices import SuspectKind
-from jmpose_cli.clips.check import suspects
 from jmpose_cli.clips.corrections import Corrections
 from jmpose_cli.clips.dismissals import right_tracks, still_suspicious
 from jmpose_cli.clips.edit import operations_in
 from jmpose_cli.clips.layout import RUN_FILE
+from jmpose_cli.clips.live_truth import Change, joined
+from jmpose_cli.clips.operation import rows_in
 from jmpose_cli.clips.operations import Estimated, Operation
 from jmpose_cli.clips.render import Step, refresh
 from jmpose_cli.clips.run_record import read_run
@@ -23,17 +22,21 @@ from jmpose_cli.clips.video import open_clip
 from jmpose_cli.config import DecodeConfig, InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.truth import Truth
-from jmpose_cli.review.estimate import EstimateRequest, Estimator, operation_for
+from jmpose_cli.review.estimate import NEAR, EstimateRequest, Estimator, operation_for
 from jmpose_cli.review.frames import FrameCache
-from jmpose_cli.review.summaries import changed_numbers, lanes, poses, runs
+from jmpose_cli.review.summaries import lanes, poses, runs
+from jmpose_cli.review.suspicions import Suspicions
 from jmpose_cli.runs.clip_claim import kept_from_runs
-from jmpose_cli.values import Ids
 from jmpose_cli.video.source import ChildPool, FrameSource
 
 WINDOW = 256
 """Frames that a video is opened for at a time: a decoder that has reached the end of them is used again."""
 MOST_FRAMES = 512
 """Frames whose poses are told at once."""
+MOST_SUSPECTS = 1000
+"""Suspects that are told at once, the worst."""
+LONGEST_LOOK_S = 5.0
+"""How long an answer waits for the suspects of the clip as it is; then it tells those that are known."""
 _MOST_CHANGES = 1000
 SURE = 0.5
 """Severity from which on what suspects advise is done without a look at each."""
@@ -47,9 +50,10 @@ class StaleError(JmposeError):
 class _Open:
     corrections: Corrections
     frames: FrameCache
+    suspicions: Suspicions
     closing: ExitStack
     revision: int = 1
-    changes: list[tuple[int, Ids]] = field(default_factory=list)  # revision, and the frames that it changed
+    changes: list[Change] = field(default_factory=list)  # the last ones, each of which led to the next revision
 
 
 class ReviewClip:
@@ -67,7 +71,6 @@ class ReviewClip:
         self._video, self._children = video, children
         self._lock, self._rendering = threading.RLock(), threading.Lock()
         self._open: _Open | None = None
-        self._suspects: tuple[int, list[Suspect]] = (0, [])
 
     @property
     def is_open(self) -> bool:
@@ -78,7 +81,7 @@ class ReviewClip:
         """Return what the page needs to begin: joints, frames, tracks, steps."""
         with self._lock:
             now = self._opened()
-            truth = now.corrections.truth
+            truth = now.corrections.live.head
             return {
                 "name": self.name,
                 "width": truth.video.width,
@@ -90,17 +93,31 @@ class ReviewClip:
                 "flip": truth.keypoints.flip_index,
                 "frames": runs(truth.index),
                 **self._standing(now),
+                "lanes": lanes(now.corrections.live),
             }
 
     def changes(self, since: int) -> dict[str, Any]:
-        """Return the revision, the frames that have changed since another one, and how the clip stands now.
+        """Return how the clip stands now, and what has changed since another revision.
 
         Args:
-            since: The revision that is known; the frames are None where nobody knows any more.
+            since: The revision that is known.
+
+        Returns:
+            `frames` that have changed, as runs; `lanes` of tracks that have changed, `gone` ids of those that are not
+            there any more. Where nobody knows what has changed, `frames` is None and `lanes` are all.
         """
         with self._lock:
             now = self._opened()
-            return {"frames": _since(now, since), **self._standing(now)}
+            known = len(now.changes) - (now.revision - since)
+            if not 0 <= known <= len(now.changes):
+                return {"frames": None, **self._standing(now), "lanes": lanes(now.corrections.live), "gone": []}
+            return self._changed(now, joined(now.changes[known:]))
+
+    def _changed(self, now: _Open, change: Change) -> dict[str, Any]:
+        live, tracks = now.corrections.live, change.tracks.tolist()
+        told = lanes(live, tracks)
+        gone = sorted({*tracks} - {lane["id"] for lane in told})
+        return {"frames": runs(live.index[change.places]), **self._standing(now), "lanes": told, "gone": gone}
 
     def poses(self, first: int, end: int) -> dict[str, Any]:
         """Return the people of the frames numbered `first` to `end - 1`, at most `MOST_FRAMES`."""
@@ -108,29 +125,26 @@ class ReviewClip:
             raise JmposeError(f"frames {first} to {end - 1}", hint=f"ask for 1 to {MOST_FRAMES} frames")
         with self._lock:
             now = self._opened()
-            truth, revision = now.corrections.truth, now.revision
-        return {"revision": revision, "frames": poses(truth, first, end)}
+            return {"revision": now.revision, "frames": poses(now.corrections.live, first, end)}
 
     def suspects(self) -> dict[str, Any]:
         """Return what is suspicious now, worst first, as `jmpose check` finds it.
 
         Returns:
-            `revision`, and `suspects` as in `check.json`, each with `fix`: the operations that it advises.
+            `revision`; `suspects` as in `check.json`, at most `MOST_SUSPECTS`, each with `fix`: the operations that it
+            advises; `total`, how many there are; `is_all`: all of the clip was looked at since it was changed.
         """
-        revision, found = self._found()
-        return {"revision": revision, "suspects": [one.as_json() | {"fix": _advised(one)} for one in found]}
+        revision, found, is_all = self._found()
+        told = [one.as_json() | {"fix": _advised(one)} for one in found[:MOST_SUSPECTS]]
+        return {"revision": revision, "suspects": told, "total": len(found), "is_all": is_all}
 
-    def _found(self) -> tuple[int, list[Suspect]]:
-        """Return the revision and the suspects of it, worst first."""
+    def _found(self) -> tuple[int, list[Suspect], bool]:
+        """Return the revision, its suspects, worst first, and whether all was looked at."""
         with self._lock:
             now = self._opened()
-            truth, steps, revision = now.corrections.truth, now.corrections.done, now.revision
-            if self._suspects[0] == revision:
-                return self._suspects
-        found = revision, still_suspicious(suspects(truth), steps)
-        with self._lock:
-            self._suspects = found
-        return found
+            revision, steps = now.revision, now.corrections.done
+        found, is_all = now.suspicions.found(LONGEST_LOOK_S)
+        return revision, still_suspicious(found, steps), is_all
 
     def fix_all(self, kind: SuspectKind, revision: int) -> dict[str, Any]:
         """Do what suspects of a kind advise that are more likely errors than not, as one step; as `do`.
@@ -140,18 +154,20 @@ class ReviewClip:
         Raises:
             JmposeError: Nothing is left to do, or as from `do`.
         """
-        found_at, found = self._found()
-        truth, chosen = self._truth(), list[Operation]()
-        for one in found if found_at == revision else ():
-            if one.kind == kind and one.severity >= SURE and one.remedy:
-                operations = operations_in(one.remedy)
-                with suppress(JmposeError):
-                    for operation in operations:
-                        truth = operation.apply(truth)
-                    chosen += operations
-        if not chosen:
-            raise JmposeError(f"{kind}: nothing to do at once", hint="go through them one by one")
-        return self.do(chosen, revision)
+        found_at, found, _ = self._found()
+        with self._lock:
+            live = self._opened().corrections.live
+            chosen, tried = list[Operation](), list[Change]()
+            for one in found if found_at == revision else ():
+                if one.kind == kind and one.severity >= SURE and one.remedy:
+                    operations = operations_in(one.remedy)
+                    with suppress(JmposeError):
+                        tried.append(live.apply(operations))
+                        chosen += operations
+            live.revert(joined(tried))
+            if not chosen:
+                raise JmposeError(f"{kind}: nothing to do at once", hint="go through them one by one")
+            return self.do(chosen, revision)
 
     def estimate(self, estimator: Estimator, wanted: EstimateRequest) -> Estimated:
         """Ask the model of the clip for a pose; nothing is done with it yet.
@@ -159,13 +175,12 @@ class ReviewClip:
         Raises:
             JmposeError: There is no such frame, or the model or the video cannot be opened.
         """
-        truth, (video, _) = self._truth(), self._source()
+        video, _ = self._source()
+        with self._lock:
+            live = self._opened().corrections.live
+            truth = live.part(rows_in(live, wanted.track, (wanted.frame - NEAR, wanted.frame + NEAR + 1)))
         config = read_run(self.folder).config if (self.folder / RUN_FILE).is_file() else InferConfig()
         return operation_for(truth, wanted, estimator, video, config)
-
-    def _truth(self) -> Truth:
-        with self._lock:
-            return self._opened().corrections.truth
 
     def image(self, number: int) -> bytes:
         """Return a frame as JPEG.
@@ -175,9 +190,9 @@ class ReviewClip:
         """
         with self._lock:
             now = self._opened()
-            truth = now.corrections.truth
-        if number not in truth.index:
-            raise JmposeError(f"there is no frame {number}", hint=f"the clip has {len(truth.index)} frames")
+            index = now.corrections.live.index
+        if number not in index:
+            raise JmposeError(f"there is no frame {number}", hint=f"the clip has {len(index)} frames")
         return now.frames.image(number)
 
     def do(self, operations: Sequence[Operation], revision: int) -> dict[str, Any]:
@@ -201,18 +216,17 @@ class ReviewClip:
         """Do again what was taken back last; as `do`."""
         return self._act(revision, lambda corrections: corrections.redo(write=False))
 
-    def _act(self, revision: int, action: Callable[[Corrections], None]) -> dict[str, Any]:
+    def _act(self, revision: int, action: Callable[[Corrections], Change]) -> dict[str, Any]:
         with self._lock:
             now = self._opened()
             if revision != now.revision:
                 raise StaleError("the clip was changed in another window", hint="look at it, and do it again")
             now.corrections.check_is_ours()
-            before = now.corrections.truth
-            action(now.corrections)
-            changed = changed_numbers(before, now.corrections.truth)
+            change = action(now.corrections)
             now.revision += 1
-            now.changes = [*now.changes, (now.revision, changed)][-_MOST_CHANGES:]
-            return {"frames": runs(changed), **self._standing(now)}
+            now.changes = [*now.changes, replace(change, undo=())][-_MOST_CHANGES:]
+            now.suspicions.note(change)
+            return self._changed(now, change)
 
     def render(self, step: Step | None = None) -> list[str]:
         """Bring the file of the truth and all that derives from it up to date.
@@ -236,18 +250,22 @@ class ReviewClip:
     def close(self) -> None:
         """Let others correct the clip."""
         with self._rendering, self._lock:
-            if self._open is not None:
-                self._open.closing.close()
-                self._open = None
+            closed, self._open = self._open, None
+            if closed is not None:
+                closed.closing.close()
+        if closed is not None:
+            closed.suspicions.close()  # it may wait for the lock
 
     def _opened(self) -> _Open:
         if self._open is None:
             with ExitStack() as stack:
                 stack.enter_context(kept_from_runs(self.folder))
                 corrections = stack.enter_context(Corrections(self.folder))
-                frames = FrameCache(self._opener(corrections.truth), int(corrections.truth.index.max(initial=-1)))
+                head = corrections.live.head
+                frames = FrameCache(self._opener(head), int(head.index.max(initial=-1)))
                 stack.callback(frames.close)
-                self._open = _Open(corrections, frames, stack.pop_all())
+                suspicions = Suspicions(lambda: corrections.live, self._lock)
+                self._open = _Open(corrections, frames, suspicions, stack.pop_all())
         return self._open
 
     def _opener(self, truth: Truth) -> Callable[[int], FrameSource]:
@@ -283,24 +301,16 @@ class ReviewClip:
     @staticmethod
     def _standing(now: _Open) -> dict[str, Any]:
         """Return what may change with every action."""
-        corrections, truth = now.corrections, now.corrections.truth
+        corrections, live = now.corrections, now.corrections.live
         done, undone = corrections.done, corrections.undone
         return {
             "revision": now.revision,
             "undo": _text(done[-1]) if done else None,
             "redo": _text(undone[-1]) if undone else None,
             "steps": len(done),
-            "reviewed": runs(truth.index[truth.reviewed]),
-            "right": right_tracks(truth, done),
-            "lanes": lanes(truth),
+            "reviewed": runs(live.index[live.reviewed]),
+            "right": right_tracks(live.roster, done),
         }
-
-
-def _since(now: _Open, since: int) -> list[list[int]] | None:
-    if not now.revision - len(now.changes) <= since <= now.revision:
-        return None
-    parts = [numbers for revision, numbers in now.changes if revision > since]
-    return runs(np.unique(np.concatenate(parts))) if parts else []
 
 
 def _advised(one: Suspect) -> list[dict[str, Any]]:

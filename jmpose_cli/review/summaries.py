@@ -1,12 +1,14 @@
 """What the page is told of a clip: its tracks as lanes of a timeline, and the poses of some frames."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from jmpose_cli.clips.live_truth import LiveTruth
+from jmpose_cli.clips.operation import rows_in
 from jmpose_cli.formats.records import Doubles
-from jmpose_cli.formats.truth import CORRECTED, MODEL, Truth
+from jmpose_cli.formats.truth import CORRECTED, MODEL
 from jmpose_cli.values import Bools, Ids
 
 MOST_BINS = 600
@@ -22,37 +24,43 @@ def runs(numbers: Ids) -> list[list[int]]:
     return np.stack([numbers[firsts], numbers[lasts]], 1).tolist()  # type: ignore[no-any-return]
 
 
-def lanes(truth: Truth) -> list[dict[str, Any]]:
-    """Return each track as the timeline shows it, in the order in which they appear.
+def lanes(live: LiveTruth, tracks: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """Return tracks as the timeline shows them, in the order in which they appear.
+
+    Args:
+        live: The clip.
+        tracks: Which; those that are not there are left out. None means all.
 
     Returns:
         By track: `id`; `present`, `corrected` and `spread` as runs of frames, the last of those that are propagated or
         interpolated; `score`; `bins`, mean scores 0 to 100 of equal parts of the clip, -1 where the track is not.
     """
-    order = np.lexsort((truth.frame, truth.track_ids))
-    if not len(order):
+    people = live.roster
+    rows = np.arange(len(live)) if tracks is None else rows_in(live, tracks)
+    rows = rows[np.lexsort((people.frame[rows], people.track_ids[rows]))]
+    if not len(rows):
         return []
-    ids, places = truth.track_ids[order], truth.frame[order]
-    sources = np.where(truth.present, truth.sources, MODEL)[order]
+    ids, places = people.track_ids[rows], people.frame[rows]
+    sources = np.where(live.column("visibility", rows) > 0, live.column("sources", rows), MODEL)
     is_corrected: Bools = np.asarray((sources == CORRECTED).any(1))
     is_spread: Bools = np.asarray((sources > CORRECTED).any(1))
-    scores = truth.person_scores[order]
-    count = len(truth.index)
+    scores = live.column("person_scores", rows)
+    count = len(live.index)
     bins = min(count, MOST_BINS)
     bin_of = places * bins // count
     bounds = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1], [True]]))
     found = []
     for first, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        rows = slice(first, end)
-        numbers = truth.index[places[rows]]
+        mine = slice(first, end)
+        numbers = live.index[places[mine]]
         found.append(
             {
                 "id": int(ids[first]),
                 "present": runs(numbers),
-                "corrected": runs(numbers[is_corrected[rows]]),
-                "spread": runs(numbers[is_spread[rows]]),
-                "score": round(float(scores[rows].mean()), 3),
-                "bins": _means(bin_of[rows], scores[rows], bins),
+                "corrected": runs(numbers[is_corrected[mine]]),
+                "spread": runs(numbers[is_spread[mine]]),
+                "score": round(float(scores[mine].mean()), 3),
+                "bins": _means(bin_of[mine], scores[mine], bins),
             }
         )
     return sorted(found, key=lambda lane: (lane["present"][0][0], lane["id"]))
@@ -64,16 +72,15 @@ def _means(bin_of: Ids, scores: Doubles, bins: int) -> list[int]:
     return np.where(counts > 0, np.rint(100 * sums / counts.clip(min=1)), -1).astype(int).tolist()  # type: ignore[no-any-return]
 
 
-def poses(truth: Truth, first: int, end: int) -> list[dict[str, Any]]:
+def poses(live: LiveTruth, first: int, end: int) -> list[dict[str, Any]]:
     """Return the people of the frames with numbers `first` to `end - 1`.
 
     Returns:
         By frame: `n`, `t` seconds, `reviewed`, `people` with `id`, `box` (corners), `score`, and of each joint `xy`,
         `v` (0 not there, 1 hidden, 2 visible), `s` (score) and `src` (place in `formats.coco.SOURCES`).
     """
-    begin, stop = np.searchsorted(truth.index, (first, end)).tolist()
-    low, high = np.searchsorted(truth.frame, (begin, stop)).tolist()
-    part = truth.rows(np.arange(low, high))
+    begin, stop = np.searchsorted(live.index, (first, end)).tolist()
+    part = live.part(live.rows_of(slice(begin, stop)))
     people: list[list[dict[str, Any]]] = [[] for _ in range(begin, stop)]
     columns = {
         "box": part.boxes_xyxy_px.round(2).tolist(),
@@ -87,50 +94,10 @@ def poses(truth: Truth, first: int, end: int) -> list[dict[str, Any]]:
         people[place - begin].append({"id": track, **{name: values[row] for name, values in columns.items()}})
     return [
         {
-            "n": int(truth.index[place]),
-            "t": float(truth.time_s[place]),
-            "reviewed": bool(truth.reviewed[place]),
+            "n": int(live.index[place]),
+            "t": float(live.time_s[place]),
+            "reviewed": bool(live.reviewed[place]),
             "people": here,
         }
         for place, here in enumerate(people, begin)
     ]
-
-
-def changed_numbers(old: Truth, new: Truth) -> Ids:
-    """Return the numbers of the frames in which two truths of a clip differ, rising."""
-    places = old.reviewed != new.reviewed
-    if len(old) == len(new) and (old.frame == new.frame).all() and (old.track_ids == new.track_ids).all():
-        places[new.frame[_differs(old, new)]] = True
-    else:
-        places[_rows_apart(old, new)] = True
-    return np.asarray(new.index[places])
-
-
-def _differs(old: Truth, new: Truth) -> Bools:
-    """Return `[N]` whether rows that mean the same person and frame differ."""
-    found = np.zeros(len(new), bool)
-    for name, column in new.row_columns().items():
-        before = getattr(old, name)
-        if before is None:
-            found[:] = True
-        elif name != "model_xy" and before is not column:
-            apart: NDArray[Any] = (before != column) & ~((before != before) & (column != column))
-            found |= apart.reshape(len(apart), -1).any(1)
-    return found
-
-
-def _rows_apart(old: Truth, new: Truth) -> Ids:
-    """Return the places of frames in which other people are, or the same ones otherwise."""
-    count = len(new.index)
-    first = np.stack([old.frame, old.track_ids], 1), np.stack([new.frame, new.track_ids], 1)
-    both, inverse = np.unique(np.concatenate(first), axis=0, return_inverse=True)
-    row = np.full((2, len(both)), -1, np.int64)
-    row[0, inverse.ravel()[: len(old)]] = np.arange(len(old))
-    row[1, inverse.ravel()[len(old) :]] = np.arange(len(new))
-    shared = (row >= 0).all(0)
-    apart = np.zeros(count, bool)
-    apart[both[~shared, 0]] = True
-    if shared.any():
-        same = _differs(old.rows(row[0, shared]), new.rows(row[1, shared]))
-        apart[both[shared, 0][same]] = True
-    return np.flatnonzero(apart)

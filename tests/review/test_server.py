@@ -2,20 +2,21 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from jmpose_cli.clips.check import suspects
 from jmpose_cli.clips.check_report import check_clip
 from jmpose_cli.clips.corrections import Corrections, state_of
+from jmpose_cli.clips.dismissals import still_suspicious
 from jmpose_cli.clips.edit import edit_clip
 from jmpose_cli.clips.layout import TRUTH_FILE
 from jmpose_cli.console import Reporter
-from jmpose_cli.formats.truth import read_truth
-from jmpose_cli.review.summaries import changed_numbers, lanes
+from jmpose_cli.formats.truth import read_truth, write_truth
 from tests.clips.clip_assets import FIRST, FRAMES, TRACKS
+from tests.clips.walkers import Walker, moved, walk
 from tests.review.page_client import HOST, MINE, TOKEN, Page, client_of, make_folder, make_review
 from tests.video_assets import read_number
 
@@ -93,9 +94,9 @@ def test_undo_and_redo_also_after_a_restart(page, clip):
     page.do({"op": "delete", "track": 3})
     clip.close()
     page.revision = 1
-    assert page.post("undo")["lanes"] == before
+    assert page.post("undo")["lanes"] == [lane for lane in before if lane["id"] == 3]
     answer = page.post("redo")
-    assert 3 not in {lane["id"] for lane in answer["lanes"]} and answer["redo"] is None
+    assert answer["gone"] == [3] and answer["redo"] is None
     assert "nothing to redo" in page.post("redo", 422)["hint"]
 
 
@@ -185,8 +186,9 @@ def test_what_is_right_is_told_no_more_also_by_the_check(page, clip):
 def test_suspects_of_a_kind_are_mended_at_once(page, clip):
     before = page.get("/0")["lanes"]
     answer = page.post("fix", kind="shared")
-    assert answer["steps"] == 1 and len(answer["lanes"]) == len(before) + 5
-    assert page.post("undo")["lanes"] == before
+    assert answer["steps"] == 1 and len(page.get("/0")["lanes"]) == len(before) + 5
+    page.post("undo")
+    assert page.get("/0")["lanes"] == before
     assert "nothing to do" in page.post("fix", 422, kind="limb")["error"]
     assert "there is no kind" in page.post("fix", 422, kind=["gap"])["error"]
 
@@ -204,14 +206,49 @@ def test_the_model_is_asked_for_a_pose(page, clip):
     assert "not a box of a frame: box" in page.post("estimate", 422, frame=4)["error"]
 
 
-def test_only_frames_that_differ_are_told(clip):
-    truth = read_truth(clip.folder)
-    xy = truth.xy.copy()
-    xy[truth.of_frame(3)] += 1
-    assert changed_numbers(truth, replace(truth, xy=xy)).tolist() == [FIRST + 3]
-    assert changed_numbers(truth, truth).tolist() == []
-    assert changed_numbers(truth, truth.rows(truth.track_ids != 7)).tolist() == list(range(9, 14))
-    assert lanes(truth.rows(np.zeros(0, np.int64))) == []
+def test_an_action_is_answered_with_what_it_has_changed(page, clip):
+    before = {lane["id"]: lane for lane in page.get("/0")["lanes"]}
+    answer = page.do({"op": "set_joints", "track": 1, "frame": 5, "joints": NOSE})
+    (lane,) = answer["lanes"]
+    assert lane == before[1] | {"corrected": [[5, 5]]} and answer["gone"] == []
+    assert page.do({"op": "review", "frames": [2, 4]})["lanes"] == []
+    answer = page.do({"op": "merge", "tracks": [3, 7]})
+    assert answer["gone"] == [7] and [lane["present"] for lane in answer["lanes"]] == [[[2, 7], [9, 13]]]
+    assert answer["frames"] == [[9, 13]]
+    told = page.get("/0/changes?since=2")
+    assert (told["frames"], told["gone"], told["lanes"]) == ([[2, 3], [9, 13]], [7], answer["lanes"])
+    assert page.get("/0/changes?since=4")["lanes"] == []
+    wanted = {track: one for track, one in before.items() if track != 7} | {1: lane, 3: answer["lanes"][0]}
+    clip.close()
+    assert {one["id"]: one for one in page.get("/0")["lanes"]} == wanted
+
+
+def test_suspects_follow_the_corrections(tmp_path, monkeypatch):
+    monkeypatch.setattr("jmpose_cli.review.clip.LONGEST_LOOK_S", 60.0)
+    walkers = (
+        Walker(1, 200),
+        Walker(2, 500, speed=-60),
+        Walker(5, 700, frames=(0, 40)),
+        Walker(6, 700, frames=(46, 100)),
+    )
+    write_truth(moved(walk(*walkers), 1, [30, 60], ["left_wrist"], (160.0, -80.0)), tmp_path / TRUTH_FILE)
+    review = make_review(tmp_path, None)
+    page = Page(client_of(review))
+    steps = [
+        {"op": "set_joints", "track": 2, "frame": 70, "joints": {"nose": [5, 5, 2], "left_knee": [900, 5, 2]}},
+        {"op": "merge", "tracks": [5, 6]},
+        {"op": "review", "frames": [55, 65]},
+        {"op": "swap", "tracks": [1, 2], "frames": [80, None]},
+        {"op": "delete", "track": 5},
+    ]
+    assert {one["kind"] for one in page.get("/0/suspects")["suspects"]} >= {"jump", "gap"}
+    for operation in steps:
+        page.do(operation)
+        told = page.get("/0/suspects")
+        wanted = still_suspicious(suspects(review._open.corrections.truth), review._open.corrections.done)
+        assert told["is_all"] and told["total"] == len(wanted)
+        assert [one | {"fix": 0} for one in told["suspects"]] == [one.as_json() | {"fix": 0} for one in wanted]
+    review.close()
 
 
 @pytest.mark.parametrize(

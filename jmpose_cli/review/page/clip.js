@@ -78,7 +78,9 @@ export class Clip extends EventTarget {
   }
 
   async findSuspects() {
-    this.suspects = (await get(`/${this.number}/suspects`)).suspects;
+    const found = await get(`/${this.number}/suspects`);
+    this.suspects = found.suspects;
+    if (!found.is_all) this.findSuspectsIn(2000);
     this.dispatchEvent(new Event("suspects"));
   }
 
@@ -110,8 +112,10 @@ export class Clip extends EventTarget {
   }
 
   take(answer) {
-    const { frames, ...standing } = answer;
+    const { frames, lanes, gone, ...standing } = answer;
+    const kept = frames ? this.lanes.filter(({ id }) => !gone.includes(id) && !lanes.some((lane) => lane.id === id)) : [];
     Object.assign(this, standing);
+    this.lanes = [...kept, ...lanes].sort((a, b) => a.present[0][0] - b.present[0][0] || a.id - b.id);
     this.forget(frames);
   }
 
@@ -123,7 +127,11 @@ export class Clip extends EventTarget {
       if (!frames || frames.some(([a, b]) => a <= last && b >= first)) chunk.isStale = true;
     }
     this.dispatchEvent(new Event("change"));
+    this.findSuspectsIn(600);
+  }
+
+  findSuspectsIn(ms) {
     clearTimeout(this.later);
-    this.later = setTimeout(() => this.findSuspects().catch(() => {}), 600);
+    this.later = setTimeout(() => this.findSuspects().catch(() => {}), ms);
   }
 }
