@@ -104,8 +104,12 @@ def _problem(values: list[float], last_frame: int) -> str:
 
 
 def _counts(values: list[float]) -> bool:
-    """Whether a line is a person; -1 stands for "not said"."""
-    has_class = len(values) > 7 and values[7] > 0
+    """Whether a line is a person; -1 stands for "not said".
+
+    The eighth column is a class where a visibility, or nothing, follows. In the ten columns of MOT15 it is where the
+    person stands, in metres.
+    """
+    has_class = len(values) in (8, 9) and values[7] > 0
     return not has_class or (values[7] == _PERSON and values[6] != 0)
 
 

@@ -7,6 +7,7 @@ import pytest
 from jmpose.keypoints import COCO17
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.evaluation.score_files import Scoring, evaluate_files
+from jmpose_cli.formats.mot import read_mot
 
 OKS = Scoring("coco")
 JOINTS = [[100 + 10 * i, 50 + 20 * i, 2] for i in range(17)]
@@ -97,6 +98,12 @@ def test_no_box_that_counts(tmp_path):
         (tmp_path / name).write_text(text)
     with pytest.raises(JmposeError, match=r"nothing to score: .*gt\.txt has a box that counts"):
         evaluate_files(tmp_path / "gt.txt", [tmp_path / "tracks.txt"], Scoring("mot"))
+
+
+def test_ten_columns_hold_a_place_in_the_world_and_no_class(tmp_path):
+    path = tmp_path / "gt.txt"
+    path.write_text("1,1,88,99,61,218,1,4.4852,5.5016,0\n1,2,9,9,30,90,1,8,0.5\n")  # the second is of class 8
+    assert read_mot(path).track_ids.tolist() == [1]
 
 
 def test_one_track_twice_in_a_picture(score, tmp_path):
