@@ -24,9 +24,12 @@ def convert(
 
     Example: jmpose convert out/street street.xml --to cvat
     """
+    from jmpose_cli.clips.corrections import notes_on_state
     from jmpose_cli.console import Reporter
     from jmpose_cli.handover.convert import convert_files
 
     reporter = Reporter(quiet=quiet, verbose=verbose)
-    code = convert_files(source, target, to=to, video=video, overwrite=overwrite, reporter=reporter)
+    code = convert_files(
+        source, target, to=to, video=video, overwrite=overwrite, reporter=reporter, notes_on=notes_on_state
+    )
     raise typer.Exit(code)

@@ -1,6 +1,6 @@
 """`jmpose convert`: pose files and clips from one format into another, one or a folder of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import orjson
@@ -8,8 +8,9 @@ import orjson
 from jmpose_cli.console import Reporter
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors
-from jmpose_cli.formats.read import READABLE, read_poses
-from jmpose_cli.formats.truth import read_truth, write_truth
+from jmpose_cli.formats.json_file import read_json
+from jmpose_cli.formats.read import READABLE, is_json, poses_in
+from jmpose_cli.formats.truth import truth_in, write_truth
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.handover.targets import Target
 from jmpose_cli.handover.write import target_of, write_poses
@@ -19,7 +20,14 @@ _RUN_FILE = "run.json"
 
 
 def convert_files(
-    source: Path, target: Path, *, to: str, video: Path | None = None, overwrite: bool, reporter: Reporter
+    source: Path,
+    target: Path,
+    *,
+    to: str,
+    video: Path | None = None,
+    overwrite: bool,
+    reporter: Reporter,
+    notes_on: Callable[[Path], list[str]] = lambda _: [],
 ) -> int:
     """Convert one file or clip, every clip below a folder, or every annotation file directly in a folder.
 
@@ -31,6 +39,7 @@ def convert_files(
         video: The video of the clip, for formats that hold pictures; None takes what `run.json` names.
         overwrite: Replace existing files.
         reporter: Says what was done.
+        notes_on: Tells of the folder of a clip what is to be known of its truth; what it raises fails that source.
 
     Returns:
         0 when all were converted, 1 when some failed.
@@ -55,6 +64,8 @@ def convert_files(
     for path, written in plan.items():
         name = _name(path)
         try:
+            for note in notes_on(path.parent) if path.name == _TRUTH else ():
+                reporter.note(note)
             for note in _convert(path, written, to, video, reporter):
                 files_of.setdefault(note, []).append(name)
         except JmposeError as error:
@@ -120,12 +131,15 @@ def _written(name: str, target: Path, form: Target) -> Path:
 
 def _convert(path: Path, written: Path, to: str, video: Path | None, reporter: Reporter) -> list[str]:
     """Convert one file; return what the user should know."""
-    records = read_poses(path)
+    is_copy = to == "coco" and path.name == _TRUTH
+    data = read_json(path) if is_json(path) else None
+    records = poses_in(path, data)
     with explain_os_errors(written):
         written.parent.mkdir(parents=True, exist_ok=True)
-    is_copy = to == "coco" and path.name == _TRUTH
     if is_copy:  # all that a truth holds has its place in one
-        write_truth(read_truth(path), written)
+        if records.kind != "coco":
+            raise JmposeError(f"{path} is a {records.kind} file", hint="a truth is a COCO file")
+        write_truth(truth_in(records, data), written)
         notes = []
     else:
         notes = [*records.notes, *write_poses(records, written, to=to, footage=video or _video_of(path))]

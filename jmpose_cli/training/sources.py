@@ -6,6 +6,8 @@ from pathlib import Path
 
 from jmpose.config import Preprocess
 from jmpose.files import file_sha256
+from jmpose_cli.clips.corrections import notes_on_state
+from jmpose_cli.clips.layout import TRUTH_FILE
 from jmpose_cli.data.augment import PLAIN, Augmentation
 from jmpose_cli.data.extract import annotated_videos
 from jmpose_cli.data.layouts import find_stills, find_videos
@@ -43,7 +45,8 @@ def open_data(config: TrainConfig, preprocess: Preprocess) -> TrainingData:
     """Read all annotations.
 
     Raises:
-        JmposeError: A source is missing, empty, incomplete, or has no joint in common with the model.
+        JmposeError: A source is missing, empty, incomplete, or has no joint in common with the model; a clip's truth
+            lacks corrections that are on record.
     """
     groups = [_open(source, config, preprocess, training=True) for source in config.data.train]
     sources = [source for group in groups for source in group]
@@ -63,6 +66,8 @@ def open_data(config: TrainConfig, preprocess: Preprocess) -> TrainingData:
     notes = [note for source in sources for note in source.notes]
     notes += [note for chosen in validation for source in chosen.sources for note in source.notes]
     checksums = {file: file_sha256(Path(file)) for file in dict.fromkeys(files)}
+    clips = [Path(file).parent for file in checksums if Path(file).name == TRUTH_FILE]
+    notes += [note for clip in clips for note in notes_on_state(clip)]
     return TrainingData(windows, order, validation, checksums, tuple(dict.fromkeys(notes)))
 
 

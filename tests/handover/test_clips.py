@@ -4,8 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from jmpose.keypoints import COCO17
+from jmpose_cli.clips.corrections import Corrections
+from jmpose_cli.clips.operations import Delete
 from jmpose_cli.console import Reporter
 from jmpose_cli.data.extract import annotated_videos
 from jmpose_cli.errors import JmposeError
@@ -16,6 +19,9 @@ from jmpose_cli.handover.convert import convert_files
 from jmpose_cli.handover.convert_joints import THINGS
 from jmpose_cli.handover.targets import TARGETS
 from jmpose_cli.handover.write import write_poses
+from jmpose_cli.main import app
+from jmpose_cli.training.config import TrainConfig
+from jmpose_cli.training.sources import open_data
 from jmpose_cli.video.image_folder import read_image
 from tests.video_assets import make_video, read_number
 
@@ -54,8 +60,11 @@ def test_a_clip_and_a_folder_of_clips(out):
         convert(out / "out/clip", out / "all/parts", "openpose")
 
 
-def test_a_truth_in_coco_is_the_truth(out):
+def test_a_truth_in_coco_is_the_truth(out, monkeypatch):
+    read = []
+    monkeypatch.setattr("jmpose_cli.formats.json_file.read_utf8", lambda path: read.append(path) or path.read_bytes())
     assert convert(out / "out/clip", out / "copy.json", "coco") == 0
+    assert read == [out / "out/clip" / TRUTH_FILE]  # once
     assert (out / "copy.json").read_bytes() == (out / "out/clip" / TRUTH_FILE).read_bytes()
 
 
@@ -74,6 +83,40 @@ def test_frames_of_the_video_that_the_run_has_read(out):
     )
     assert [image.file_name for image in records.images] == names and records.image_row.tolist() == [0, 0, 1, 1, 2, 2]
     assert records.xy.tolist() == before.xy.tolist() and records.info == before.info
+
+
+def test_a_truth_that_lacks_corrections_or_was_changed_is_not_converted_in_silence(out):
+    clip = out / "out/clip"
+    command = [*("convert", str(clip), str(out / "copy.json"), "--to", "coco", "--overwrite")]
+    with Corrections(clip) as corrections:
+        corrections.do([Delete(track=2)], write=False)
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 1 and "corrections are on record that are not in" in found.output
+    with Corrections(clip) as corrections:
+        corrections.write()
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 0 and "another program" not in found.output
+    path = clip / TRUTH_FILE
+    path.write_bytes(path.read_bytes() + b"\n")
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 0 and "was changed by another program, and is taken as it is" in found.output
+
+
+def test_training_says_so_too(out):
+    clip = out / "out/clip"
+    entry = {"kind": "videos", "path": "out/clip", "videos": "videos"}
+    config = TrainConfig.model_validate(
+        {"data": {"root": out, "cache": out / "cache", "train": [entry], "val": [entry]}}
+    )
+    preprocess = config.build_model_config().preprocess
+    assert not any("another program" in note for note in open_data(config, preprocess).notes)
+    with Corrections(clip) as corrections:
+        corrections.do([Delete(track=2)], write=False)
+    with pytest.raises(JmposeError, match="corrections are on record that are not in"):
+        open_data(config, preprocess)
+    path = clip / TRUTH_FILE
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert any("was changed by another program" in note for note in open_data(config, preprocess).notes)
 
 
 def test_frames_of_another_video(out):
