@@ -276,15 +276,26 @@ class ReviewClip:
             window = decode.model_copy(update={"frames": (first, first + WINDOW), "time": None})
             source = open_clip(path, window, children=self._children)
             size, said = (source.info.width, source.info.height), (truth.video.width, truth.video.height)
-            if size == said:
+            counted, noted = source.info.frames_claimed, self._frames_noted()
+            if size != said:
+                odd = f"has frames of {size[0]}x{size[1]}, the poses are of a video with {said[0]}x{said[1]}"
+            elif counted is not None and noted is not None and counted != noted:
+                odd = f"has {counted} frames, the poses are of a video with {noted}"
+            else:
                 return source
             source.close()
-            raise JmposeError(
-                f"{path}: has frames of {size[0]}x{size[1]}, the poses are of a video with {said[0]}x{said[1]}",
-                hint="name the video that the poses are of with --video",
-            )
+            hint = "it is another video, or was changed: name the one that the poses are of with --video"
+            raise JmposeError(f"{path}: {odd}", hint=hint)
 
         return opened
+
+    def _frames_noted(self) -> int | None:
+        """Return how many frames the video had when the poses were made, where its header and `run.json` say so."""
+        if not (self.folder / RUN_FILE).is_file():
+            return None
+        video = read_run(self.folder).values.get("video")
+        frames = video.get("frames_claimed") if isinstance(video, dict) else None
+        return frames if type(frames) is int else None
 
     def _source(self) -> tuple[Path, DecodeConfig]:
         """Return where the video lies and how it is decoded."""
@@ -295,7 +306,7 @@ class ReviewClip:
         if path is None:
             raise JmposeError(f"{self.folder}: nothing says where the video lies", hint="name it with --video")
         if not path.exists():
-            raise JmposeError(f"{path}: the video is not there", hint="say where it lies now with --video")
+            raise JmposeError(f"{path}: the video is not there", hint="say where it lies now with --video FILE")
         return path, decode
 
     @staticmethod

@@ -105,9 +105,8 @@ def test_a_truth_that_lacks_corrections_or_was_changed_is_not_converted_in_silen
 def test_training_says_so_too(out):
     clip = out / "out/clip"
     entry = {"kind": "videos", "path": "out/clip", "videos": "videos"}
-    config = TrainConfig.model_validate(
-        {"data": {"root": out, "cache": out / "cache", "train": [entry], "val": [entry]}}
-    )
+    data = {"root": out, "cache": out / "cache", "train": [entry], "val": [entry]}
+    config = TrainConfig.model_validate({"init": "nano", "data": data})
     preprocess = config.build_model_config().preprocess
     assert not any("another program" in note for note in open_data(config, preprocess).notes)
     with Corrections(clip) as corrections:

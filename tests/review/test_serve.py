@@ -1,20 +1,21 @@
 """`jmpose review` as a command: what it prints, how it ends, and what it refuses."""
 
+import http.client
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from jmpose_cli.clips.corrections import state_of
+from jmpose_cli.clips.corrections import Corrections, state_of
 from jmpose_cli.clips.run_record import read_run
 from jmpose_cli.main import app
 from jmpose_cli.review.serve import names_of
@@ -38,10 +39,10 @@ def started(*words: object) -> tuple[subprocess.Popen, str]:
     raise AssertionError("it has ended without an address")
 
 
-def act(address: str, operation: dict) -> dict:
+def act(address: str, operation: dict, revision: int = 1) -> dict:
     url, _, token = address.partition("/?token=")
     headers = {"x-jmpose-token": token, "origin": url, "content-type": "application/json"}
-    body = json.dumps({"revision": 1, "operations": [operation]}).encode()
+    body = json.dumps({"revision": revision, "operations": [operation]}).encode()
     with urllib.request.urlopen(urllib.request.Request(f"{url}/api/clips/0/operations", body, headers)) as answer:
         return json.load(answer)
 
@@ -58,14 +59,33 @@ def test_ctrl_c_saves_and_renders(made, tmp_path):
     assert state_of(folder) == "current" and read_run(folder).is_current("posetrack18.json")
 
 
-def test_what_was_acknowledged_outlives_a_kill(made, tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_what_was_acknowledged_outlives_a_kill(made, tmp_path, kills):
+    """Each server is killed while it is at work; every acknowledged action is there afterwards, once, in order."""
     folder = shutil.copytree(made[0], tmp_path / "clip")
-    process, address = started(folder, "--video", made[1])
-    act(address, {"op": "delete", "track": 3})
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
-    assert CliRunner().invoke(app, ["edit", str(folder), "--undo"]).exit_code == 0
+    said: list[int] = []  # x of the nose, a number of its own for each action
+    number = 0
+    for kill in range(kills):
+        process, address = started(folder, "--video", made[1])
+        timer = threading.Timer(0.05 + 0.07 * (kill % 5), process.kill)
+        begun, revision = False, 1
+        try:
+            while True:
+                number += 1
+                joints = {"nose": [number, 5, 2]}
+                act(address, {"op": "set_joints", "track": 1, "frame": 5, "joints": joints}, revision)
+                said.append(number)
+                revision += 1
+                if not begun:
+                    timer.start()
+                    begun = True
+        except (OSError, http.client.HTTPException):
+            process.wait()
+            process.stderr.close()
+        with Corrections(folder) as corrections:
+            kept = [int(one.joints["nose"][0]) for step in corrections.done for one in step]
+        assert set(said) <= set(kept) and kept == sorted(set(kept)) and len(kept) <= len(said) + kill + 1
+    assert len(said) > kills
 
 
 def test_a_port_in_use(made):

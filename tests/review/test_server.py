@@ -18,7 +18,7 @@ from jmpose_cli.formats.truth import read_truth, write_truth
 from tests.clips.clip_assets import FIRST, FRAMES, TRACKS
 from tests.clips.walkers import Walker, moved, walk
 from tests.review.page_client import HOST, MINE, TOKEN, Page, client_of, make_folder, make_review
-from tests.video_assets import read_number
+from tests.video_assets import make_video, read_number
 
 NOSE = {"nose": [100.5, 50.25, 2]}
 
@@ -153,8 +153,43 @@ def test_a_video_that_was_moved(clip, made):
     page = Page(client_of(lost))
     answer = page.get("/0/frames/3", 422)
     assert "gone.mp4: the video is not there" in answer["error"] and "--video" in answer["hint"]
+    assert str(made[1].parent) in answer["error"]  # where it was looked for
     assert page.get("/0/poses?first=3&end=4")["frames"][0]["people"]
     lost.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "frames", "said"),
+    [
+        ((320, 180), 16, "has frames of 320x180, the poses are of a video with 640x360"),
+        ((640, 360), 15, "has 15 frames"),
+    ],
+)
+def test_a_video_that_was_changed(clip, tmp_path, size, frames, said):
+    make_video(tmp_path / "other.mp4", frames=frames, size=size)
+    record = {"input": str(tmp_path / "other.mp4"), "config": {}, "video": {"frames_claimed": 16}}
+    (clip.folder / "run.json").write_text(json.dumps(record))
+    changed = make_review(clip.folder, None)
+    page = Page(client_of(changed))
+    answer = page.get("/0/frames/3", 422)
+    assert said in answer["error"] and "--video" in answer["hint"]
+    assert page.do({"op": "delete", "track": 3})["steps"] == 1  # poses can be corrected all the same
+    changed.close()
+
+
+def test_frames_that_cannot_be_decoded(clip, made, tmp_path):
+    data = bytearray(made[1].read_bytes())
+    begin = data.index(b"mdat") + 4
+    middle = begin + (len(data) - begin) * 2 // 5
+    data[middle : middle + len(data) // 5] = bytes(len(data) // 5)
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    damaged = make_review(clip.folder, tmp_path / "damaged.mp4")
+    page = Page(client_of(damaged))
+    answers = {n: page.client.get(f"/api/clips/0/frames/{n}", headers=MINE) for n in range(FIRST, FIRST + FRAMES)}
+    assert {answer.status_code for answer in answers.values()} <= {200, 422} and answers[FIRST].status_code == 200
+    assert all(answer.json()["error"] for answer in answers.values() if answer.status_code == 422)
+    assert page.do({"op": "delete", "track": 3})["steps"] == 1  # it goes on
+    damaged.close()
 
 
 def test_suspects_are_those_of_the_check(page):
