@@ -33,7 +33,7 @@ from jmpose_cli.clips.layout import CORRECTIONS_FILE, MODEL_FILE, TRUTH_FILE
 from jmpose_cli.clips.live_truth import Change, LiveTruth, joined
 from jmpose_cli.clips.operation import ROUNDING_PX, with_joints
 from jmpose_cli.clips.operations import AnyOperation, Operation, Replace, first_fault
-from jmpose_cli.clips.parsed_truth import Truths, corrected_from
+from jmpose_cli.clips.parsed_truth import LEAST_BYTES, Truths, corrected_from
 from jmpose_cli.clips.run_record import recorded_files
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import LineFile, checked_texts, explain_os_errors, write_whole
@@ -364,13 +364,14 @@ class Corrections:
         return change
 
     def prepare(self) -> None:
-        """Copy what the model gave, so that the first correction of a large clip need not; from any thread.
+        """Copy what the model gave where that takes long, so that the first correction need not; from any thread.
 
         Raises:
             JmposeError: It cannot be written.
         """
         with self._beginning:
-            if not self._log.lines and not self._is_prepared and not self._file.is_closed:
+            is_begun = self._log.lines or self._is_prepared or self._file.is_closed
+            if not is_begun and self._path.stat().st_size >= LEAST_BYTES:
                 self._copy_model()
                 self._is_prepared = True
 

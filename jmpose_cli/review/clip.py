@@ -265,6 +265,7 @@ class ReviewClip:
                 frames = FrameCache(self._opener(head), int(head.index.max(initial=-1)))
                 stack.callback(frames.close)
                 suspicions = Suspicions(lambda: corrections.live, self._lock)
+                threading.Thread(target=_prepare, args=(corrections,), name="prepare", daemon=True).start()
                 self._open = _Open(corrections, frames, suspicions, stack.pop_all())
         return self._open
 
@@ -322,6 +323,11 @@ class ReviewClip:
             "reviewed": runs(live.index[live.reviewed]),
             "right": right_tracks(live.roster, done),
         }
+
+
+def _prepare(corrections: Corrections) -> None:
+    with suppress(JmposeError, OSError):  # the first correction says what is wrong
+        corrections.prepare()
 
 
 def _advised(one: Suspect) -> list[dict[str, Any]]:

@@ -12,12 +12,14 @@ from jmpose_cli.video.source import FrameSource
 
 AHEAD = 48
 """Frames that are read beyond the last one asked for."""
-FAR_AHEAD = 500
-"""As many are read while half of the room is empty: then one can go anywhere in a short clip at once."""
+FAR = 4000
+"""As many, and then those before, are read while half of the room is empty: then one can go anywhere at once."""
+BACK = 250
+"""Frames before those that are there are read in stretches of so many."""
 REACH = 32
 """A frame that lies at most so far ahead is read up to; a farther one is opened."""
-JPEG_QUALITY = 90
-MOST_BYTES = 256 << 20
+JPEG_QUALITY = 85
+MOST_BYTES = 512 << 20
 
 
 class FrameCache:
@@ -93,14 +95,32 @@ class FrameCache:
 
     def _wanted(self) -> int | None:
         missing = self._missing()
-        return self._position if missing is None and self._is_worth_reading(self._position) else missing
+        if missing is None and self._is_worth_reading(self._position):
+            return self._position
+        return self._behind() if missing is None else missing
+
+    def _behind(self) -> int | None:
+        """Return where to read what is missing before the last one asked for, from the nearest back."""
+        if not self._has_room() or self._near not in self._images:
+            return None
+        end = next((i for i in range(self._near, max(self._near - FAR, -1), -1) if not self._is_known(i)), None)
+        if end is None:
+            return None
+        return next((i + 1 for i in range(end, max(end - BACK, -1), -1) if self._is_known(i)), max(end - BACK + 1, 0))
+
+    def _is_known(self, index: int) -> bool:
+        return index in self._images or index in self._failures
+
+    def _has_room(self) -> bool:
+        return self._bytes < self._most_bytes // 2
 
     def _is_worth_reading(self, position: int) -> bool:
         """Whether a frame that nobody waits for may be asked for soon."""
-        if position > self._last or position in self._images or not self._near <= position + REACH:
+        if position > self._last or self._is_known(position):
             return False
-        has_room = self._bytes < self._most_bytes // 2
-        return 0 <= position <= self._near + (FAR_AHEAD if has_room else AHEAD)
+        if self._has_room() and abs(position - self._near) <= FAR:
+            return position >= 0
+        return position >= 0 and -REACH <= position - self._near <= AHEAD
 
     def _missing(self) -> int | None:
         lacking = [index for index in self._waiting if index not in self._images and index not in self._failures]
@@ -128,7 +148,7 @@ class FrameCache:
                     return position <= missing <= position + REACH
                 if self._is_worth_reading(position):
                     return True
-                if position > self._last or position in self._images:
+                if position > self._last or self._is_known(position):
                     return False
                 self._changed.wait()
         return False

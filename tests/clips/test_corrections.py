@@ -389,3 +389,29 @@ def test_the_log_says_which_truth_follows(folder):
         "op": "merge",
         "tracks": [3, 7],
     }
+
+
+def test_a_large_clip_is_prepared_for_its_first_correction(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("JMPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("jmpose_cli.clips.corrections.LEAST_BYTES", 0)
+    monkeypatch.setattr("jmpose_cli.clips.parsed_truth.LEAST_BYTES", 0)
+    model = content(folder)
+    with Corrections(folder) as corrections:
+        corrections.prepare()
+        assert (folder / MODEL_FILE).read_bytes() == model
+    assert os.listdir(folder) == [TRUTH_FILE]  # nobody has corrected anything
+    states = []
+    for _ in range(2):  # parsed, and then from the cache
+        with Corrections(folder) as corrections:
+            corrections.prepare()
+            corrections.do(TWO)
+            corrections.do(ONE)
+            states.append(content(folder))
+            corrections.undo(2)
+            assert content(folder) == model
+    assert states[0] == states[1] != model
+    (cached,) = (tmp_path / "cache/truths").iterdir()
+    cached.write_bytes(cached.read_bytes()[:5000])  # damaged: parsed again
+    with Corrections(folder) as corrections:
+        corrections.redo(2)
+    assert content(folder) == states[0]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import cv2
 import numpy as np
@@ -336,3 +337,13 @@ def test_with_an_open_host_addresses_are_its_own(clip):
     assert client_of(clip, is_open=True).get("/api/clips", headers=headers).status_code == 200
     headers = MINE | {"host": "evil.example", "origin": "http://evil.example"}
     assert client_of(clip, is_open=True).get("/api/clips", headers=headers).status_code == 403
+
+
+def test_all_of_a_short_clip_is_read_ahead_also_what_lies_before(page, clip):
+    page.get("/0/frames/11")
+    cache = clip._open.frames
+    deadline = time.monotonic() + 60
+    while len(cache._images) < FIRST + FRAMES and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert set(cache._images) >= set(range(FIRST, FIRST + FRAMES))
+    assert read_number(cv2.imdecode(np.frombuffer(cache.image(2), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]) == 2
