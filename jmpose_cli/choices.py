@@ -6,6 +6,8 @@ Decoder = Literal["auto", "decord", "pyav"]
 """What decodes a video: auto is decord, or PyAV where decord fails."""
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 """Arithmetic of the networks."""
+Engine = Literal["auto", "torch", "onnx"]
+"""What runs the networks: auto is onnx for shipped models in fp32 on a CPU, else torch."""
 Labels = Literal["id", "score", "both", "none"]
 """What the overlay writes beside people's heads."""
 SuspectKind = Literal["jump", "sides", "limb", "unsure", "appears", "vanishes", "gap", "double", "shared", "nobody"]

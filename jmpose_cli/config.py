@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 
 from jmpose.keypoints import KEYPOINT_SETS, KeypointSet
 from jmpose.regular_file import read_regular
-from jmpose_cli.choices import Decoder, Labels, Precision
+from jmpose_cli.choices import Decoder, Engine, Labels, Precision
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.text_file import utf8_of
 from jmpose_cli.formats.writers import FORMATS
@@ -174,6 +174,7 @@ class InferConfig(_Section):
 
     device: Annotated[str, NO_EFFECT] = "auto"
     precision: Precision = "fp32"
+    engine: Engine = Field("auto", description="onnx: shipped models on a CPU without torch; auto: where it can.")
     decode: DecodeConfig = DecodeConfig()
     people: PeopleConfig = PeopleConfig()
     pose: PoseConfig = PoseConfig()

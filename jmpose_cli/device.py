@@ -18,6 +18,7 @@ _SINCE_AMPERE = ("tf32", "bf16")
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 _ISAS_WITHOUT_BF16 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
 _PRINT_OPTIONS = ("precision", "threshold", "edgeitems", "linewidth", "sci_mode")
+_TORCH_PRINTS = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}  # its own
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -134,24 +135,46 @@ def set_float32_arithmetic(*, tf32: bool) -> None:
     """
     import torch
 
+    _note_torch_settings()
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
 
 
-@contextmanager
-def process_settings_restored() -> Iterator[None]:
-    """Restore, at the end, what networks set for the whole process: arithmetic, and threads of torch and OpenCV."""
-    import cv2
+_TorchSettings = tuple[str, bool, int]
+_as_imported: list[_TorchSettings] = []  # where it was a network here that imported torch
+
+
+def _torch_settings() -> _TorchSettings:
     import torch
 
-    matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.get_num_threads()
+
+
+def _note_torch_settings() -> None:
+    """Remember what torch was set to, before it is set otherwise for the first time."""
+    if not _as_imported:
+        _as_imported.append(_torch_settings())
+
+
+@contextmanager
+def process_settings_restored() -> Iterator[None]:
+    """Restore, at the end, what networks set for the whole process: arithmetic, and threads of torch and OpenCV.
+
+    Torch is not imported for it.
+    """
+    import cv2
+
+    before = _torch_settings() if "torch" in sys.modules else None
+    cv2_threads = cv2.getNumThreads()
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = convolution
-        torch.set_num_threads(threads)
+        if settings := before or next(iter(_as_imported), None):
+            import torch
+
+            torch.set_float32_matmul_precision(settings[0])
+            torch.backends.cudnn.allow_tf32 = settings[1]
+            torch.set_num_threads(settings[2])
         cv2.setNumThreads(cv2_threads)
 
 
@@ -159,15 +182,18 @@ def process_settings_restored() -> Iterator[None]:
 def printing_kept() -> Iterator[None]:
     """Restore, at the end, how NumPy and torch print arrays and which warnings show: libraries set it when loaded."""
     import numpy as np
-    import torch
 
-    torch_prints = torch._tensor_str.PRINT_OPTS  # there is no function that tells them
-    of_torch = {name: getattr(torch_prints, name) for name in _PRINT_OPTIONS}
+    # There is no function that tells them.
+    kept = vars(sys.modules["torch"]._tensor_str.PRINT_OPTS) if "torch" in sys.modules else _TORCH_PRINTS
+    of_torch = {name: kept[name] for name in _PRINT_OPTIONS}
     try:
         with warnings.catch_warnings(), np.printoptions():
             yield
     finally:
-        torch.set_printoptions(**of_torch)  # type: ignore[no-untyped-call]
+        if "torch" in sys.modules:
+            import torch
+
+            torch.set_printoptions(**of_torch)  # type: ignore[no-untyped-call]
 
 
 class CallThreads:
@@ -201,6 +227,7 @@ def torch_calls(threads: int) -> CallThreads:
     """Return the threads for networks of torch, whose own are set to one for the whole process."""
     import torch
 
+    _note_torch_settings()
     torch.set_num_threads(1)
     return CallThreads(threads)
 

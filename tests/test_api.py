@@ -48,10 +48,13 @@ def test_nothing_heavy_is_loaded_before_the_networks_and_settings_of_the_process
     script = """
 import sys
 import jmpose_cli
-annotator = jmpose_cli.Annotator("nano", device="cpu")
+annotator = jmpose_cli.Annotator("nano", device="cpu", settings={"engine": "torch"})
 jmpose_cli.read_clip, jmpose_cli.write_clip, jmpose_cli.open_video
 heavy = {"torch", "ultralytics", "transformers", "scipy", "av", "decord", "ray", "pandas"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
+with jmpose_cli.Annotator("nano", device="cpu") as quick:
+    quick.load()
+assert not {"torch", "ultralytics", "transformers"} & set(sys.modules)
 import logging, signal, warnings
 import cv2, numpy, torch
 def state():

@@ -19,6 +19,7 @@ PLACES = {
     "tensorboard": ["jmpose_cli/training"],
     "starlette": ["jmpose_cli/review"],
     "uvicorn": ["jmpose_cli/review"],
+    "onnx": ["models/jmpose/onnx_writing.py"],
     "pyarrow": ["jmpose_cli/formats/parquet.py"],
     "ezc3d": ["jmpose_cli/handover/c3d.py"],
     "ndx_pose": ["jmpose_cli/handover/nwb.py"],

@@ -19,17 +19,19 @@ from pathlib import Path
 import psutil
 
 
-def run(video: Path, out: Path, options: list[str]) -> tuple[int, float, float, str]:
-    """Run one video; give the exit code, seconds, peak memory in MB and the last line of standard error."""
+def run(video: Path, out: Path, options: list[str]) -> tuple[int, float, float, float, str]:
+    """Run one video; give the exit code, seconds, those of processors, peak MB and the last line of standard error."""
     command = [sys.executable, "-m", "jmpose_cli.main", "infer", "--out", str(out), "--overwrite", *options]
-    started = time.monotonic()
+    started, before = time.monotonic(), os.times()
     process = psutil.Popen([*command, "--", str(video)], stderr=subprocess.PIPE, text=True)
     peak = 0
     while process.poll() is None:
         peak = max(peak, _memory(process))
         time.sleep(0.05)
     lines = process.stderr.read().strip().splitlines()
-    return process.returncode, time.monotonic() - started, peak / 1e6, lines[-1] if lines else ""
+    seconds, after = time.monotonic() - started, os.times()
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    return process.returncode, seconds, busy, peak / 1e6, lines[-1] if lines else ""
 
 
 def _memory(process: psutil.Process) -> int:
@@ -54,7 +56,7 @@ def main() -> None:
     columns = " ".join(f"{c:>6}" for c in ("frames", "people", "tracks", "fps", "wall s", "MB"))
     print(f"{'video':24} {columns}  busy seconds a stage")
     for video in args.videos:
-        code, seconds, peak, last = run(video, args.out, options)
+        code, seconds, _, peak, last = run(video, args.out, options)
         if code:
             print(f"{video.stem[:24]:24} exit {code} after {seconds:.1f} s: {last}")
             continue

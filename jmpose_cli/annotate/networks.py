@@ -162,7 +162,8 @@ def load_networks(
         header["people"] = f"boxes from {own_boxes}"
     # The two networks run at the same time.
     share = max(1, threads // 2) if detecting else threads
-    estimator, header["model"] = load_estimator(config, device, threads=share)
+    # The slower of the two is given all that the other leaves.
+    estimator, header["model"] = load_estimator(config, device, threads=threads)
     detector = None
     if detecting:
         detector, header["people"] = load_detector(config, device, threads=share)
@@ -171,6 +172,10 @@ def load_networks(
     if estimator.temporal:
         part = estimator.temporal
         info["weights"]["temporal"] = {"name": part.stem, "sha256": file_sha256(part)}
+    info["engine"] = {"model": estimator.engine}
+    if detector is not None:
+        info["engine"]["detector"] = detector.engine
+    header["engine"] = _engines_text(info["engine"])
     header["keypoints"] = _keypoints_text(estimator.keypoints, config.output.keypoint_set)
     networks = Networks(detector, None, estimator, info)
     return networks if own_boxes is None else with_boxes_of(networks, own_boxes), header
@@ -214,6 +219,12 @@ def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool
         return False
 
 
+def _engines_text(engines: Mapping[str, str]) -> str:
+    """Say in the header what runs the networks."""
+    same = len(set(engines.values())) == 1
+    return engines["model"] if same else ", ".join(f"{engine} for the {part}" for part, engine in engines.items())
+
+
 def _keypoints_text(given: KeypointSet, written: KeypointSet | None) -> str:
     """Say in the header what the model's keypoint set is, and what becomes of it in the files."""
     text = f"{given.name}, {len(given)} joints"
@@ -227,8 +238,8 @@ def _keypoints_text(given: KeypointSet, written: KeypointSet | None) -> str:
 
 def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tuple["PoseEstimator", str]:
     """Load the pose network; say what it is."""
+    from jmpose_cli.pose import engines
     from jmpose_cli.pose.estimator import EstimatorSettings
-    from jmpose_cli.pose.torch_engine import TorchEstimator
 
     choice = choose_model(config.pose.model, access=Access(offline=config.run.offline))
     settings = EstimatorSettings(
@@ -241,11 +252,16 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
         compiled=config.pose.compile,
         shared_crops=config.pose.shared_crops,
     )
-    replaced = config.pose.temporal != "auto"
-    estimator = TorchEstimator.load(choice.path, settings, temporal=_temporal_file(config), replace_temporal=replaced)
+    estimator, note = engines.load_estimator(
+        choice.path,
+        settings,
+        engine=config.engine,
+        temporal=_temporal_file(config),
+        replace_temporal=config.pose.temporal != "auto",
+    )
     part = f", temporal part {estimator.temporal}" if estimator.temporal else ""
     uncalibrated = "" if estimator.calibration else "; not calibrated: joints get no probabilities"
-    return estimator, _described(estimator.name, choice) + part + uncalibrated
+    return estimator, _described(estimator.name, choice) + part + uncalibrated + f"; {note}" * bool(note)
 
 
 def _temporal_file(config: InferConfig) -> Path | None:
@@ -264,20 +280,19 @@ def _temporal_file(config: InferConfig) -> Path | None:
 
 def load_detector(config: InferConfig, device: "Device", *, threads: int) -> tuple["PersonDetector", str]:
     """Load the detector; say what it is."""
-    from jmpose_cli.people.detect import YoloDetector
-    from jmpose_cli.people.detect_transformers import TransformersDetector
+    from jmpose_cli.people.detectors import load_detector as load
 
     access = Access(offline=config.run.offline)
     choice = choose_detector(config.people.detector, on_gpu=device.name != "cpu", access=access)
-    kind = TransformersDetector if choice.path.is_dir() else YoloDetector
-    detector: PersonDetector = kind(
+    detector, note = load(
         choice.path,
+        engine=config.engine,
         device=device.name,
         min_score=config.people.keep_box_score,
         input_size=config.people.input_size,
         threads=threads,
     )
-    return detector, _described(detector.name, choice)
+    return detector, _described(detector.name, choice) + f"; {note}" * bool(note)
 
 
 def _described(name: str, choice: Choice) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jmpose_cli.choices import Decoder, Precision
+from jmpose_cli.choices import Decoder, Engine, Precision
 from jmpose_cli.formats.writers import FORMATS
 
 _IN, _PEOPLE, _POSE, _OUT, _RUN, _MANY = "Input", "People", "Pose", "Output", "Run", "Many videos"
@@ -210,6 +210,14 @@ def infer(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            help="What runs the networks. auto: onnx, which starts and runs faster, for shipped models in fp32 on a "
+            "CPU; else torch.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file of settings; options override it.", rich_help_panel=_RUN)
     ] = None,
@@ -241,6 +249,7 @@ def infer(
         options={
             "device": device,
             "precision": precision,
+            "engine": engine,
             "decode.decoder": decoder,
             "decode.frames": frames,
             "decode.time": time,

@@ -12,7 +12,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import cv2
 import numpy as np
 
 from jmpose.files import WholeFile, file_sha256
@@ -21,6 +20,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.home import library_folder
 from jmpose_cli.machine import explain
+from jmpose_cli.people.letterbox import MAX_BOXES, NMS_IOU, from_letterbox, letterbox
 from jmpose_cli.people.yolo_checkpoint import read_checkpoint
 from jmpose_cli.people.yolo_description import check_input_side, check_names, check_network
 from jmpose_cli.values import Bytes, Detections
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     import torch
 
 KIND = "yolo-detector"
-NMS_IOU = 0.5  # two boxes that overlap more are one person; higher keeps more people who hug, and more doubles
-MAX_BOXES = 300
-_GREY = 114  # what YOLO networks are trained to see around a letterboxed picture
-_GRID = 32  # coarsest stride of the networks
 _GPU_BATCH = 8
 _MAX_VALUES = 1 << 28  # in one array of a running network; those of published ones are a tenth of it
 _MAX_VALUES_TOGETHER = 1 << 29
@@ -42,10 +38,12 @@ class PersonDetector(Protocol):
     """Finds people in single frames; keeps nothing between calls.
 
     Attributes:
-        name: For headers and files.
+        engine: What runs the network, for headers and files.
+        name: The model's, likewise.
         sha256: Of the weights file.
     """
 
+    engine: str
     name: str
     sha256: str
 
@@ -78,6 +76,8 @@ class YoloDetector:
     Raises:
         JmposeError: The file is damaged, no detector, or knows no class `person`.
     """
+
+    engine = "torch"
 
     def __init__(
         self,
@@ -141,18 +141,7 @@ class YoloDetector:
                 max_time_img=60.0,  # ultralytics stops suppressing on a busy machine otherwise
                 end2end=bool(getattr(self._model, "end2end", False)),
             )
-        return [_detections(row.float().cpu().numpy(), scale, offset, (width, height)) for row in rows]
-
-
-def _detections(
-    rows: np.ndarray, scale: tuple[float, float], offset: tuple[float, float], size: tuple[int, int]
-) -> Detections:
-    """Bring rows (x0, y0, x1, y1, score, class) of a letterboxed picture back to the frame, best first."""
-    boxes = (rows[:, :4] - np.array([*offset, *offset], np.float32)) / np.array([*scale, *scale], np.float32)
-    boxes = boxes.clip(0, np.array([*size, *size], np.float32))
-    whole = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1
-    order = np.argsort(-rows[whole, 4], kind="stable")
-    return Detections(boxes[whole][order].astype(np.float32), rows[whole, 4][order].astype(np.float32))
+        return [from_letterbox(row.float().cpu().numpy(), scale, offset, (width, height)) for row in rows]
 
 
 def in_equal_batches(frames_rgb: Bytes, detect: Callable[[Bytes], list[Detections]]) -> list[Detections]:
@@ -166,26 +155,6 @@ def in_equal_batches(frames_rgb: Bytes, detect: Callable[[Bytes], list[Detection
         filled = part[np.arange(_GPU_BATCH).clip(max=len(part) - 1)]
         found.extend(detect(filled)[: len(part)])
     return found
-
-
-def letterbox(
-    frames_rgb: Bytes, size: int, *, pixel_width: float = 1.0
-) -> tuple[Bytes, tuple[float, float], tuple[int, int]]:
-    """Scale frames so that their pixels are square and their longer side is `size`; pad with grey to whole cells of 32.
-
-    Returns:
-        `[N, h, w, 3]` uint8, the scales (x, y), and the (left, top) padding in pixels.
-    """
-    height, width = frames_rgb.shape[1:3]
-    scale = size / max(height, width * pixel_width)
-    h, w = max(round(height * scale), 1), max(round(width * pixel_width * scale), 1)
-    padded_h, padded_w = (-(-side // _GRID) * _GRID for side in (h, w))
-    top, left = (padded_h - h) // 2, (padded_w - w) // 2
-    pictures = np.full((len(frames_rgb), padded_h, padded_w, 3), _GREY, np.uint8)
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    for picture, frame in zip(pictures, frames_rgb, strict=True):
-        picture[top : top + h, left : left + w] = cv2.resize(frame, (w, h), interpolation=method)
-    return pictures, (scale * pixel_width, scale), (left, top)
 
 
 def _ultralytics() -> None:

@@ -153,6 +153,8 @@ class TransformersDetector:
             knows no class `person`, or the input size does not fit it.
     """
 
+    engine = "torch"
+
     def __init__(
         self,
         weights: Path,

@@ -14,7 +14,9 @@ import numpy as np
 
 from jmpose.files import file_sha256
 from jmpose_cli import __version__
+from jmpose_cli.choices import Engine
 from jmpose_cli.console import Reporter
+from jmpose_cli.device import Device, choose_device
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.values import Detections, Float, FrameBatch, FramePoses, TrackedFrame
@@ -23,7 +25,6 @@ from jmpose_cli.zoo.names import named_entry
 from jmpose_cli.zoo.store import SHIPPED, known_models, location, read_record, state, verify
 
 if TYPE_CHECKING:
-    from jmpose_cli.device import Device
     from jmpose_cli.people.detect import PersonDetector
     from jmpose_cli.pose.estimator import PoseEstimator
     from jmpose_cli.pose.windows import Windows
@@ -60,8 +61,6 @@ def check_models(names: Sequence[str], *, device: str, record: bool, reporter: R
     Raises:
         JmposeError: The device is absent.
     """
-    from jmpose_cli.device import choose_device
-
     chosen = choose_device(device, precision="fp32")
     failed = 0
     for name in names or [e.name for e in known_models().values() if isinstance(e.place, Shipped)]:
@@ -84,7 +83,7 @@ def _check(entry: Entry, device: "Device", *, record: bool) -> list[str]:
         raise JmposeError(f"--record {entry.name}: not shipped", hint="records are kept of shipped models only")
     findings = [] if record else _checksums(entry)
     run = _run_pose if entry.kind == "pose" else _run_detector
-    outputs, found = run(entry, device)
+    outputs, found = run(entry, device, "torch")
     findings += found
     if record:
         return [*findings, f"recorded in {_write_record(entry, outputs)}"]
@@ -92,7 +91,10 @@ def _check(entry: Entry, device: "Device", *, record: bool) -> list[str]:
         recorded = read_record(entry.name).get("outputs")
         if recorded is None:
             raise JmposeError(f"{entry.name}: nothing is recorded", hint=f"jmpose models check {entry.name} --record")
-        findings.append((_compare_joints if entry.kind == "pose" else _compare_boxes)(entry.name, outputs, recorded))
+        compare = _compare_joints if entry.kind == "pose" else _compare_boxes
+        findings.append(compare(entry.name, outputs, recorded))
+        on_onnx, _ = run(entry, Device("cpu", "cpu"), "onnx")
+        findings.append(f"its ONNX graphs on the CPU: {compare(entry.name, on_onnx, recorded)}")
     return findings
 
 
@@ -108,13 +110,13 @@ def _checksums(entry: Entry) -> list[str]:
     return [f"{location(entry).name}: sha256 {digest[:16]}... is the recorded one"]
 
 
-def _run_pose(entry: Entry, device: "Device") -> tuple[list[Any], list[str]]:
+def _run_pose(entry: Entry, device: Device, engine: Engine) -> tuple[list[Any], list[str]]:
     """Estimate the example's people; return `[frame][person][joint] = (x, y, score)` and what was found."""
+    from jmpose_cli.pose.engines import load_estimator
     from jmpose_cli.pose.estimator import EstimatorSettings
-    from jmpose_cli.pose.torch_engine import TorchEstimator
 
-    path, name = location(entry), device.name
-    estimator = TorchEstimator.load(path, EstimatorSettings(device=name, batch=4))
+    settings = EstimatorSettings(device=device.name, batch=4)
+    estimator, _ = load_estimator(location(entry), settings, engine=engine)
     windows = _example_windows(estimator)
     if not isinstance(entry.place, Shipped):
         windows = windows[_MIDDLE]  # it may be slow
@@ -202,10 +204,10 @@ def _compare_joints(name: str, outputs: list[Any], recorded: list[Any]) -> str:
     return f"{text} (allowed {SCORE_TOLERANCE})"
 
 
-def _run_detector(entry: Entry, device: "Device") -> tuple[list[Any], list[str]]:
+def _run_detector(entry: Entry, device: Device, engine: Engine) -> tuple[list[Any], list[str]]:
     """Detect people in the example; return `[frame][person] = (x0, y0, x1, y1, score)` and what was found."""
     frames = _example_frames()[0].frames[:: _FRAMES // 2]
-    detector = _load_detector(entry, device)
+    detector = _load_detector(entry, device, engine)
     together = detector.detect(frames)
     for frame, found in zip(frames, together, strict=True):
         (alone,) = detector.detect(frame[None])
@@ -221,13 +223,13 @@ def _run_detector(entry: Entry, device: "Device") -> tuple[list[Any], list[str]]
     return [np.round(each.astype(float), 3).tolist() for each in boxes], findings
 
 
-def _load_detector(entry: Entry, device: "Device") -> "PersonDetector":
-    from jmpose_cli.people.detect import YoloDetector
-    from jmpose_cli.people.detect_transformers import TransformersDetector
+def _load_detector(entry: Entry, device: Device, engine: Engine) -> "PersonDetector":
+    from jmpose_cli.people.detectors import load_detector
 
     path = location(entry)
-    load = TransformersDetector if path.is_dir() else YoloDetector
-    return load(path, device=device.name, min_score=_DETECTED_FROM)
+    return load_detector(path, engine=engine, device=device.name, min_score=_DETECTED_FROM, input_size=None, threads=1)[
+        0
+    ]
 
 
 def _boxes(found: Detections) -> Float:
@@ -288,9 +290,7 @@ def _cost_of_detector(entry: Entry) -> dict[str, int]:
     from safetensors import safe_open
     from torch.utils.flop_counter import FlopCounterMode
 
-    from jmpose_cli.device import Device
-
-    detector = _load_detector(entry, Device("cpu", "cpu"))
+    detector = _load_detector(entry, Device("cpu", "cpu"), "torch")
     with FlopCounterMode(display=False) as flops:
         detector.detect(np.zeros((1, *entry.input_hw, 3), np.uint8))
     statistics = (".running_mean", ".running_var", ".num_batches_tracked")

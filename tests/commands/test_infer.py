@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import _exit_code, app
-from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.detect_onnx import OnnxDetector
 from jmpose_cli.values import Detections
 from tests.conftest import ROOT
 from tests.runs.batch_assets import street_frames
@@ -165,9 +165,9 @@ def test_people_can_be_limited(tmp_path, options, most):
 
 
 def test_a_person_found_twice_is_one(tmp_path, monkeypatch):
-    found = YoloDetector.detect
+    found = OnnxDetector.detect
 
-    def doubled(self: YoloDetector, frames: np.ndarray, **shape: float) -> list[Detections]:
+    def doubled(self: OnnxDetector, frames: np.ndarray, **shape: float) -> list[Detections]:
         """Give the leftmost certain box of each frame and, as a second one, nine tenths of it."""
         pairs = []
         for one in found(self, frames, **shape):
@@ -182,7 +182,7 @@ def test_a_person_found_twice_is_one(tmp_path, monkeypatch):
         people = [a["image_id"] for a in read(tmp_path / "street", "keypoints.coco.json")["annotations"]]
         return max(people.count(image) for image in people)
 
-    monkeypatch.setattr(YoloDetector, "detect", doubled)
+    monkeypatch.setattr(OnnxDetector, "detect", doubled)
     assert most("--set", "people.same_pose_oks=1") == 2
     assert most() == 1
 

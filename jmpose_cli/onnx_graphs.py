@@ -1,0 +1,137 @@
+"""Networks as ONNX graphs: files that know which weights they were made from, and sessions of ONNX Runtime.
+
+The graphs of `NAME.safetensors` are described by `NAME.onnx.json`, which names each file with its checksum. A session
+works on one thread; calls of it may run side by side.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jmpose.files import file_sha256
+from jmpose.plain_files import read_json
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.files import write_whole
+
+FORM = 1
+"""Of the graphs and of what describes them: others are made anew."""
+MAKE_SHIPPED = "python models/recipes/onnx_files.py"
+_ERRORS_ONLY = 3
+
+
+class GraphsError(JmposeError):
+    """Graphs that are missing, damaged, or were made from other weights.
+
+    Args:
+        message: What is the matter.
+        folder: Where they are.
+    """
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message, hint=f"make them again: {MAKE_SHIPPED}; those of a cache: remove {folder}")
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The graphs of a model.
+
+    Attributes:
+        folder: Where they are.
+        facts: What is known of them, see `write_description`.
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+
+    def session(self, graph: str, **sides: int) -> "Session":
+        """Load a graph.
+
+        Args:
+            graph: Its name.
+            sides: What sides of its inputs that it leaves free are.
+
+        Raises:
+            GraphsError: The file is missing or damaged, or ONNX Runtime cannot load it.
+        """
+        try:
+            name, digest = self.facts["files"][graph]
+            path = self.folder / Path(name).name
+            if file_sha256(path) != digest:
+                raise GraphsError(f"{path} is damaged: its checksum is another one than noted", path.parent)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise GraphsError(f"{self.folder}: the graph {graph!r} cannot be read ({error})", self.folder) from error
+        return Session(path, sides)
+
+
+class Session:
+    """A graph that can be run, on the caller's thread.
+
+    Args:
+        path: Of the graph; what it needs lies in its folder.
+        sides: What its free sides are.
+
+    Raises:
+        GraphsError: ONNX Runtime cannot load it.
+    """
+
+    def __init__(self, path: Path, sides: Mapping[str, int]) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        for name, side in sides.items():
+            options.add_free_dimension_override_by_name(name, side)
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no common class
+            reason = str(error).strip().splitlines()[0][:200]
+            raise GraphsError(f"{path}: ONNX Runtime cannot load it ({reason})", path.parent) from error
+
+    def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:
+        """Return the outputs, all or those named."""
+        found: list[np.ndarray] = self._session.run(outputs, dict(inputs))
+        return found
+
+
+def description_of(weights: Path) -> Path:
+    """Where the graphs that lie beside weights are described."""
+    return weights.with_suffix(".onnx.json")
+
+
+def read_graphs(description: Path, *, made_from: Mapping[str, str | None]) -> Graphs:
+    """Read a description and make sure that it is of these weights.
+
+    Args:
+        description: The file.
+        made_from: Checksums of weights by part.
+
+    Raises:
+        GraphsError: There is none, it cannot be read, or the graphs were made from others.
+    """
+    try:
+        facts = read_json(description)
+    except (OSError, ValueError) as error:
+        raise GraphsError(f"{description} cannot be read ({error})", description.parent) from error
+    if not isinstance(facts, dict) or facts.get("form") != FORM:
+        raise GraphsError(f"{description} is not a description of graphs of form {FORM}", description.parent)
+    if facts.get("made_from") != dict(made_from):
+        raise GraphsError(f"{description}: the graphs were made from other weights", description.parent)
+    return Graphs(description.parent, facts)
+
+
+def write_description(description: Path, facts: Mapping[str, Any], *, files: Mapping[str, Path]) -> None:
+    """Write what is known of graphs, as the last of their files.
+
+    Args:
+        description: The file, in the folder of the graphs.
+        facts: `made_from` and all that the engine wants to know.
+        files: The graphs by name.
+    """
+    noted = {name: [path.name, file_sha256(path)] for name, path in files.items()}
+    text = json.dumps({"form": FORM, **facts, "files": noted}, indent=1)
+    write_whole(description, text.encode() + b"\n")

@@ -1,0 +1,122 @@
+"""Which engine runs a pose model, and the model on it."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from jmpose.files import file_sha256
+from jmpose_cli import __version__
+from jmpose_cli.choices import Engine
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.home import cache_folder, library_folder
+from jmpose_cli.onnx_graphs import FORM, Graphs, GraphsError, description_of, read_graphs
+from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+
+
+def load_estimator(
+    path: Path,
+    settings: EstimatorSettings,
+    *,
+    engine: Engine,
+    temporal: Path | None = None,
+    replace_temporal: bool = False,
+) -> tuple[PoseEstimator, str]:
+    """Load a pose model on an engine.
+
+    `auto` is onnx for models that have graphs beside their weights, where it can do what is asked, else torch.
+
+    Args:
+        path: The weights.
+        settings: How they are run.
+        engine: What runs them.
+        temporal: Weights whose temporal part is put on a model that has learnt none of its own, if it fits.
+        replace_temporal: Put it on any model; that it does not fit is an error then.
+
+    Returns:
+        The model, and what the user should know about the choice: empty when nothing.
+
+    Raises:
+        JmposeError: The model cannot be loaded, or the engine cannot do what is asked.
+    """
+    note, lacking = "", _lacking(settings)
+    if engine == "onnx":
+        if lacking:
+            raise JmposeError(f"--engine onnx: it has no {lacking}", hint="use --engine torch, or auto")
+        return _on_onnx(path, settings, temporal, replace_temporal=replace_temporal), note
+    beside = description_of(path)
+    # A temporal part that is only offered is for models without one: none of those that have graphs.
+    if engine == "auto" and not lacking and not replace_temporal and beside.is_file():
+        from jmpose_cli.pose.onnx_engine import OnnxEstimator
+
+        try:
+            sha256 = file_sha256(path)
+            graphs = read_graphs(beside, made_from={"model": sha256, "temporal": None})
+            return OnnxEstimator(graphs, settings, sha256=sha256), note
+        except GraphsError as error:
+            note = f"{error.message}, so torch runs the model; {error.hint}"
+    from jmpose_cli.pose.torch_engine import TorchEstimator
+
+    return TorchEstimator.load(path, settings, temporal=temporal, replace_temporal=replace_temporal), note
+
+
+def _lacking(settings: EstimatorSettings) -> str:
+    """What is asked for that ONNX Runtime is not used for here; empty for nothing."""
+    if settings.device != "cpu":
+        return f"device {settings.device}, the CPU only"
+    if settings.precision != "fp32":
+        return f"precision {settings.precision}, fp32 only"
+    return "compilation by torch" if settings.compiled else ""
+
+
+def _on_onnx(
+    path: Path, settings: EstimatorSettings, temporal: Path | None, *, replace_temporal: bool
+) -> PoseEstimator:
+    """Load a model from the graphs beside its weights, from those in the cache, or make them there."""
+    from jmpose_cli.pose.onnx_engine import OnnxEstimator
+
+    beside = description_of(path)
+    if beside.is_file() and not replace_temporal:
+        sha256 = file_sha256(path)
+        graphs = read_graphs(beside, made_from={"model": sha256, "temporal": None})
+        return OnnxEstimator(graphs, settings, sha256=sha256)
+    from jmpose_cli.pose.onnx_export import made_from
+
+    wanted = made_from(path, temporal)
+    asked = {**wanted, "replace_temporal": replace_temporal, "form": FORM, "version": __version__}
+    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    folder = cache_folder() / "onnx" / f"{path.resolve().stem}-{key[:16]}"
+    description = folder / "model.onnx.json"
+    if not description.is_file():
+        folder = _make(path, folder, temporal, replace_temporal=replace_temporal)
+        description = folder / description.name
+    graphs = _of_cache(description, wanted)
+    used = temporal if graphs.facts["made_from"]["temporal"] else None
+    return OnnxEstimator(graphs, settings, sha256=wanted["model"], temporal=used)
+
+
+def _of_cache(description: Path, wanted: dict[str, str | None]) -> Graphs:
+    """Read graphs of the cache, which hold the temporal part offered or, where it does not fit, the model's own."""
+    try:
+        return read_graphs(description, made_from=wanted)
+    except GraphsError:
+        return read_graphs(description, made_from={**wanted, "temporal": None})
+
+
+def _make(path: Path, folder: Path, temporal: Path | None, *, replace_temporal: bool) -> Path:
+    """Make the graphs of a model in the cache; return their folder, which is whole or not there."""
+    from jmpose_cli.pose.onnx_export import write_pose_graphs
+
+    parent = library_folder("onnx")
+    if parent is None:
+        raise JmposeError(f"--engine onnx: {folder.parent} cannot be written to", hint="set JMPOSE_CACHE to a folder")
+    unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=parent))
+    try:
+        write_pose_graphs(path, unfinished / "model.onnx.json", temporal=temporal, replace_temporal=replace_temporal)
+        target = parent / folder.name
+        if not target.exists():  # another process may have been faster
+            unfinished.rename(target)
+        return target
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

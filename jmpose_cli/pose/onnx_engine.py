@@ -1,0 +1,100 @@
+"""The engine without torch: ONNX Runtime, in float32 on a CPU."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from jmpose.config import STRIDE, ModelConfig
+from jmpose.crops import cut_crops
+from jmpose.errors import ConfigError
+from jmpose_cli.device import CallThreads
+from jmpose_cli.onnx_graphs import Graphs, GraphsError, Session
+from jmpose_cli.pose.estimator import CPU_PEOPLE, EstimatorSettings, Located, PoseEstimator
+from jmpose_cli.pose.maps import PersonMaps
+from jmpose_cli.values import Bools, Bytes, Float
+
+
+class OnnxEstimator(PoseEstimator):
+    """Runs the graphs that `write_pose_graphs` made of a model; see `PoseEstimator`.
+
+    Args:
+        graphs: Of the model.
+        settings: How it is run.
+        sha256: Of the weights file.
+        temporal: Weights whose temporal part is in the graphs in the place of the model's own.
+
+    Raises:
+        GraphsError: The graphs cannot be used.
+    """
+
+    engine = "onnx"
+
+    def __init__(
+        self, graphs: Graphs, settings: EstimatorSettings, *, sha256: str | None, temporal: Path | None = None
+    ) -> None:
+        facts = graphs.facts
+        try:
+            config = ModelConfig.from_dict(facts["config"])
+            self._places = [[int(frame) for frame in at] for at in facts["places"]]
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            raise GraphsError(f"{graphs.folder}: the graphs are of no pose model ({error})", graphs.folder) from error
+        super().__init__(config, settings, name=config.name, sha256=sha256, calls=CallThreads(settings.threads))
+        self.temporal = temporal
+        self._graphs = graphs
+        self._encode, self._fuse = graphs.session("encode"), graphs.session("fuse")
+
+    @cached_property
+    def _decode(self) -> Session:
+        """Only the flip test and the single-frame baseline find joints outside of the temporal part's graph."""
+        return self._graphs.session("decode")
+
+    def _look(self, pictures: Sequence[Bytes], rows: Sequence[int], affine: Float) -> Iterable[PersonMaps]:
+        """Run the backbone on crops; see `MapKeeper`."""
+        size = (self.preprocess.input_height, self.preprocess.input_width)
+
+        def call(part: Sequence[int]) -> list[Float]:
+            crops = cut_crops(pictures, [rows[crop] for crop in part], affine[part], size)
+            return self._encode.run({"crops": crops})
+
+        # The last call is filled up: its last crops are of nobody.
+        found = zip(affine, product(self._in_calls(call, len(rows)), range(CPU_PEOPLE)), strict=False)
+        return [PersonMaps(to_image, tuple(m[at] for m in seen[1:]), seen[0][at]) for to_image, (seen, at) in found]
+
+    def _locate(self, views: Sequence[Sequence[Sequence[PersonMaps]]], exists: Bools, *, kinds: int) -> list[Located]:
+        key = self.preprocess.key_index
+        to_image = np.stack([[seen.to_image for seen in frames] for frames in views[0]])
+        if len(views) == 1:
+            *final, fused = self._fuse.run(self._inputs(views[0], exists))
+            if kinds == 1:
+                return [(final[0], final[1], final[2])]
+        initial = self._both_ways([np.stack([frames[key].heatmaps for frames in view]) for view in views])
+        if len(views) > 1:
+            fused = self._both_ways([self._fuse.run(self._inputs(view, exists), ["fused"])[0] for view in views])
+        found = []
+        for heatmaps in (fused, initial)[:kinds]:
+            xy, scores, covariances = self._decode.run({"heatmaps": heatmaps, "to_image": to_image[:, key]})
+            found.append((xy, scores, covariances))
+        return found
+
+    def _inputs(self, people: Sequence[Sequence[PersonMaps]], exists: Bools) -> dict[str, np.ndarray]:
+        """Put the maps of people in T frames into the inputs of the temporal part's graph."""
+        maps = {
+            f"map{number}": np.stack([[frames[frame].maps[number] for frame in at] for frames in people])
+            for number, at in enumerate(self._places)
+        }
+        heatmaps = np.stack([[seen.heatmaps for seen in frames] for frames in people])
+        to_image = np.stack([[seen.to_image for seen in frames] for frames in people])
+        return {"to_image": to_image, "exists": exists, "heatmaps": heatmaps, **maps}
+
+    def _both_ways(self, views: Sequence[Float]) -> Float:
+        """Average heatmaps `[N, K, h, w]` with those of the mirrored pictures, if there are any; see `flip_average`."""
+        if len(views) == 1:
+            return views[0]
+        back = views[1][..., ::-1][:, list(self.keypoints.flip_index)]
+        if self.preprocess.heatmap_alignment == "origins":
+            left = np.concatenate([back[..., :1], back[..., :-1]], -1)
+            back = back + (left - back) * np.float32((STRIDE - 1) / STRIDE)
+        return np.asarray((views[0] + back) / 2, np.float32)

@@ -1,0 +1,49 @@
+"""The shipped detector on ONNX Runtime finds the boxes of torch."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.known_weights import SHIPPED
+from jmpose_cli.people.detect_onnx import suppressed
+from jmpose_cli.people.detectors import load_detector
+from jmpose_cli.upkeep.model_check import _example_frames
+
+SETTINGS = {"device": "cpu", "min_score": 0.1, "input_size": None, "threads": 2}
+WEIGHTS = SHIPPED / "person-nano.safetensors"
+
+
+@pytest.mark.parametrize("pixel_width", [1.0, 1.4])
+def test_boxes_are_those_of_torch(pixel_width):
+    frames = _example_frames()[0].frames[:3]
+    onnx, torch = (load_detector(WEIGHTS, engine=engine, **SETTINGS)[0] for engine in ("auto", "torch"))
+    assert (onnx.engine, torch.engine) == ("onnx", "torch") and onnx.sha256 == torch.sha256
+    found, wanted = (each.detect(frames, pixel_width=pixel_width) for each in (onnx, torch))
+    for one, other in zip(found, wanted, strict=True):
+        assert len(other) > 4
+        assert np.abs(one.boxes_xyxy_px - other.boxes_xyxy_px).max() < 0.5
+        assert np.abs(one.scores - other.scores).max() < 1e-4
+    upright = np.ascontiguousarray(frames.transpose(0, 2, 1, 3))
+    for one, other in zip(onnx.detect(upright), torch.detect(upright), strict=True):
+        assert np.abs(one.boxes_xyxy_px - other.boxes_xyxy_px).max(initial=0) < 0.5
+
+
+def test_of_boxes_that_overlap_by_more_than_half_the_best_is_kept():
+    rows = np.float32([[0, 0, 10, 10, 0.5], [0, 1, 10, 10, 0.9], [0, 6, 10, 16, 0.7], [50, 50, 60, 60, 0.3]])
+    assert suppressed(rows)[:, 4].tolist() == np.float32([0.9, 0.7, 0.3]).tolist()
+    assert suppressed(rows[:0]).shape == (0, 5)
+
+
+def test_a_graph_of_other_weights_is_not_used(tmp_path):
+    for file in SHIPPED.glob("person-nano.*"):
+        shutil.copy(file, tmp_path)
+    description = tmp_path / "person-nano.onnx.json"
+    facts = json.loads(description.read_text())
+    description.write_text(json.dumps(facts | {"made_from": {"detector": "0" * 64}}))
+    detector, note = load_detector(tmp_path / WEIGHTS.name, engine="auto", **SETTINGS)
+    assert detector.engine == "torch" and "made from other weights" in note
+    with pytest.raises(JmposeError, match="made from other weights"):
+        load_detector(tmp_path / WEIGHTS.name, engine="onnx", **SETTINGS)

@@ -1,0 +1,137 @@
+"""ONNX Runtime gives the poses of torch, of graphs that fit the weights, and says what it cannot do."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jmpose.config import Calibration
+from jmpose.weights import save_calibration
+from jmpose_cli.errors import JmposeError
+from jmpose_cli.known_weights import SHIPPED, TEMPORAL_PART
+from jmpose_cli.pose import onnx_export
+from jmpose_cli.pose.engines import load_estimator
+from jmpose_cli.pose.estimator import EstimatorSettings
+from jmpose_cli.upkeep.model_check import _example_windows
+from jmpose_cli.values import FramePoses
+from tests.jmpose.tiny_vitpose import save_vitpose
+
+NANO = SHIPPED / "nano.safetensors"
+
+
+def alike(found: list[FramePoses], wanted: list[FramePoses]) -> None:
+    for one, other in zip(found, wanted, strict=True):
+        sure = other.scores > 0.3
+        apart = np.linalg.norm(one.xy_image - other.xy_image, axis=-1)[sure]
+        assert sure.mean() > 0.3 and apart.max() < 1 and np.quantile(apart, 0.99) < 0.1
+        assert np.abs(one.scores - other.scores).max() < 1e-4
+        assert np.allclose(one.covariances[sure], other.covariances[sure], rtol=1e-3, atol=0.02)
+
+
+@pytest.mark.parametrize(("model", "flip_test"), [("nano", False), ("nano", True), ("small", False)])
+def test_poses_are_those_of_torch(model: str, flip_test: bool) -> None:
+    settings = EstimatorSettings(batch=4, flip_test=flip_test)
+    onnx, torch = (
+        load_estimator(SHIPPED / f"{model}.safetensors", settings, engine=engine)[0] for engine in ("auto", "torch")
+    )
+    assert (onnx.engine, torch.engine) == ("onnx", "torch")
+    assert onnx.sha256 == torch.sha256 and onnx.preprocess == torch.preprocess
+    windows = _example_windows(torch)[2:3]
+    for found, wanted in zip(onnx.estimate_both(windows), torch.estimate_both(windows), strict=True):
+        alike(found, wanted)
+    assert all(map(np.array_equal, *([p.xy_image for p in poses] for poses in _twice(onnx, windows))))
+
+
+def _twice(estimator, windows):
+    return estimator.estimate(windows), estimator.estimate_both(windows)[0]
+
+
+def copied(folder: Path) -> Path:
+    """The shipped model with its graphs."""
+    for file in SHIPPED.glob("nano.*"):
+        shutil.copy(file, folder)
+    return folder / "nano.safetensors"
+
+
+def recalibrated(weights: Path) -> None:
+    save_calibration(weights, Calibration(4.0, -1.0, 1.0, -1.0, people=9))
+
+
+def cut(weights: Path) -> None:
+    graph = weights.with_name("nano.fuse.onnx")
+    graph.write_bytes(graph.read_bytes()[:-1000])
+
+
+def not_of_poses(weights: Path) -> None:
+    description = weights.with_name("nano.onnx.json")
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"config": {"name": 3}}))
+
+
+def no_graph(weights: Path) -> None:
+    """What claims to be a graph, with its checksum."""
+    from jmpose_cli.onnx_graphs import read_graphs, write_description
+
+    description = weights.with_name("nano.onnx.json")
+    facts = json.loads(description.read_text())
+    graph = weights.with_name("nano.encode.onnx")
+    graph.write_bytes(b"no graph")
+    write_description(description, facts, files={name: weights.with_name(f[0]) for name, f in facts["files"].items()})
+    read_graphs(description, made_from=facts["made_from"])
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (recalibrated, "made from other weights"),
+        (cut, "checksum is another one"),
+        (not_of_poses, "of no pose model"),
+        (no_graph, "ONNX Runtime cannot load it"),
+    ],
+)
+def test_graphs_that_do_not_fit_are_left_alone_with_a_note_or_an_error(tmp_path, harm, said):
+    weights = copied(tmp_path)
+    harm(weights)
+    estimator, note = load_estimator(weights, EstimatorSettings(), engine="auto")
+    assert estimator.engine == "torch" and said in note and "onnx_files.py" in note
+    with pytest.raises(JmposeError, match=said):
+        load_estimator(weights, EstimatorSettings(), engine="onnx")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"device": "cuda:0"}, "no device cuda:0, the CPU only"),
+        ({"precision": "bf16"}, "no precision bf16, fp32 only"),
+        ({"compiled": True}, "no compilation by torch"),
+    ],
+)
+def test_what_onnx_cannot_do_is_an_error(settings, said):
+    with pytest.raises(JmposeError, match=said) as caught:
+        load_estimator(NANO, EstimatorSettings(**settings), engine="onnx")
+    assert caught.value.hint == "use --engine torch, or auto"
+
+
+def test_graphs_of_other_models_are_made_once(tmp_path, monkeypatch):
+    pytest.importorskip("onnx", reason="graphs are written by the package onnx, of the extra of that name")
+    monkeypatch.setenv("JMPOSE_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "tiny"
+    save_vitpose(path, decoder="classic")
+    settings, part = EstimatorSettings(flip_test=True), {"temporal": TEMPORAL_PART}  # which does not fit
+    torch, _ = load_estimator(path, settings, engine="auto", **part)
+    assert torch.engine == "torch"
+    onnx, _ = load_estimator(path, settings, engine="onnx", **part)
+    assert onnx.temporal is None and onnx.sha256 == torch.sha256
+    windows = _example_windows(torch)[:1]
+    (found,), (wanted,) = onnx.estimate(windows), torch.estimate(windows)
+    assert np.abs(found.scores - wanted.scores).max() < 1e-4 and np.abs(found.xy_image - wanted.xy_image).max() < 1
+    monkeypatch.setattr(onnx_export, "write_pose_graphs", None)
+    again, _ = load_estimator(path, settings, engine="onnx", **part)
+    assert np.array_equal(again.estimate(windows)[0].xy_image, found.xy_image)
+    (made,) = (tmp_path / "cache" / "onnx").iterdir()
+    graph = made / "model.encode.onnx"
+    graph.write_bytes(graph.read_bytes()[:-9])
+    with pytest.raises(JmposeError, match="damaged") as caught:
+        load_estimator(path, settings, engine="onnx", **part)
+    assert str(made) in caught.value.hint
