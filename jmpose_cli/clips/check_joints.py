@@ -56,8 +56,36 @@ def jumps(tracks: Tracks) -> Iterator[Suspect]:
             reason=f"The {joint_list([names[joint]])} of track {tracks.ids[first]} is {far[row, joint]:.2f} body sizes "
             f"away from where the frames around frame {tracks.number[row]} put it"
             + (f"; also {joint_list(names[j] for j in joints if j != joint)}." if len(joints) > 1 else "."),
+            remedy=_bridges(tracks, first, end, joints),
             at=tracks.number[row],
         )
+
+
+LONGEST_BRIDGE_S = 0.36
+"""Over longer stretches the line between where joints are before and after would be a guess."""
+SURE_BELOW = 0.3
+"""A joint that is wrong less likely than this can be an end of the line."""
+
+
+def _bridges(tracks: Tracks, first: int, end: int, joints: Ids) -> str:
+    """Return the options that put those joints of a stretch that are probably wrong onto lines between sure places.
+
+    Joints without such places near by are left out; "" where no joint is left.
+    """
+    found: dict[tuple[int, int], list[str]] = {}
+    start, stop = (np.searchsorted(tracks.ids, tracks.ids[first], side) for side in ("left", "right"))
+    for joint in joints.tolist():
+        wrong, there = tracks.wrong[:, joint], tracks.present[:, joint]
+        odd = first + np.flatnonzero(wrong[first:end] > UNSURE_FROM)
+        if not len(odd):
+            continue
+        sure = start + np.flatnonzero((there & (wrong < SURE_BELOW))[start:stop])
+        before, after = sure[sure < odd[0]][-1:], sure[sure > odd[-1]][:1]
+        if len(before) and len(after) and tracks.time[after[0]] - tracks.time[before[0]] <= LONGEST_BRIDGE_S + 1e-6:
+            numbers = int(tracks.number[before[0]]) + 1, int(tracks.number[after[0]])
+            found.setdefault(numbers, []).append(tracks.keypoints.joints[joint])
+    track = tracks.ids[first]
+    return " ".join(f"--interpolate {track}@{a}:{b}={','.join(names)}" for (a, b), names in found.items())
 
 
 def _deviations(tracks: Tracks, reach: int, excess: Doubles, far: Doubles) -> None:
@@ -121,6 +149,7 @@ HALVES = {"arms": ("shoulder", "elbow", "wrist"), "legs": ("hip", "knee", "ankle
 def exchanged_sides(tracks: Tracks) -> Iterator[Suspect]:
     """Stretches of a track in which left and right of arms or legs are exchanged, by the motion before and after."""
     found: dict[tuple[int, int], list[tuple[str, float, Ids]]] = {}
+    names = tracks.keypoints.joints
     for half, parts in HALVES.items():
         pairs = _pairs(tracks, parts)
         if len(pairs) < 2 or len(tracks) < 2:
@@ -139,12 +168,13 @@ def exchanged_sides(tracks: Tracks) -> Iterator[Suspect]:
             numbers,
             np.full(len(numbers), likely * len(joints)),
             tracks=[track],
-            joints=[tracks.keypoints.joints[joint] for joint in joints],
+            joints=[names[joint] for joint in joints],
             severity=likely,
             reason=f"Left and right {' and '.join(half for half, _, _ in halves)} of track {track} look exchanged in "
             f"{frame_list(numbers[0], numbers[-1])}: exchanged back they move as before and after.",
-            # It exchanges all of the body: with one half wrong, the other would be wrong afterwards.
-            remedy=f"--swap-sides {track}@{numbers[0]}:{numbers[-1] + 1}" if len(halves) == len(HALVES) else "",
+            # With one half wrong, the other would be wrong afterwards.
+            remedy=f"--swap-sides {track}@{numbers[0]}:{numbers[-1] + 1}"
+            + ("" if len(halves) == len(HALVES) else f"={','.join(names[joint] for joint in joints)}"),
             at=numbers[0],
         )
 

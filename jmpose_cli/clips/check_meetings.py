@@ -186,7 +186,7 @@ def shared_tracks(tracks: Tracks) -> Iterator[Suspect]:
         else:
             told.add((row, partner))
             said, remedy = (
-                f"to where track {partner} was or from where it goes on",
+                f"it may have exchanged its id with track {partner}",
                 f"--swap {track},{partner}@{number}:",
             )
         yield suspect(

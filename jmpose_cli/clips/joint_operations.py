@@ -41,19 +41,23 @@ class SwapSides(Operation):
     Attributes:
         track: Who.
         frames: Where.
+        joints: Names of those that are exchanged, one of a pair is enough; none means all.
     """
 
     op: Literal["swap_sides"] = "swap_sides"
     track: TrackId
     frames: FrameRange = ALL
+    joints: tuple[str, ...] = ()
 
     def reach(self, clip: Clip) -> Ids:
         """Return whom it changes."""
         return rows_in(clip, self.track, self.frames)
 
     def _apply(self, truth: Truth) -> Truth:
-        flip = np.array(truth.keypoints.flip_index)
-        sided = flip != np.arange(len(flip))
+        flip, everyone = np.array(truth.keypoints.flip_index), np.arange(len(truth.keypoints))
+        named = np.isin(everyone, joint_places(truth, self.joints)) if self.joints else np.ones(len(flip), bool)
+        flip = np.where(named | named[flip], flip, everyone)
+        sided = flip != everyone
         rows = rows_of(truth, self.track, self.frames)
         columns: dict[str, Any] = {}
         for name in JOINT_COLUMNS & truth.row_columns().keys():
@@ -64,7 +68,8 @@ class SwapSides(Operation):
         return replace(truth, **columns)
 
     def __str__(self) -> str:
-        return f"swap sides of {self.track}{text_of(self.frames)}"
+        joints = f" ({', '.join(self.joints)})" if self.joints else ""
+        return f"swap sides of {self.track}{text_of(self.frames)}{joints}"
 
 
 class SetJoints(Operation):

@@ -1,5 +1,6 @@
 """Corrections that spread in time: what was corrected in some frames of a track, in the frames around them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -13,18 +14,20 @@ from jmpose_cli.clips.operation import (
     Frame,
     FrameRange,
     Operation,
+    Share,
     TrackId,
     grown,
     joint_places,
     new_people,
-    place,
     places,
+    row_of,
     rows_in,
     rows_of,
     rows_within,
     text_of,
     with_people,
 )
+from jmpose_cli.clips.tracks import likely_wrong
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.formats.truth import CORRECTED, INTERPOLATED, MODEL, PROPAGATED, Truth
@@ -32,7 +35,8 @@ from jmpose_cli.values import Bools, Ids
 
 Sources = NDArray[np.uint8]
 FADE_S = 0.5
-REACH_S = 2.0
+REACH_S = 0.5
+SURE = 0.8
 _TINY_S = 1e-9
 
 
@@ -49,9 +53,6 @@ class Propagate(Operation):
         frames: Which frames may change; corrections outside count too.
         joints: Names; none means all.
         fade_s: Seconds until a correction has faded out.
-        around: A frame; then only those between it and its neighbours in which the joint is corrected too may change,
-            and neighbours that are further away than `reach_s` do not count. There may be none.
-        reach_s: Seconds.
     """
 
     op: Literal["propagate"] = "propagate"
@@ -59,8 +60,6 @@ class Propagate(Operation):
     frames: FrameRange = ALL
     joints: tuple[str, ...] = ()
     fade_s: Annotated[float, Field(ge=0, le=60)] = FADE_S
-    around: Frame | None = None
-    reach_s: Annotated[float, Field(ge=0, le=3600)] = REACH_S
 
     def reach(self, clip: Clip) -> Ids:
         """Return the track where joints are not the model's, and as far around as corrections fade out."""
@@ -69,11 +68,6 @@ class Propagate(Operation):
         if not len(touched):
             return rows[:1]
         times = clip.time_s[clip.roster.frame[rows]]
-        if self.around is not None:
-            here = times[clip.index[clip.roster.frame[rows]] == self.around].sum()
-            low, high = np.searchsorted(times, (here - self.reach_s - _TINY_S, here + self.reach_s + _TINY_S)).tolist()
-            near: Ids = rows[max(low - 1, 0) : high + 1]
-            return np.union1d(rows[touched], near)
         ends = times[touched[0]] - self.fade_s, times[touched[-1]] + self.fade_s
         first, last = int(np.searchsorted(times, ends[0])), int(np.searchsorted(times, ends[1], side="right"))
         return rows[max(first - 1, 0) : last + 1]
@@ -95,8 +89,6 @@ class Propagate(Operation):
             corrected = keys[:, joint]
             if corrected.any():
                 free = changing & truth.present[rows, joint] & ~corrected
-                if self.around is not None:
-                    free &= _between(times, corrected, truth.frame[rows] == place(truth, self.around), self.reach_s)
                 xy[rows, joint], sources[rows, joint] = _around(
                     times,
                     xy[rows, joint],
@@ -112,18 +104,7 @@ class Propagate(Operation):
         return replace(truth, xy=xy, sources=sources, boxes_xyxy_px=boxes)
 
     def __str__(self) -> str:
-        around = "" if self.around is None else f" around frame {self.around}"
-        return f"propagate {', '.join(self.joints) or 'all joints'} of {self.track}{text_of(self.frames)}{around}"
-
-
-def _between(times: Doubles, keys: Bools, here: Bools, reach_s: float) -> Bools:
-    """Return `[R]` which rows lie between the one that is here and the nearest keys before and after, if in reach."""
-    found = np.zeros(len(times), bool)
-    near = np.flatnonzero(keys & (np.abs(times - times[here].sum()) <= reach_s + _TINY_S))
-    for row in np.flatnonzero(here & keys):
-        before, after = near[near < row], near[near > row]
-        found[before[-1] if len(before) else row : after[0] if len(after) else row] = True
-    return found
+        return f"propagate {', '.join(self.joints) or 'all joints'} of {self.track}{text_of(self.frames)}"
 
 
 def _around(
@@ -222,6 +203,106 @@ class Interpolate(Operation):
         return f"interpolate {self.track}{text_of(self.frames)}"
 
 
+class InterpolateJoints(Operation):
+    """Joints of a track are on the line between where they are before and after some frames; corrected ones stay.
+
+    Attributes:
+        track: Who.
+        frames: Where.
+        joints: Names.
+    """
+
+    op: Literal["interpolate_joints"] = "interpolate_joints"
+    track: TrackId
+    frames: FrameRange = ALL
+    joints: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return the people of these frames, and those before and after."""
+        rows, inside = rows_in(clip, self.track), rows_in(clip, self.track, self.frames)
+        first, last = np.searchsorted(rows, inside[[0, -1]]) if len(inside) else (0, 0)
+        return rows[max(first - 1, 0) : last + 2]
+
+    def _apply(self, truth: Truth) -> Truth:
+        rows, inside = rows_of(truth, self.track), rows_of(truth, self.track, self.frames)
+        ends = [*rows[rows < inside[0]][-1:].tolist(), *rows[rows > inside[-1]][:1].tolist()]
+        joints = joint_places(truth, self.joints)
+        if len(ends) < 2 or not truth.present[np.ix_(ends, joints)].all():
+            hint = "name frames between two in which the joints are there"
+            raise JmposeError(f"{self}: they are not there on both sides", hint=hint)
+        return _on_lines(truth, [(inside, joint, ends[0], ends[1]) for joint in joints])
+
+    def __str__(self) -> str:
+        return f"interpolate {', '.join(self.joints)} of {self.track}{text_of(self.frames)}"
+
+
+class Bridge(Operation):
+    """Joints that somebody has put in a frame lead over to those around it that are sure.
+
+    On each side, up to the nearest frame in which the joint is corrected, all is reviewed, or the model is sure of it:
+    in between, where the model is not, the joint is on the line. Nothing changes on a side where no such frame is in
+    reach.
+
+    Attributes:
+        track: Who.
+        frame: Where.
+        joints: Names.
+        sure: Probability from which on the model is.
+        reach_s: Seconds.
+    """
+
+    op: Literal["bridge"] = "bridge"
+    track: TrackId
+    frame: Frame
+    joints: Annotated[tuple[str, ...], Field(min_length=1)]
+    sure: Share = SURE
+    reach_s: Annotated[float, Field(ge=0, le=3600)] = REACH_S
+
+    def reach(self, clip: Clip) -> Ids:
+        """Return the person in the frames within reach."""
+        rows = rows_in(clip, self.track)
+        numbers, times = clip.index[clip.roster.frame[rows]], clip.time_s[clip.roster.frame[rows]]
+        here = times[numbers == self.frame]
+        return rows[np.abs(times - here) <= self.reach_s + _TINY_S] if len(here) else rows[:1]
+
+    def _apply(self, truth: Truth) -> Truth:
+        here, rows = row_of(truth, self.track, self.frame), rows_of(truth, self.track)
+        times = truth.time_s[truth.frame]
+        rows = rows[np.abs(times[rows] - times[here]) <= self.reach_s + _TINY_S]
+        at, part = int(np.searchsorted(rows, here)), truth.rows(rows)
+        is_sure = (part.sources == CORRECTED) | truth.reviewed[part.frame][:, None]
+        is_sure |= (part.sources == MODEL) & (likely_wrong(part) <= 1 - self.sure)
+        lines: list[tuple[Ids, int, int, int]] = []
+        for joint in joint_places(truth, self.joints):
+            ends = np.flatnonzero(is_sure[:, joint] & part.present[:, joint])
+            nearest = (*ends[ends < at][-1:].tolist(), *ends[ends > at][:1].tolist())
+            lines += [(rows[min(at, end) + 1 : max(at, end)], joint, here, int(rows[end])) for end in nearest]
+        return _on_lines(truth, lines)
+
+    def __str__(self) -> str:
+        return f"bridge {', '.join(self.joints)} of {self.track}@{self.frame}"
+
+
+def _on_lines(truth: Truth, lines: Sequence[tuple[Ids, int, int, int]]) -> Truth:
+    """Return a truth in which joints that nobody corrected are on lines; boxes grow to hold them.
+
+    Args:
+        truth: The people.
+        lines: Rows whose joint moves, the joint, and the rows between which the line is.
+    """
+    times = truth.time_s[truth.frame]
+    xy, visibility, sources = truth.xy.copy(), truth.visibility.copy(), truth.sources.copy()
+    boxes = truth.boxes_xyxy_px.copy()
+    for rows, joint, first, last in lines:
+        free = rows[truth.sources[rows, joint] != CORRECTED]
+        share = (np.abs(times[free] - times[first]) / max(abs(times[last] - times[first]), _TINY_S))[:, None]
+        xy[free, joint] = (1 - share) * truth.xy[first, joint] + share * truth.xy[last, joint]
+        visibility[free, joint] = min(truth.visibility[first, joint], truth.visibility[last, joint])
+        sources[free, joint] = INTERPOLATED
+        boxes[free] = grown(boxes[free], xy[free, joint][:, None], visibility[free, joint][:, None] > 0)
+    return replace(truth, xy=xy, visibility=visibility, sources=sources, boxes_xyxy_px=boxes)
+
+
 class Accept(Operation):
     """Propagated and interpolated joints are right: from now on they count as corrected ones.
 
@@ -269,8 +350,8 @@ class TakeBack(Operation):
     def _apply(self, truth: Truth) -> Truth:
         spread = _spread(self, truth, self.track, self.frames)
         model = truth.xy if truth.model_xy is None else truth.model_xy
-        moved = spread & (truth.sources == PROPAGATED) & ~np.isnan(model).any(2)
-        kept = ~spread.any(1) | ((truth.sources != INTERPOLATED) & truth.present).any(1)
+        moved = spread & ~np.isnan(model).any(2)
+        kept = ~spread.any(1) | moved.any(1) | ((truth.sources != INTERPOLATED) & truth.present).any(1)
         xy = np.where(moved[..., None], model, truth.xy)
         return replace(truth, xy=xy, sources=np.where(moved, MODEL, truth.sources).astype(np.uint8)).rows(kept)
 

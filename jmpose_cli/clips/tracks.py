@@ -127,7 +127,7 @@ def tracks_of(truth: Truth) -> Tracks:
     sides = (boxes[:, 2:] - boxes[:, :2]).clip(min=0)
     present = rows.present
     confirmed = (rows.sources == CORRECTED) | truth.reviewed[rows.frame][:, None]
-    wrong = np.where(present, _likely_wrong(rows), 0.0)
+    wrong = np.where(present, likely_wrong(rows), 0.0)
     return Tracks(
         keypoints=truth.keypoints,
         width=truth.video.width * stretch[0],
@@ -142,13 +142,13 @@ def tracks_of(truth: Truth) -> Tracks:
         present=present,
         scores=rows.scores,
         person_scores=rows.person_scores,
-        wrong=np.where(confirmed, 0.0, wrong),
+        wrong=np.where(confirmed | (rows.sources > CORRECTED), 0.0, wrong),  # scores are of where the model had it
         sigma=_sigma(rows, stretch),
         confirmed=confirmed,
     )
 
 
-def _likely_wrong(rows: Truth) -> Doubles:
+def likely_wrong(rows: Truth) -> Doubles:
     """Return `[N, K]` how likely joints are wrong; without calibrated probabilities a guess from their scores."""
     if rows.probabilities is not None:
         return np.asarray(1.0 - rows.probabilities)

@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 
 _ORDER = f"{__name__}.order"
 _TRACKS, _FRAMES, _FILES, _STEPS = "Tracks", "Frames", "Files", "Steps"
-_OF_ONE = "ID[@FRAMES]"
+_OF_ONE, _OF_SOME = "ID[@FRAMES]", "ID[@FRAMES][=JOINTS]"
 _Requests = list[str] | None
 
 
@@ -67,10 +67,13 @@ def edit(
         _Requests, typer.Option(metavar=_OF_ONE, help="Nobody is there.", rich_help_panel=_TRACKS)
     ] = None,
     interpolate: Annotated[
-        _Requests, typer.Option(metavar=_OF_ONE, help="Fill gaps of a track.", rich_help_panel=_TRACKS)
+        _Requests,
+        typer.Option(
+            metavar=_OF_SOME, help="Fill gaps of a track, or put joints onto the line between.", rich_help_panel=_TRACKS
+        ),
     ] = None,
     swap_sides: Annotated[
-        _Requests, typer.Option(metavar=_OF_ONE, help="Exchange left and right of a person.", rich_help_panel=_FRAMES)
+        _Requests, typer.Option(metavar=_OF_SOME, help="Exchange left and right of a person.", rich_help_panel=_FRAMES)
     ] = None,
     propagate: Annotated[
         _Requests,

@@ -76,8 +76,8 @@ def poses(live: LiveTruth, first: int, end: int) -> list[dict[str, Any]]:
     """Return the people of the frames with numbers `first` to `end - 1`.
 
     Returns:
-        By frame: `n`, `t` seconds, `reviewed`, `people` with `id`, `box` (corners), `score`, and of each joint `xy`,
-        `v` (0 not there, 1 hidden, 2 visible), `s` (score) and `src` (place in `formats.coco.SOURCES`).
+        By frame: `n`, `t` seconds, `reviewed`, `people` with `id`, `box` (corners), `score`, `occluded`, and of each
+        joint `xy`, `v` (0 not there, 1 hidden, 2 visible), `s` (score) and `src` (place in `formats.coco.SOURCES`).
     """
     begin, stop = np.searchsorted(live.index, (first, end)).tolist()
     part = live.part(live.rows_of(slice(begin, stop)))
@@ -85,6 +85,7 @@ def poses(live: LiveTruth, first: int, end: int) -> list[dict[str, Any]]:
     columns = {
         "box": part.boxes_xyxy_px.round(2).tolist(),
         "score": part.person_scores.round(3).tolist(),
+        "occluded": part.occluded.tolist(),
         "xy": part.xy.round(2).tolist(),
         "v": part.visibility.tolist(),
         "s": part.scores.round(3).tolist(),

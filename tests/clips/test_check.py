@@ -46,6 +46,12 @@ def test_a_jump_is_found_in_its_frame():
     (jump,) = suspects(truth)
     assert (jump.kind, jump.frames, jump.at, jump.tracks, jump.joints) == ("jump", (50, 50), 50, (3,), ("left_wrist",))
     assert jump.severity > 0.5 and "left wrist" in jump.reason
+    assert jump.remedy == ""  # the model is sure of it
+    scores = truth.scores.copy()
+    scores[50:52, 9] = 0.2
+    jump = found(replace(truth, scores=scores), "jump")[0]
+    assert jump.remedy == "--interpolate 3@50:52=left_wrist"
+    assert not found(mended(replace(truth, scores=scores), jump), "jump")
     assert rank_frames([jump]) == [50] and rank_people([jump]) == [(50, 3)]
 
 
@@ -83,13 +89,15 @@ def test_sides_that_are_exchanged_are_found_with_what_to_try(frames):
 
 
 def test_one_exchanged_half_is_no_reason_to_exchange_all():
+    names = "left_hip,right_hip,left_knee,right_knee,left_ankle,right_ankle"
     truth = walk(ALONE)
     flip = np.arange(17)
     flip[11:17] = [12, 11, 14, 13, 16, 15]
     xy = truth.xy.copy()
     xy[40:50] = xy[40:50][:, flip]
     (legs,) = found(replace(truth, xy=xy), "sides")
-    assert legs.frames == (40, 49) and legs.remedy == "" and "legs" in legs.reason
+    assert legs.frames == (40, 49) and "legs" in legs.reason
+    assert legs.remedy == f"--swap-sides 3@40:50={names}"
 
 
 def test_a_stretched_limb_is_found():

@@ -63,6 +63,8 @@ def test_options_of_boxes_people_who_are_hidden_and_what_is_right(folder):
     assert np.flatnonzero(truth.occluded).size == 1
     assert truth.boxes_xyxy_px[(truth.track_ids == 1) & (truth.frame == 0)].tolist() == [[-1, 2.5, 30, 40]]
     assert said.count("told no more") == 2 and "jump of 1@2:5 is right" in run(folder)
+    said = run(folder, "--swap-sides", "1@4:6=left_knee", "--interpolate", "1@6:10=nose,left_eye", "--dry-run")
+    assert "(2 frames, 2 poses)" in said and "(4 frames, 4 poses)" in said
     with pytest.raises(JmposeError, match="take back what was propagated of 1: nothing was"):
         run(folder, "--take-back", "1")
 

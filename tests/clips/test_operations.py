@@ -12,11 +12,13 @@ from jmpose_cli.clips.operation import settled
 from jmpose_cli.clips.operations import (
     Accept,
     AddPerson,
+    Bridge,
     CopyPose,
     Delete,
     Dismiss,
     Estimated,
     Interpolate,
+    InterpolateJoints,
     Merge,
     Propagate,
     Rename,
@@ -117,6 +119,24 @@ def test_swap_sides(truth):
     assert (column(swapped, "sources", 1, "nose") == MODEL).all()
 
 
+def test_swap_sides_of_some_joints(truth):
+    swapped = SwapSides(track=1, frames=(4, 5), joints=("left_knee",)).apply(truth)
+    knees = [truth.keypoints.joints.index(side) for side in ("left_knee", "right_knee")]
+    assert (joints_of(swapped, 1, 4)[knees] == joints_of(truth, 1, 4)[knees[::-1]]).all()
+    assert np.delete(joints_of(swapped, 1, 4) == joints_of(truth, 1, 4), knees, 0).all()
+
+
+def test_joints_on_the_line_between_before_and_after(truth):
+    line = InterpolateJoints(track=1, frames=(4, 6), joints=("nose", "left_eye")).apply(truth)
+    nose = column(line, "xy", 1)
+    assert np.abs(nose[2] - (2 * nose[1] + nose[4]) / 3).max() <= 0.011
+    assert column(line, "sources", 1, "left_eye").tolist() == [MODEL] * 2 + [INTERPOLATED] * 2 + [MODEL] * 8
+    assert (joints_of(line, 1, 4)[2:] == joints_of(truth, 1, 4)[2:]).all()
+    assert (TakeBack(track=1).apply(line).xy == truth.xy).all()
+    with pytest.raises(JmposeError, match="not there on both sides"):
+        InterpolateJoints(track=1, frames=(None, 4), joints=("nose",)).apply(truth)
+
+
 def test_set_joints(truth):
     new = SetJoints(track=1, frame=4, joints={"nose": (600.125, 3, 1), "left_eye": (0, 0, 0)}).apply(truth)
     assert joints_of(new, 1, 4)[:2].tolist() == [[600.12, 3], [0, 0]]
@@ -214,22 +234,33 @@ def test_corrections_propagate(truth):
         Propagate(track=1).apply(truth)
 
 
-def test_corrections_propagate_at_once_to_the_next_ones_only(truth):
-    def put(truth: Truth, frame: int, dx: float) -> Truth:
-        x, y = joints_of(truth, 1, frame)[0].tolist()
-        truth = SetJoints(track=1, frame=frame, joints={"nose": (x + dx, y, 2)}).apply(truth)
-        return Propagate(track=1, joints=("nose",), around=frame, reach_s=0.2).apply(truth)
+def test_a_joint_that_was_put_leads_over_to_where_it_is_sure(truth):
+    nose = truth.keypoints.joints.index("nose")
+    probabilities = truth.probabilities.copy()
+    probabilities[truth.track_ids == 1, nose] = [0.9, 0.2, 0.9, 0.2, 0.2, 0.2, 0.2, 0.9, 0.2, 0.2, 0.2, 0.2]
+    truth = replace(truth, probabilities=probabilities)
 
-    def shifts(new: Truth) -> list[float]:
-        return (column(new, "xy", 1) - column(truth, "xy", 1))[:, 0].round(2).tolist()
+    def put(truth: Truth, frame: int, reach_s: float = 0.5) -> Truth:
+        truth = SetJoints(track=1, frame=frame, joints={"nose": (600, 300, 2)}).apply(truth)
+        return Bridge(track=1, frame=frame, joints=("nose",), reach_s=reach_s).apply(truth)
 
-    first = put(truth, 4, 10)
-    assert shifts(first) == [0, 0, 10, *[0] * 9]
-    both = put(first, 8, 30)
-    assert shifts(both) == [0, 0, 10, 15, 20, 25, 30, *[0] * 5]
-    assert shifts(put(first, 10, 30)) == [0, 0, 10, *[0] * 5, 30, 0, 0, 0]  # 0.24 s away
-    between = put(both, 6, -40)
-    assert shifts(between) == [0, 0, 10, -5, -20, 5, 30, *[0] * 5]
+    def kinds(new: Truth) -> str:
+        return "".join("mc.i"[kind] for kind in column(new, "sources", 1))
+
+    first = put(truth, 6)
+    assert kinds(first) == "mmmicii" + "mmmmm"
+    xy = column(first, "xy", 1)
+    assert np.abs(xy[5] - (2 * xy[4] + xy[7]) / 3).max() <= 0.011 and (xy[7] == column(truth, "xy", 1)[7]).all()
+    assert np.abs(xy[3] - (xy[2] + xy[4]) / 2).max() <= 0.011 and (xy[2] == column(truth, "xy", 1)[2]).all()
+    assert kinds(put(truth, 6, 0.1)) == "mmmicmm" + "mmmmm"  # 0.12 s to the later one
+    assert kinds(put(first, 8)) == "mmmicic" + "mmmmm" and kinds(put(truth, 11)) == "mmmmmmm" + "micmm"
+    seen = Review(frames=(7, 8)).apply(truth)
+    assert kinds(put(seen, 6)) == "mmmicmm" + "mmmmm"
+    assert (
+        TakeBack().apply(first).xy == SetJoints(track=1, frame=6, joints={"nose": (600, 300, 2)}).apply(truth).xy
+    ).all()
+    unknown = replace(truth, probabilities=None)  # then by their scores
+    assert kinds(put(unknown, 6)).count("c") == 1
 
 
 def test_what_was_propagated_is_accepted_or_taken_back(truth):

@@ -2,13 +2,19 @@
 
 import shutil
 import threading
+import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 from playwright.sync_api import expect, sync_playwright
 
+from jmpose.keypoints import COCO17_HEAD
+from jmpose_cli.clips.operations import Bridge, SetJoints
+from jmpose_cli.review.estimate import Estimator
 from jmpose_cli.review.serve import listening, server_of
+from jmpose_cli.values import FramePoses, TrackedFrame
 from tests.clips.clip_assets import FIRST, FRAMES
 from tests.review.page_client import TOKEN, guarded, make_folder, make_review
 
@@ -117,6 +123,120 @@ def test_tracks_are_merged_and_frames_reviewed_by_keys(page, review):
     wait_for_steps(page, 2)
     assert page.locator("#progress").inner_text().startswith(f"4 of {FRAMES} frames reviewed")
     assert truth_of(review).reviewed.tolist() == [True] * 4 + [False] * 8
+
+
+def drag(page, frame, track, joint, to):
+    """Put a joint somewhere with the mouse."""
+    page.locator("#frame").fill(str(frame))
+    page.keyboard.press("Enter")
+    page.locator("#people button", has_text=str(track)).click()
+    page.locator(f"#joints button[data-name={joint}]").click()
+    box = page.locator(f"#joints button[data-name={joint}][aria-pressed=true]")
+    expect(box).to_have_count(1, timeout=LOADED_MS)
+    page.mouse.move(*at(page, *to))
+    page.keyboard.press("q")
+
+
+def test_a_joint_leads_over_to_where_it_is_sure_until_accepted_or_taken_back(page, review):
+    before = truth_of(review)
+    nose, mine = before.keypoints.joints.index("nose"), before.track_ids == 1
+
+    def sources():
+        return truth_of(review).sources[mine, nose].tolist()
+
+    def leading_over(frame, truth):
+        put = SetJoints(track=1, frame=frame, joints={"nose": (300, 200, 2)}).apply(truth)
+        return Bridge(track=1, frame=frame, joints=("nose",)).apply(put)
+
+    frame = next(frame for frame in range(FIRST, FIRST + FRAMES) if 3 in leading_over(frame, before).sources)
+    drag(page, frame, 1, "nose", (300, 200))
+    wait_for_steps(page, 1)
+    spread = sources()
+    assert spread == leading_over(frame, before).sources[mine, nose].tolist()
+    page.keyboard.press("z")
+    wait_for_steps(page, 0)
+    assert sources() == [0] * FRAMES
+    page.keyboard.press("Shift+Z")
+    wait_for_steps(page, 1)
+    for key, left in (("Shift+G", 0), ("a", 1)):
+        page.keyboard.press(key)
+        wait_for_steps(page, 2)
+        assert sources() == [left if source == 3 else source for source in spread]
+        page.keyboard.press("z")
+        wait_for_steps(page, 1)
+    page.keyboard.press("z")
+    page.keyboard.press("Shift+P")
+    drag(page, frame, 1, "nose", (300, 200))
+    wait_for_steps(page, 1)
+    assert sum(sources()) == 1
+
+
+def test_a_suspect_takes_one_key(page, review):
+    page.keyboard.press("n")
+    first = page.locator("#suspects [aria-current=true]")
+    assert "split 8@9" in first.inner_text()
+    page.keyboard.press("Enter")
+    wait_for_steps(page, 1)
+    assert 9 in truth_of(review).track_ids
+    expect(page.locator("#note")).to_contain_text("split 8@9")
+    second = page.locator("#suspects [aria-current=true] .advice").inner_text()
+    page.keyboard.press("v")
+    wait_for_steps(page, 2)
+    assert review._open.corrections.done[-1][0].op == "dismiss"
+    expect(page.locator("#suspects .advice", has_text=second)).to_have_count(0, timeout=LOADED_MS)
+    page.keyboard.press("z")
+    wait_for_steps(page, 1)
+    page.keyboard.press("n")
+    page.keyboard.press("Shift+Enter")
+    wait_for_steps(page, 2)
+    assert len(set(truth_of(review).track_ids.tolist())) > 6
+
+
+@pytest.fixture
+def _slow_model(monkeypatch):
+    """A model that finds all joints at one place, after a while."""
+
+    def pose(_, video, config, fps, frame, boxes):
+        time.sleep(1)
+        people = TrackedFrame(frame, 0.0, np.array([boxes[frame]]), np.ones(1), np.ones(1, np.int64), np.ones(1, bool))
+        return COCO17_HEAD, FramePoses(people, np.full((1, 19, 2), 77.0), np.full((1, 19), 0.9), np.ones(1))
+
+    monkeypatch.setattr(Estimator, "pose", pose)
+
+
+@pytest.mark.usefixtures("_slow_model")
+def test_boxes_are_drawn_and_the_model_is_asked(page, review):
+    page.locator("#people button", has_text="1").click()
+    page.keyboard.press("Shift+H")
+    wait_for_steps(page, 1)
+    assert truth_of(review).occluded[truth_of(review).of_frame(0)].tolist() == [True, False]
+    page.keyboard.press("Shift+B")
+    expect(page.locator("#note")).to_contain_text("Draw the box of 1 anew")
+    page.mouse.move(*at(page, 20, 30))
+    page.mouse.down()
+    page.mouse.move(*at(page, 120, 230), steps=3)
+    page.mouse.up()
+    wait_for_steps(page, 2)
+    assert abs(truth_of(review).boxes_xyxy_px[0] - (20, 30, 120, 230)).max() < 1.5
+    page.keyboard.press("Shift+E")
+    expect(page.locator("#note")).to_contain_text("Loading the model")
+    page.keyboard.press("End")  # the page goes on meanwhile
+    assert page.locator("#frame").input_value() == str(FIRST + FRAMES - 1)
+    wait_for_steps(page, 3)
+    assert truth_of(review).xy[0, 3].tolist() == [77, 77] and truth_of(review).index[0] == FIRST
+
+
+def test_the_timeline_is_zoomed_and_the_theme_chosen(page):
+    lanes = page.locator("#lanes").bounding_box()
+    page.keyboard.press("End")
+    page.mouse.click(lanes["x"] + lanes["width"] - 4, lanes["y"] + 40)
+    assert page.locator("#frame").input_value() == str(FIRST + FRAMES - 1)
+    back = "getComputedStyle(document.body).backgroundColor"
+    seen = {page.evaluate(f"() => {back}")}
+    for _ in range(2):
+        page.keyboard.press("Shift+T")
+        seen.add(page.evaluate(f"() => {back}"))
+    assert len(seen) == 2 and page.evaluate("() => document.documentElement.dataset.theme") == "light"
 
 
 def test_what_cannot_be_done_is_said(page):

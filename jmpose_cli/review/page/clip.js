@@ -81,6 +81,7 @@ export class Clip extends EventTarget {
     const found = await get(`/${this.number}/suspects`);
     this.suspects = found.suspects;
     if (!found.is_all) this.findSuspectsIn(2000);
+    this.found = (this.found ?? 0) + 1;
     this.dispatchEvent(new Event("suspects"));
   }
 
@@ -88,7 +89,9 @@ export class Clip extends EventTarget {
   act(path, body = {}) {
     this.waiting = this.waiting.catch(() => {}).then(async () => {
       try {
-        this.take(await post(`/${this.number}/${path}`, { revision: this.revision, ...body }));
+        const answer = await post(`/${this.number}/${path}`, { revision: this.revision, ...body });
+        this.take(answer);
+        return answer;
       } catch (error) {
         await this.poll();
         this.forget(null);
@@ -100,6 +103,11 @@ export class Clip extends EventTarget {
 
   do(...operations) {
     return this.act("operations", { operations });
+  }
+
+  // Asks the model; the operation that it gives is not done yet.
+  async estimate(wanted) {
+    return (await post(`/${this.number}/estimate`, wanted)).operation;
   }
 
   render() {

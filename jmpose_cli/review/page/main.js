@@ -3,25 +3,30 @@ import { get } from "./api.js";
 import { Clip } from "./clip.js";
 import { commandOf, standing } from "./commands.js";
 import { ask, element, fillHelp, fillPeople, fillSuspects, made, makeButtons } from "./panels.js";
+import { Plot } from "./plot.js";
 import { Stage } from "./stage.js";
-import { Timeline, drawPlot } from "./timeline.js";
+import { Timeline } from "./timeline.js";
 
 const AHEAD = 10;
 const POLL_MS = 3000;
+const NOTE_MS = 6000;
+const THEMES = ["system", "dark", "light"];
 
 class Cancelled extends Error {}
 
 class Review {
   constructor(clips) {
     Object.assign(this, { clips, place: 0, track: null, joint: null, other: null, range: null, suspectPlace: -1 });
+    this.atOnce = localStorage.getItem("jmpose-at-once") !== "no";
     this.stage = new Stage(element("picture"), {
       select: (track, joint) => this.select(track, joint),
       selectOther: (track) => this.selectOther(track),
       drop: (track, joint, x, y) => this.guarded(() => this.setJoint(track, joint, x, y)),
       place: (x, y) => this.guarded(() => this.setJoint(this.track, this.joint, x, y)),
-      box: (corners) => this.guarded(() => this.addBox(corners)),
+      box: (corners) => this.guarded(() => this.boxed(corners)),
     });
-    this.timeline = new Timeline(element("lanes"), (place, track) => {
+    this.plot = new Plot(element("plot"), (place) => this.seek(place));
+    this.timeline = new Timeline(element("lanes-box"), (place, track) => {
       if (track !== undefined) this.select(track, this.joint);
       this.seek(place);
     });
@@ -56,6 +61,14 @@ class Review {
     return [this.clip.numbers[first], this.clip.numbers[last] + 1];
   }
 
+  rangeOrAll() { return this.range ? this.frames() : [null, null]; }
+  whom() { return this.track == null ? {} : { track: this.track }; }
+  suspectHere() { return this.clip.suspects[this.suspectPlace]; }
+  has() {
+    const [person, suspect] = [this.person(), this.suspectHere()];
+    return { track: this.track != null, person: !!person, joint: !!person && this.joint != null, suspect: !!suspect, fix: !!suspect?.fix?.length };
+  }
+
   seek(place) {
     this.place = Math.min(Math.max(place, 0), this.clip.numbers.length - 1);
     this.update();
@@ -75,8 +88,10 @@ class Review {
     }, (error) => { if (isHere() && error.name !== "AbortError") this.say(error); });
     this.showFrame();
     this.timeline.show(clip, this);
-    if (!this.timer) drawPlot(element("plot"), clip, this);
-    fillPeople(this);
+    if (!this.timer) {
+      this.plot.show(clip, this);
+      fillPeople(this);
+    }
     this.updateTexts();
   }
 
@@ -100,11 +115,14 @@ class Review {
     const poses = this.poses();
     const range = this.range ? ` · range ${this.frames()[0]} to ${this.frames()[1] - 1}` : "";
     element("where").textContent = `${poses ? `${poses.t.toFixed(3)} s` : ""}${poses?.reviewed ? " · reviewed" : ""}${range}`;
-    const has = { track: this.track != null, person: !!this.person(), joint: !!this.person() && this.joint != null };
+    element("seen").max = count;
+    element("seen").value = seen;
+    const has = this.has();
     for (const [command, button] of this.buttons) {
+      if (command.pressed) button.setAttribute("aria-pressed", command.pressed(this));
       button.disabled = (command.needs && !has[command.needs])
         || (command.label === "Undo" && !clip.undo) || (command.label === "Redo" && !clip.redo)
-        || (command.label === "Next clip" && this.clips.length < 2) || (command.label === "Next suspect" && !clip.suspects.length);
+        || (command.label === "Next clip" && this.clips.length < 2) || (command.label === "Next" && !clip.suspects.length);
       if (command.label === "Undo") button.title = clip.undo ? `Undo: ${clip.undo}` : "Nothing to undo";
       if (command.label === "Redo") button.title = clip.redo ? `Redo: ${clip.redo}` : "Nothing to redo";
       if (command.label === "Play") button.firstChild.data = this.timer ? "Stop" : "Play";
@@ -136,7 +154,7 @@ class Review {
 
   clear() {
     Object.assign(this, { track: null, joint: null, other: null, range: null });
-    this.stage.isBoxing = false;
+    this.stopBoxing();
     this.say(null);
     this.update();
   }
@@ -165,11 +183,40 @@ class Review {
 
   goTo(place) {
     const suspect = this.clip.suspects[place];
+    if (!suspect) return;
     Object.assign(this, { suspectPlace: place, looked: suspect });
     const joint = this.clip.joints.indexOf(suspect.joints[0]);
     Object.assign(this, { track: suspect.tracks[0], joint: joint < 0 ? null : joint, other: suspect.tracks[1] ?? null });
     this.seek(this.clip.placeOf.get(suspect.at));
     fillSuspects(this);
+  }
+
+  // Where the suspect was, the next one is now; it is gone before the server has looked again.
+  leaveSuspect() {
+    this.clip.suspects.splice(this.suspectPlace, 1);
+    this.looked = null;
+    if (this.clip.suspects.length) this.goTo(Math.min(this.suspectPlace, this.clip.suspects.length - 1));
+    else this.updateSuspects();
+  }
+
+  async fix() {
+    const suspect = this.suspectHere();
+    await this.clip.do(...suspect.fix);
+    this.leaveSuspect();
+    this.note(`Done: ${suspect.try} · z takes it back`);
+  }
+
+  async dismiss() {
+    const { kind, tracks, at, frames } = this.suspectHere();
+    await this.clip.do({ op: "dismiss", kind, tracks, frames: [Math.min(at, frames[0]), Math.max(at, frames[1]) + 1] });
+    this.leaveSuspect();
+  }
+
+  async fixAll() {
+    const { kind } = this.suspectHere();
+    const { steps, undo } = await this.clip.act("fix", { kind });
+    this.note(`Correction ${steps}: ${undo} · z takes all of it back`);
+    await this.clip.findSuspects();
   }
 
   nextUnseen() {
@@ -215,24 +262,68 @@ class Review {
     person.v[joint] = seen;
     person.src[joint] = 1;
     this.showFrame();
-    return this.clip.do({ op: "set_joints", track, frame: this.number(), joints: { [this.clip.joints[joint]]: [...at, seen] } });
+    const name = this.clip.joints[joint];
+    const around = { op: "bridge", track, frame: this.number(), joints: [name] };
+    return this.clip.do({ op: "set_joints", track, frame: this.number(), joints: { [name]: [...at, seen] } }, ...(this.atOnce ? [around] : []));
   }
 
   placeAtPointer() {
     if (this.stage.pointer) return this.setJoint(this.track, this.joint, ...this.stage.toImage(...this.stage.pointer));
   }
 
-  addPerson() {
-    this.stage.isBoxing = true;
-    this.say("Draw a box around the person; Esc leaves it.");
+  toggleAtOnce() {
+    this.atOnce = !this.atOnce;
+    localStorage.setItem("jmpose-at-once", this.atOnce ? "yes" : "no");
+    this.note(this.atOnce ? "A joint that is put leads over to where it is sure, at once." : "Joints are propagated by g only.");
+    this.updateTexts();
   }
 
-  async addBox(corners) {
+  // Waits for a box that is drawn with the pointer.
+  draw(text, boxed) {
+    this.stage.isBoxing = true;
+    this.note(`${text} Esc leaves it.`, true);
+    this.boxed = (corners) => {
+      this.stopBoxing();
+      return boxed(corners.map((value) => Math.round(value * 100) / 100));
+    };
+  }
+
+  stopBoxing() {
     this.stage.isBoxing = false;
-    this.say(null);
-    const box = corners.map((value) => Math.round(value * 100) / 100);
+    this.note(null);
+  }
+
+  addPerson() {
+    this.draw("Draw a box around the person.", (box) =>
+      this.doAndSelect({ op: "add_person", frame: this.number(), box, joints: standing(this.clip.joints, box) }));
+  }
+
+  drawBox() {
+    const track = this.track;
+    this.draw(`Draw the box of ${track} anew.`, (box) => this.clip.do({ op: "set_box", track, frame: this.number(), box }));
+  }
+
+  estimate() {
+    const person = this.person();
+    if (person) return this.askModel(person.box);
+    return this.draw(this.track == null ? "Draw a box around the person." : `Draw a box around ${this.track}.`, (box) => this.askModel(box));
+  }
+
+  async askModel(box) {
+    this.note(this.isModelHere ? "Asking the model …" : "Loading the model, which takes some seconds the first time …", true);
+    try {
+      const operation = await this.clip.estimate({ frame: this.number(), box, ...this.whom() });
+      this.isModelHere = true;
+      await this.doAndSelect(operation);
+    } finally {
+      this.note(null);
+    }
+  }
+
+  // Does what may add a person, and selects whoever is new.
+  async doAndSelect(operation) {
     const before = new Set(this.clip.lanes.map(({ id }) => id));
-    await this.clip.do({ op: "add_person", frame: this.number(), box, joints: standing(this.clip.joints, box) });
+    await this.clip.do(operation);
     const added = this.clip.lanes.find(({ id }) => !before.has(id));
     if (added) this.select(added.id, null);
   }
@@ -256,14 +347,29 @@ class Review {
     return this.clip.do({ op: "review", frames: this.frames(), reviewed: !this.poses()?.reviewed });
   }
 
-  turn(way) {
-    if (this.clip[way]) return this.clip.act(way);
+  // Takes back or does again, and shows where.
+  async turn(way) {
+    const what = this.clip[way];
+    if (!what) return this.note(`Nothing to ${way}.`);
+    const { frames } = await this.clip.act(way);
+    const number = this.number();
+    if (frames?.length && !frames.some(([first, last]) => first <= number && number <= last)) this.seek(this.clip.placeOf.get(frames[0][0]));
+    this.note(`${way === "undo" ? "Taken back" : "Done again"}: ${what}`);
+  }
+
+  nextTheme() {
+    const theme = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme ?? "system") + 1) % THEMES.length];
+    localStorage.setItem("jmpose-theme", theme);
+    setTheme(theme);
+    this.note(theme === "system" ? "Dark or light as the system is." : `Theme: ${theme}.`);
+    this.update();
+    this.timeline.draw();
   }
 
   async render() {
-    this.say("Writing …");
-    const { notes } = await this.clip.render();
-    this.say(["All files are up to date.", ...notes].join("\n"));
+    this.note("Writing all files …", true);
+    const { notes } = await this.clip.render().finally(() => this.note(null));
+    this.note(["All files are up to date.", ...notes].join("\n"));
   }
 
   stepClip(step) {
@@ -274,34 +380,49 @@ class Review {
   help() { element("help").showModal(); }
 
   run(command) {
-    const has = { track: this.track != null, person: !!this.person(), joint: !!this.person() && this.joint != null };
-    if (command.needs && !has[command.needs]) {
-      return this.say(command.needs === "joint" ? "Select a joint first (j)." : "Select a person first (e).");
-    }
+    if (command.needs && !this.has()[command.needs]) return this.say(LACKING[command.needs]);
     return this.guarded(() => command.run(this));
   }
 
   // Runs an action; what goes wrong is said.
   async guarded(action) {
     try {
-      const done = action();
-      if (done instanceof Promise) {
-        if (!this.stage.isBoxing) this.say(null);
-        await done;
-      }
+      this.say(null);
+      await action();
     } catch (error) {
       if (!(error instanceof Cancelled)) this.say(error);
     }
   }
 
+  // What is wrong, until the next action.
   say(what) {
     element("said").hidden = what === null;
     element("said").textContent = what instanceof Error ? what.message : what ?? "";
   }
+
+  // What was done or goes on; for a while, or until the next note.
+  note(what, stays = false) {
+    clearTimeout(this.noted);
+    element("note").hidden = what === null;
+    element("note").textContent = what ?? "";
+    if (what !== null && !stays) this.noted = setTimeout(() => this.note(null), NOTE_MS);
+  }
+}
+
+const LACKING = {
+  track: "Select a person first (e).", person: "Select a person of this frame first (e).", joint: "Select a joint first (j).",
+  suspect: "Go to a suspect first (n).", fix: "Nothing is advised here: correct it, or v says that it is right.",
+};
+
+function setTheme(theme) {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
 }
 
 async function main() {
   history.replaceState(null, "", "/");
+  const theme = localStorage.getItem("jmpose-theme");
+  if (THEMES.includes(theme)) setTheme(theme);
   const clips = await get("");
   element("clips").replaceChildren(...clips.map(({ number, name }) => made("option", name, { value: number })));
   fillHelp();
@@ -318,14 +439,13 @@ async function main() {
   };
   document.addEventListener("keydown", (event) => {
     const isTyping = event.target.matches("input[type=number], select, dialog *");
-    const isPressing = event.target.matches("button") && [" ", "Enter"].includes(event.key);
+    const isPressing = event.target.matches("button") && [" ", "Enter"].includes(event.key) && !event.shiftKey;
     const command = isTyping || isPressing || document.querySelector("dialog[open]") ? null : commandOf(event);
     if (!command || !review.clip) return;
     event.preventDefault();
     review.run(command);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => review.clip && review.update());
-  new ResizeObserver(() => review.clip && drawPlot(element("plot"), review.clip, review)).observe(element("plot"));
   setInterval(() => {
     if (document.visibilityState === "visible" && review.clip) review.clip.waiting.catch(() => {}).then(() => review.clip.poll()).catch((error) => review.say(error));
   }, POLL_MS);

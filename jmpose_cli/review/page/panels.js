@@ -14,15 +14,34 @@ function key(command) {
   return made("kbd", shown(command.key), { ariaHidden: "true" });
 }
 
+// After a click the keys mean the page again, not the button; who goes through the buttons by keys stays there.
+const pressed = (act) => (event) => {
+  if (event.detail) element("picture").focus({ preventScroll: true });
+  act(event);
+};
+
+// Fills a list anew; the button that had the focus keeps it.
+function fill(list, items) {
+  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.name : undefined;
+  list.replaceChildren(...items);
+  if (focused !== undefined) [...list.querySelectorAll("button")].find(({ dataset }) => dataset.name === focused)?.focus({ preventScroll: true });
+}
+
 export function makeButtons(review) {
   const buttons = new Map();
-  for (const [id, groups] of [["moves", ["moves"]], ["session", ["session"]], ["edits", ["joints", "tracks", "review"]]]) {
-    for (const command of COMMANDS.filter(({ group, label }) => groups.includes(group) && label)) {
-      const button = made("button", command.label, { type: "button", title: command.name, onclick: () => review.run(command) });
-      button.append(key(command));
-      button.setAttribute("aria-keyshortcuts", command.key);
-      element(id).append(button);
-      buttons.set(command, button);
+  const places = [["moves", ["moves"]], ["session", ["session"]], ["advice", ["suspects"]], ["edits", ["joints", "spread", "tracks", "review"]]];
+  for (const [id, groups] of places) {
+    for (const group of groups) {
+      const part = groups.length > 1 ? made("div", "", { role: "group", ariaLabel: GROUPS[group] }) : element(id);
+      if (groups.length > 1) part.append(made("h3", GROUPS[group].replace("People and j", "J")));
+      for (const command of COMMANDS.filter((one) => one.group === group && one.label)) {
+        const button = made("button", command.label, { type: "button", title: command.name, onclick: pressed(() => review.run(command)) });
+        button.append(key(command));
+        button.setAttribute("aria-keyshortcuts", command.key);
+        part.append(button);
+        buttons.set(command, button);
+      }
+      if (part !== element(id)) element(id).append(part);
     }
   }
   return buttons;
@@ -42,29 +61,38 @@ export function fillHelp() {
   }
 }
 
+const SHOWN = 200;
+
 export function fillSuspects(review) {
-  const { clip } = review;
-  const items = clip.suspects.slice(0, 300).map((suspect, place) => {
-    const button = made("button", "", { type: "button", onclick: () => review.goTo(place) });
+  const { clip, suspectPlace } = review;
+  const from = Math.max(Math.min(suspectPlace - SHOWN / 2, clip.suspects.length - SHOWN), 0);
+  const items = clip.suspects.slice(from, from + SHOWN).map((suspect, row) => {
+    const place = from + row;
+    const act = (event) => (!event.detail && place === review.suspectPlace && suspect.fix.length ? review.guarded(() => review.fix()) : review.goTo(place));
+    const button = made("button", "", { type: "button", onclick: pressed(act) });
+    button.dataset.name = place;
     button.append(made("b", `${Math.round(100 * suspect.severity)} % ${suspect.kind}`), ` · frame ${suspect.at}`, made("br"), suspect.reason);
-    if (place === review.suspectPlace) button.setAttribute("aria-current", "true");
+    if (suspect.fix.length) button.append(made("span", suspect.try.replaceAll("--", "").replace(/=\S+/g, ""), { className: "advice" }));
+    if (place === suspectPlace) button.setAttribute("aria-current", "true");
     const item = made("li");
     item.append(button);
     return item;
   });
   if (!items.length) items.push(made("li", "Nothing suspicious.", { className: "empty" }));
-  element("suspects").replaceChildren(...items);
+  if (from + SHOWN < clip.suspects.length) items.push(made("li", `and ${clip.suspects.length - from - SHOWN} more`, { className: "empty" }));
+  fill(element("suspects"), items);
   element("suspects").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
 }
 
 export function fillPeople(review) {
   const people = review.poses()?.people ?? [];
   const rows = people.map((person) => {
-    const button = made("button", `${person.id}${person.id === review.other ? " (other)" : ""}`, {
+    const button = made("button", `${person.id}${person.id === review.other ? " (other)" : ""}${person.occluded ? " (hidden)" : ""}`, {
       type: "button",
-      title: `score ${person.score}; Shift+click: the other person of a merge or swap`,
-      onclick: (event) => (event.shiftKey ? review.selectOther(person.id) : review.select(person.id, null)),
+      title: `score ${person.score}${person.occluded ? ", marked as hidden" : ""}; Shift+click: the other person of a merge or swap`,
+      onclick: pressed((event) => (event.shiftKey ? review.selectOther(person.id) : review.select(person.id, null))),
     });
+    button.dataset.name = person.id;
     const swatch = made("span", "", { className: "swatch" });
     swatch.style.background = colourOf(person.id);
     button.prepend(swatch);
@@ -74,24 +102,25 @@ export function fillPeople(review) {
     return item;
   });
   if (!rows.length) rows.push(made("li", review.poses() ? "Nobody in this frame." : "Loading …", { className: "empty" }));
-  element("people").replaceChildren(...rows);
+  fill(element("people"), rows);
   const person = review.person();
   const joints = !person ? [] : review.clip.joints.map((name, joint) => {
     const state = ["missing", "hidden", "visible"][person.v[joint]];
     const source = ["model", "corrected", "propagated", "interpolated"][person.src[joint]];
     const button = made("button", name.replaceAll("_", " "), {
       type: "button",
-      className: ["missing", "hidden-joint", ""][person.v[joint]],
+      className: `${["missing", "hidden-joint", ""][person.v[joint]]} ${source}`,
       title: `${state}, ${source}, score ${person.s[joint]}`,
       ariaLabel: `${name.replaceAll("_", " ")}, ${state}, ${source}`,
-      onclick: () => review.select(person.id, joint),
+      onclick: pressed(() => review.select(person.id, joint)),
     });
+    button.dataset.name = name;
     button.setAttribute("aria-pressed", joint === review.joint);
     const item = made("li");
     item.append(button);
     return item;
   });
-  element("joints").replaceChildren(...(joints.length ? joints : [made("li", "Select a person.", { className: "empty" })]));
+  fill(element("joints"), joints.length ? joints : [made("li", "Select a person.", { className: "empty" })]);
 }
 
 // Asks for a number; undefined where nobody gives one.

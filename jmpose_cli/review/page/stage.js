@@ -1,5 +1,6 @@
 // The picture with its skeletons: drawn, zoomed and moved; people and joints found under the pointer, and dragged.
 import { colourOf } from "./colours.js";
+import { paperOf, scaleOf } from "./sizes.js";
 
 const NEAR_PX = 11;
 const MOVED_PX = 3;
@@ -146,12 +147,9 @@ export class Stage {
 
   draw() {
     const { canvas, scene } = this;
-    const ratio = window.devicePixelRatio;
-    canvas.width = Math.round(canvas.clientWidth * ratio);
-    canvas.height = Math.round(canvas.clientHeight * ratio);
     if (!scene) return;
-    const paper = canvas.getContext("2d");
-    paper.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const paper = paperOf(canvas);
+    this.unit = scaleOf();
     const [left, top] = this.toScreen(-0.5, -0.5);
     const [sx, sy] = this.scale;
     paper.imageSmoothingEnabled = sy < 4;
@@ -186,7 +184,7 @@ export class Stage {
       paper.setLineDash(isRight && !isLeft ? [6, 4] : []);
       for (const [style, width] of [["#000a", isSelected ? 5 : 4], [colour, isSelected ? 3 : 2]]) {
         paper.strokeStyle = style;
-        paper.lineWidth = width;
+        paper.lineWidth = width * this.unit;
         paper.beginPath();
         paper.moveTo(...points[a]);
         paper.lineTo(...points[b]);
@@ -202,7 +200,7 @@ export class Stage {
   }
 
   drawJoint(paper, x, y, person, joint, colour, isChosen) {
-    const size = person.id === this.scene.track ? 5 : 3.5;
+    const size = (person.id === this.scene.track ? 5 : 3.5) * this.unit;
     paper.beginPath();
     if (person.src[joint] === 1) paper.rect(x - size, y - size, 2 * size, 2 * size);
     else if (person.src[joint] > 1) {
@@ -212,7 +210,7 @@ export class Stage {
       paper.lineTo(x - size - 1.5, y);
       paper.closePath();
     } else paper.arc(x, y, size, 0, 7);
-    paper.lineWidth = 2;
+    paper.lineWidth = 2 * this.unit;
     if (person.v[joint] === 2) {
       paper.fillStyle = colour;
       paper.fill();
@@ -232,15 +230,16 @@ export class Stage {
     const [left, top, right] = person.box;
     const x = seen.length ? Math.min(...seen.map(([at]) => at)) / 2 + Math.max(...seen.map(([at]) => at)) / 2 : (left + right) / 2;
     const [sx, highest] = this.toScreen(x, seen.length ? Math.min(...seen.map(([, at]) => at)) : top);
-    const sy = Math.max(highest, 29); // also of heads above the picture
+    const { unit } = this;
+    const sy = Math.max(highest, 29 * unit); // also of heads above the picture
     const isOther = person.id === this.scene.other;
-    const text = `${person.id}${isSelected ? " ●" : isOther ? " ○" : ""}`;
-    paper.font = "600 13px system-ui, sans-serif";
-    const width = paper.measureText(text).width + 8;
+    const text = `${person.id}${person.occluded ? " hidden" : ""}${isSelected ? " ●" : isOther ? " ○" : ""}`;
+    paper.font = `600 ${13 * unit}px system-ui, sans-serif`;
+    const width = paper.measureText(text).width + 8 * unit;
     paper.fillStyle = isSelected ? "#000d" : "#0009";
-    paper.fillRect(sx - width / 2, sy - 27, width, 18);
+    paper.fillRect(sx - width / 2, sy - 27 * unit, width, 18 * unit);
     paper.fillStyle = colour;
-    paper.fillText(text, sx - width / 2 + 4, sy - 13);
+    paper.fillText(text, sx - width / 2 + 4 * unit, sy - 13 * unit);
     if (isSelected || isOther || !seen.length) {
       const [x1, y1] = this.toScreen(person.box[0], person.box[1]);
       const [x2, y2] = this.toScreen(person.box[2], person.box[3]);

@@ -1,152 +1,198 @@
-// Time as pictures: a lane a track, and the lines of a joint.
+// Time as a picture: a lane a track, those that are in view; zoomed by the wheel or by keys.
 import { colourOf, themed } from "./colours.js";
+import { paperOf, scaleOf } from "./sizes.js";
 
-const LANE_PX = 16;
-const HEAD_PX = 14;
-const NAME_PX = 58;
-const AROUND = 60;
-
-function paperOf(canvas, height) {
-  const ratio = window.devicePixelRatio;
-  if (height) canvas.style.height = `${height}px`;
-  canvas.width = Math.round(canvas.clientWidth * ratio);
-  canvas.height = Math.round(canvas.clientHeight * ratio);
-  const paper = canvas.getContext("2d");
-  paper.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return paper;
-}
+const LEAST_FRAMES = 20;
+const TICK_PX = 90;
 
 export class Timeline {
-  constructor(canvas, seek) {
-    this.canvas = canvas;
+  // box scrolls, room is as high as all lanes, and the canvas stays where the box is.
+  constructor(box, seek) {
+    Object.assign(this, { box, room: box.firstElementChild, canvas: box.querySelector("canvas"), first: 0, end: 0, base: document.createElement("canvas") });
+    const { canvas } = this;
     const go = (event) => {
       if (!this.clip || !(event.buttons & 1)) return;
-      const share = (event.offsetX - NAME_PX) / (canvas.clientWidth - NAME_PX);
-      const count = this.clip.numbers.length;
-      const lane = this.clip.lanes[Math.floor((event.offsetY - HEAD_PX) / LANE_PX)];
-      const place = Math.min(Math.max(Math.floor(share * count), 0), count - 1);
-      seek(place, event.type === "pointerdown" ? lane?.id : undefined);
+      const lane = this.lanes[Math.floor((event.offsetY - this.head + box.scrollTop) / this.lane)];
+      const isLane = event.type === "pointerdown" && event.offsetY > this.head;
+      const place = Math.min(Math.max(Math.floor(this.placeAt(event.offsetX)), 0), this.clip.numbers.length - 1);
+      seek(event.offsetX < this.names && lane ? Math.max(place, this.clip.placeOf.get(lane.present[0][0])) : place, isLane ? lane?.id : undefined);
     };
     canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); go(event); });
     canvas.addEventListener("pointermove", go);
-    new ResizeObserver(() => this.draw()).observe(canvas.parentElement);
+    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    box.addEventListener("scroll", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(box);
+  }
+
+  get names() { return 58 * scaleOf(); }
+  get head() { return 30 * scaleOf(); }
+  get lane() { return 16 * scaleOf(); }
+  get count() { return this.clip.numbers.length; }
+  get width() { return this.canvas.clientWidth - this.names; }
+
+  placeAt(x) { return this.first + ((x - this.names) / this.width) * (this.end - this.first); }
+  xOf(place) { return this.names + ((place - this.first) / (this.end - this.first)) * this.width; }
+
+  wheel(event) {
+    if (!this.clip || event.offsetX < this.names) return; // there it scrolls
+    event.preventDefault();
+    const sideways = event.shiftKey ? event.deltaY : event.deltaX;
+    if (Math.abs(sideways) > Math.abs(event.shiftKey ? 0 : event.deltaY)) this.look(this.first + ((this.end - this.first) * sideways) / this.width, this.end - this.first);
+    else this.zoom(Math.exp(-event.deltaY / 300), this.placeAt(event.offsetX));
+  }
+
+  // Zooms by a factor around a place, the one that is shown where none is given; 0 is all of the clip.
+  zoom(factor, at = this.state.place + 0.5) {
+    const span = factor ? Math.max((this.end - this.first) / factor, Math.min(LEAST_FRAMES, this.count)) : this.count;
+    this.look(at - ((at - this.first) * span) / (this.end - this.first), span);
+  }
+
+  look(first, span) {
+    span = Math.min(span, this.count);
+    this.first = Math.min(Math.max(first, 0), this.count - span);
+    this.end = this.first + span;
+    this.draw();
   }
 
   show(clip, state) {
-    const isOther = this.track !== state.track;
+    const isNew = this.clip !== clip;
+    const isOther = isNew || this.track !== state.track;
     Object.assign(this, { clip, state, track: state.track });
-    this.draw();
-    const row = clip.lanes.findIndex(({ id }) => id === state.track);
-    const box = this.canvas.parentElement;
-    const [top, end] = [HEAD_PX + row * LANE_PX, HEAD_PX + (row + 1) * LANE_PX];
-    if (isOther && row >= 0 && (top < box.scrollTop || end > box.scrollTop + box.clientHeight)) {
-      box.scrollTop = top - box.clientHeight / 2;
-    }
+    if (isNew) Object.assign(this, { first: 0, end: this.count });
+    const span = this.end - this.first;
+    if (state.place < this.first || state.place + 1 > this.end) this.look(state.place - span / 2, span);
+    else this.draw();
+    const row = this.lanes.findIndex(({ id }) => id === state.track);
+    const [top, room] = [row * this.lane, this.box.clientHeight - this.head];
+    if (isOther && row >= 0 && (top < this.box.scrollTop || top + this.lane > this.box.scrollTop + room)) this.box.scrollTop = top - room / 2;
   }
 
   draw() {
-    const { canvas, clip, state } = this;
-    if (!clip) return;
-    const height = Math.max(HEAD_PX + LANE_PX * clip.lanes.length, canvas.parentElement.clientHeight);
-    const paper = paperOf(canvas, height);
-    const count = clip.numbers.length;
-    const width = canvas.clientWidth - NAME_PX;
-    const x = (place) => NAME_PX + (place / count) * width;
-    const bar = (runs, top, tall) => {
-      for (const [first, last] of runs) {
-        const [a, b] = [x(clip.placeOf.get(first)), x(clip.placeOf.get(last) + 1)];
-        paper.fillRect(a, top, Math.max(b - a, 1.5), tall);
-      }
-    };
-    paper.font = "11px system-ui, sans-serif";
-    paper.fillStyle = themed("--faint");
-    paper.fillText("reviewed", 4, 10);
-    paper.fillStyle = themed("--good");
-    bar(clip.reviewed, 3, 7);
-    if (state.range) {
-      paper.fillStyle = `${themed("--accent")}44`;
-      paper.fillRect(x(state.range[0]), 0, x(state.range[1] + 1) - x(state.range[0]), height);
+    const { canvas, clip, state, box } = this;
+    if (!clip || !box.clientHeight) return;
+    const [from, to] = [clip.numbers[Math.floor(this.first)], clip.numbers[Math.min(Math.ceil(this.end), this.count) - 1]];
+    this.lanes = this.end - this.first === this.count ? clip.lanes : clip.lanes.filter(({ present }) => present.some(([a, b]) => a <= to && b >= from));
+    this.room.style.height = `${Math.max(this.head + this.lane * this.lanes.length, box.clientHeight)}px`;
+    canvas.style.height = `${box.clientHeight}px`;
+    const looks = [clip.number, clip.revision, clip.found, this.first, this.end, box.scrollTop, canvas.clientWidth, box.clientHeight, devicePixelRatio,
+      state.track, state.other, state.range, themed("--back")].join();
+    if (looks !== this.looks) {
+      this.looks = looks;
+      const paper = paperOf(canvas);
+      this.drawLanes(paper);
+      this.drawHead(paper);
+      this.base.width = canvas.width;
+      this.base.height = canvas.height;
+      this.base.getContext("2d").drawImage(canvas, 0, 0);
     }
-    clip.lanes.forEach((lane, row) => {
-      const top = HEAD_PX + row * LANE_PX;
-      if (lane.id === state.track) {
-        paper.fillStyle = `${themed("--accent")}33`;
-        paper.fillRect(0, top, canvas.clientWidth, LANE_PX);
-      }
-      paper.fillStyle = themed("--text");
-      paper.fillText(String(lane.id), 4, top + 12);
-      paper.fillStyle = colourOf(lane.id);
-      paper.globalAlpha = 0.3;
-      bar(lane.present, top + 2, LANE_PX - 5);
-      const step = width / lane.bins.length;
-      paper.globalAlpha = 0.75;
-      lane.bins.forEach((score, bin) => {
-        const tall = ((LANE_PX - 5) * score) / 100;
-        if (score > 0) paper.fillRect(NAME_PX + bin * step, top + LANE_PX - 3 - tall, step + 0.3, tall);
-      });
-      paper.globalAlpha = 1;
-      paper.fillStyle = themed("--faint");
-      bar(lane.spread, top + LANE_PX - 3, 2);
-      paper.fillStyle = themed("--text");
-      bar(lane.corrected, top + LANE_PX - 3, 3);
-    });
-    const rows = new Map(clip.lanes.map((lane, row) => [lane.id, row]));
-    for (const suspect of clip.suspects) {
-      for (const track of suspect.tracks) {
-        const [at, top] = [x(clip.placeOf.get(suspect.at) + 0.5), HEAD_PX + (rows.get(track) ?? -9) * LANE_PX];
-        paper.fillStyle = themed("--bad");
-        paper.globalAlpha = 0.2 + 0.8 * suspect.severity;
-        paper.beginPath();
-        paper.moveTo(at - 4, top);
-        paper.lineTo(at + 4, top);
-        paper.lineTo(at, top + 7);
-        paper.fill();
-      }
-    }
-    paper.globalAlpha = 1;
+    const paper = paperOf(canvas);
+    paper.drawImage(this.base, 0, 0, canvas.clientWidth, canvas.clientHeight);
+    const x = this.xOf(state.place + 0.5);
     paper.fillStyle = themed("--text");
-    paper.fillRect(x(state.place + 0.5) - 1, 0, 2, height);
+    if (x >= this.names) paper.fillRect(x - 1, 0, 2, canvas.clientHeight);
     canvas.setAttribute("aria-valuemin", clip.numbers[0]);
     canvas.setAttribute("aria-valuemax", clip.numbers.at(-1));
     canvas.setAttribute("aria-valuenow", clip.numbers[state.place]);
   }
-}
 
-// Draws x, y and score of a joint in the frames around.
-export function drawPlot(canvas, clip, state) {
-  const paper = paperOf(canvas);
-  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  paper.font = "11px system-ui, sans-serif";
-  paper.fillStyle = themed("--faint");
-  if (state.track == null || state.joint == null) {
-    paper.fillText("Select a joint to see its x, y and score here.", 8, 18);
-    return;
+  bar(paper, runs, top, tall) {
+    for (const [first, last] of runs) {
+      const a = Math.max(this.xOf(this.clip.placeOf.get(first)), this.names);
+      const b = Math.min(this.xOf(this.clip.placeOf.get(last) + 1), this.names + this.width);
+      if (b > this.names && a < this.names + this.width) paper.fillRect(a, top, Math.max(b - a, 1.5), tall);
+    }
   }
-  const [first, last] = [Math.max(state.place - AROUND, 0), Math.min(state.place + AROUND, clip.numbers.length - 1)];
-  const found = [];
-  for (let place = first; place <= last; place++) {
-    const person = clip.poses(place)?.people.find(({ id }) => id === state.track);
-    if (person?.v[state.joint]) found.push([place, ...person.xy[state.joint], person.s[state.joint], person.src[state.joint]]);
+
+  drawHead(paper) {
+    const { clip, state, head, names, width } = this;
+    const unit = scaleOf();
+    paper.fillStyle = themed("--panel");
+    paper.fillRect(0, 0, names + width, head);
+    paper.fillStyle = themed("--line"); // where in the clip the view is
+    paper.fillRect(names, 0, width, 3 * unit);
+    paper.fillStyle = themed("--accent");
+    paper.fillRect(names + (this.first / this.count) * width, 0, Math.max(((this.end - this.first) / this.count) * width, 3), 3 * unit);
+    paper.font = `${11 * unit}px system-ui, sans-serif`;
+    paper.fillStyle = themed("--faint");
+    paper.fillText("reviewed", 4 * unit, head - 3 * unit);
+    const least = ((this.end - this.first) * TICK_PX * unit) / width;
+    const power = 10 ** Math.floor(Math.log10(Math.max(least, 1)));
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= least) ?? 10 * power;
+    for (let number = Math.ceil(clip.numbers[Math.floor(this.first)] / step) * step; number <= clip.numbers.at(-1); number += step) {
+      if (!clip.placeOf.has(number)) continue;
+      const x = this.xOf(clip.placeOf.get(number) + 0.5);
+      if (x > names + width - 30 * unit) break;
+      paper.fillRect(x, 3 * unit, 1, head - 13 * unit);
+      paper.fillText(String(number), x + 3 * unit, 14 * unit);
+    }
+    paper.fillStyle = themed("--line");
+    paper.fillRect(names, head - 10 * unit, width, 7 * unit);
+    paper.fillStyle = themed("--good");
+    this.bar(paper, clip.reviewed, head - 10 * unit, 7 * unit);
+    if (state.range) {
+      paper.fillStyle = themed("--accent");
+      this.bar(paper, [state.range.map((place) => clip.numbers[place])], head - 3 * unit, 3 * unit);
+    }
   }
-  const x = (place) => 44 + ((place - state.place + AROUND) / (2 * AROUND)) * (width - 52);
-  const part = (height - 18) / 3;
-  paper.fillText(`${clip.joints[state.joint].replaceAll("_", " ")} of ${state.track}, frames ±${AROUND}`, 8, 12);
-  ["x", "y", "score"].forEach((name, line) => {
-    const values = found.map((one) => one[line + 1]);
-    let [low, high] = line === 2 ? [0, 1] : [Math.min(...values), Math.max(...values)];
-    if (high - low < 10 && line < 2) [low, high] = [(low + high) / 2 - 5, (low + high) / 2 + 5];
-    const [top, y] = [16 + line * part, (value) => 16 + (line + 1) * part - 3 - ((value - low) / (high - low)) * (part - 6)];
-    paper.strokeStyle = paper.fillStyle = [themed("--accent"), themed("--mark"), themed("--good")][line];
-    paper.lineWidth = 1.5;
-    paper.beginPath();
-    found.forEach(([place, ...rest], i) => {
-      if (i && found[i - 1][0] === place - 1) paper.lineTo(x(place), y(rest[line]));
-      else paper.moveTo(x(place), y(rest[line]));
-    });
-    paper.stroke();
-    for (const one of found) if (one[4] === 1) paper.fillRect(x(one[0]) - 2, y(one[line + 1]) - 2, 4, 4);
-    paper.fillText(name, 8, top + part / 2 + 4);
-  });
-  paper.fillStyle = themed("--text");
-  paper.fillRect(x(state.place) - 0.5, 14, 1, height - 14);
+
+  drawLanes(paper) {
+    const { clip, state, head, lane: tall, names, width } = this;
+    const unit = scaleOf();
+    const visible = this.lanes.map((lane, row) => [lane, head + row * tall - this.box.scrollTop]).filter(([, top]) => top > head - tall && top < this.box.clientHeight);
+    if (state.range) {
+      paper.fillStyle = `${themed("--accent")}33`;
+      this.bar(paper, [state.range.map((place) => clip.numbers[place])], 0, this.box.clientHeight);
+    }
+    paper.font = `${11 * unit}px system-ui, sans-serif`;
+    for (const [lane, top] of visible) {
+      if (lane.id === state.track || lane.id === state.other) {
+        paper.fillStyle = `${themed("--accent")}${lane.id === state.track ? "33" : "18"}`;
+        paper.fillRect(0, top, names + width, tall);
+      }
+      paper.fillStyle = themed("--text");
+      paper.fillText(`${lane.id}${clip.right?.includes(lane.id) ? " ✓" : ""}`, 4 * unit, top + 12 * unit);
+      paper.fillStyle = colourOf(lane.id);
+      paper.globalAlpha = 0.3;
+      this.bar(paper, lane.present, top + 2 * unit, tall - 5 * unit);
+      paper.globalAlpha = 0.75;
+      this.drawScores(paper, lane, top, tall, unit);
+      paper.globalAlpha = 1;
+      paper.fillStyle = themed("--faint");
+      this.bar(paper, lane.present, top + tall - 3 * unit, 1);
+      paper.fillStyle = themed("--spread");
+      this.bar(paper, lane.spread, top + tall - 3 * unit, 2 * unit);
+      paper.fillStyle = themed("--text");
+      this.bar(paper, lane.corrected, top + tall - 3 * unit, 3 * unit);
+    }
+    const tops = new Map(visible.map(([lane, top]) => [lane.id, top]));
+    paper.fillStyle = themed("--bad");
+    for (const suspect of clip.suspects) {
+      const at = this.xOf(clip.placeOf.get(suspect.at) + 0.5);
+      if (at < names || at > names + width) continue;
+      paper.globalAlpha = 0.2 + 0.8 * suspect.severity;
+      for (const track of suspect.tracks) {
+        const top = tops.get(track);
+        if (top === undefined) continue;
+        paper.beginPath();
+        paper.moveTo(at - 4 * unit, top);
+        paper.lineTo(at + 4 * unit, top);
+        paper.lineTo(at, top + 7 * unit);
+        paper.fill();
+      }
+    }
+    paper.globalAlpha = 1;
+  }
+
+  drawScores(paper, lane, top, tall, unit) {
+    const size = this.count / lane.bins.length;
+    for (let bin = Math.floor(this.first / size); bin < Math.min(Math.ceil(this.end / size), lane.bins.length); bin++) {
+      if (lane.bins[bin] <= 0) continue;
+      const high = ((tall - 5 * unit) * lane.bins[bin]) / 100;
+      const [a, b] = [Math.max(this.xOf(bin * size), this.names), Math.min(this.xOf((bin + 1) * size), this.names + this.width)];
+      for (const [first, last] of lane.present) { // a bin may be wider than the track is there
+        const [from, to] = [Math.max(a, this.xOf(this.clip.placeOf.get(first))), Math.min(b, this.xOf(this.clip.placeOf.get(last) + 1))];
+        if (to > from) paper.fillRect(from, top + tall - 3 * unit - high, to - from + 0.3, high);
+      }
+    }
+  }
 }
