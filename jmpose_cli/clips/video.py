@@ -15,7 +15,12 @@ _BLOCK_BYTES = 1 << 20
 
 
 def open_clip(
-    path: Path, decode: DecodeConfig, *, deliver_from: int = 0, children: ChildPool | None = None
+    path: Path,
+    decode: DecodeConfig,
+    *,
+    deliver_from: int = 0,
+    children: ChildPool | None = None,
+    keep_open: bool = False,
 ) -> FrameSource:
     """Open a video as the settings say; see `open_video`."""
     return open_video(
@@ -29,6 +34,7 @@ def open_clip(
         deliver_from=deliver_from,
         children=children,
         stream=decode.stream,
+        keep_open=keep_open,
     )
 
 

@@ -275,7 +275,7 @@ class ReviewClip:
         def opened(first: int) -> FrameSource:
             path, decode = self._source()
             window = decode.model_copy(update={"frames": (first, first + WINDOW), "time": None})
-            source = open_clip(path, window, children=self._children)
+            source = open_clip(path, window, children=self._children, keep_open=True)
             size, said = (source.info.width, source.info.height), (truth.video.width, truth.video.height)
             counted, noted = source.info.frames_claimed, self._frames_noted()
             if size != said:

@@ -1,8 +1,8 @@
 """The child process that decodes one video: `python -m jmpose_cli.video.child LINK RING`.
 
 LINK is the descriptor of a duplex connection to the parent, RING that of the shared memory for frames. The parent
-sends a `Job`, then one empty message for each frame that it has copied out of the ring; the child answers as in
-`messages`, and then waits for another job.
+sends a `Job`, then one empty message for each frame that it has copied out of the ring, or `ENOUGH`; the child answers
+as in `messages`, and then waits for another job.
 
 The child ends when the parent closes the link or dies, and when it makes no step for longer than the parent would wait:
 the alarm clock of the kernel kills it even while a decoder hangs inside native code with the interpreter locked.
@@ -21,7 +21,9 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.machine import explain
 from jmpose_cli.video.container import Probe, probe
 from jmpose_cli.video.decord_reader import read_with_decord
+from jmpose_cli.video.kept_file import KeptFile, LastFile
 from jmpose_cli.video.messages import (
+    ENOUGH,
     Alive,
     ChildMessage,
     DecoderGaveUpError,
@@ -41,7 +43,11 @@ from jmpose_cli.video.ring import FrameRing
 GRACE_S = 5.0  # the parent, which has the better message, is to act first
 _POLL_S = 1.0
 
-Reader = Callable[[Job, Probe, ReadingNotes, "Outlet"], Iterator[Picture | None]]
+Reader = Callable[[Job, KeptFile, Probe, ReadingNotes, "Outlet"], Iterator[Picture | None]]
+
+
+class _EnoughError(Exception):
+    """The parent wants no more frames."""
 
 
 class Outlet:
@@ -79,14 +85,20 @@ class Outlet:
         return ring
 
     def wait_for_room(self, frames: int) -> None:
-        """Return when the ring has room for so many frames; raise EOFError when the parent is gone."""
+        """Return when the ring has room for so many frames.
+
+        Raises:
+            EOFError: The parent is gone.
+            _EnoughError: It wants no more.
+        """
         while self._free < frames or self._link.poll():
             self._listen()
 
     def _listen(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, self._alarm_s)
         if self._link.poll(_POLL_S):
-            self._link.recv_bytes()
+            if self._link.recv_bytes() == ENOUGH:
+                raise _EnoughError
             self._free += 1
         elif os.getppid() != self._parent:  # a process forked from the parent may keep the link open
             raise EOFError
@@ -96,20 +108,23 @@ class Outlet:
         self._free -= 1
 
 
-def _decord(job: Job, found: Probe, notes: ReadingNotes, outlet: Outlet) -> Iterator[Picture | None]:
-    return read_with_decord(job, found, notes, capacity=outlet.capacity, wait_for_room=outlet.wait_for_room)
+def _decord(job: Job, file: KeptFile, found: Probe, notes: ReadingNotes, outlet: Outlet) -> Iterator[Picture | None]:
+    return read_with_decord(job, file, found, notes, capacity=outlet.capacity, wait_for_room=outlet.wait_for_room)
 
 
-def _pyav(job: Job, found: Probe, notes: ReadingNotes, outlet: Outlet) -> Iterator[Picture | None]:
+def _pyav(job: Job, file: KeptFile, found: Probe, notes: ReadingNotes, outlet: Outlet) -> Iterator[Picture | None]:
     return read_with_pyav(job, found, notes)
 
 
 READERS: dict[DecoderName, Reader] = {"decord": _decord, "pyav": _pyav}
 
 
-def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
+def _decode(job: Job, file: KeptFile, descriptor: int, outlet: Outlet) -> Finished:
     """Send the frames of the selection; return how it ended."""
-    found = probe(job.path, decoder=job.decoder, fps=job.fps, number=job.stream, max_megapixels=job.max_megapixels)
+    found = file.found or probe(
+        job.path, decoder=job.decoder, fps=job.fps, number=job.stream, max_megapixels=job.max_megapixels
+    )
+    file.found = found
     job = replace(job, selection=job.selection.on_clock(found.begin_s))
     ring = outlet.open_ring(descriptor, found)
     outlet.send(Opened(found.info))
@@ -117,7 +132,7 @@ def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
     notes = ReadingNotes(remarks=list(found.remarks))
     sent = 0
     is_complete = True
-    for picture in READERS[job.decoder](job, found, notes, outlet):
+    for picture in READERS[job.decoder](job, file, found, notes, outlet):
         outlet.step()
         if picture is None:
             continue
@@ -143,20 +158,29 @@ def _decode(job: Job, descriptor: int, outlet: Outlet) -> Finished:
     )
 
 
-def _last_words(job: Job, descriptor: int, outlet: Outlet) -> Finished | Failed:
+def _last_words(job: Job, last: LastFile, descriptor: int, outlet: Outlet) -> Finished | Failed:
     """Decode; return the last message, also of a failure."""
     try:
-        return _decode(job, descriptor, outlet)
-    except DecoderGaveUpError as error:
+        return _decode(job, last.of(job), descriptor, outlet)
+    except _EnoughError:
+        return Finished(frames_in_file=None, last_time_s=None)
+    except Exception as error:
+        last.forget()
+        return _failure(job, error)
+
+
+def _failure(job: Job, error: Exception) -> Failed:
+    """Put an error into words; raise it again where the parent is gone."""
+    if isinstance(error, DecoderGaveUpError):
         return Failed("decoder", str(error))
-    except JmposeError as error:
+    if isinstance(error, JmposeError):
         return Failed("file", error.message, error.hint)
-    except (BrokenPipeError, ConnectionResetError, EOFError):
-        raise
-    except Exception as error:  # whatever it is, the parent is to know, and may have another decoder
-        if explained := explain(error):
-            return Failed("file", f"{job.path}: {explained.message}", explained.hint)
-        return Failed("fault", f"it failed in an unexpected way ({type(error).__name__}: {error})")
+    if isinstance(error, BrokenPipeError | ConnectionResetError | EOFError):
+        raise error
+    # Whatever it is, the parent is to know, and may have another decoder.
+    if explained := explain(error):
+        return Failed("file", f"{job.path}: {explained.message}", explained.hint)
+    return Failed("fault", f"it failed in an unexpected way ({type(error).__name__}: {error})")
 
 
 def _next_job(link: Connection) -> Job:
@@ -168,7 +192,7 @@ def _next_job(link: Connection) -> Job:
             if os.getppid() != parent:  # a process forked from the parent may keep the link open
                 raise EOFError
         message = link.recv_bytes()
-        if message:  # the others are late words on frames of the job before
+        if message not in (b"", ENOUGH):  # those are late words on the job before
             job: Job = pickle.loads(message)
             return job
 
@@ -177,12 +201,12 @@ def main(link_descriptor: int, ring_descriptor: int) -> None:
     """Run jobs for the parent at the other end of the link, one after the other, until it closes the link."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the link
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # Ctrl-Z too: the alarm would run on while this process is stopped
-    link = Connection(link_descriptor)
+    link, last = Connection(link_descriptor), LastFile()
     try:
         while True:
             job = _next_job(link)
             outlet = Outlet(link, stall_timeout_s=job.stall_timeout_s)
-            outlet.send(_last_words(job, ring_descriptor, outlet))
+            outlet.send(_last_words(job, last, ring_descriptor, outlet))
     except (BrokenPipeError, ConnectionResetError, EOFError):
         return
 

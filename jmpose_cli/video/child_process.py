@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import IO
 
 from jmpose_cli.child_environment import child_environment
-from jmpose_cli.video.messages import ChildMessage, Job
+from jmpose_cli.video.messages import ENOUGH, ChildMessage, Failed, Finished, Job
 from jmpose_cli.video.ring import create_memory
 
 # -P: the user's working folder must not provide modules. A plain command, because multiprocessing's "spawn" would
@@ -98,6 +98,17 @@ class ChildProcess:
             self._link.send_bytes(b"")
         except (BrokenPipeError, ConnectionResetError):
             return  # it has ended; `receive` will say so, after the messages that it left
+
+    def end_job(self, timeout_s: float) -> bool:
+        """Have the child end its job before the last frame; return whether it did, and is ready for the next."""
+        try:
+            self._link.send_bytes(ENOUGH)
+            while self._link.poll(timeout_s):
+                if isinstance(self._link.recv(), Finished | Failed):
+                    return True
+        except (BrokenPipeError, ConnectionResetError, EOFError):
+            pass
+        return False
 
     def close(self) -> None:
         """Kill the child."""

@@ -16,6 +16,7 @@ from jmpose_cli.text import printable
 from jmpose_cli.values import Bytes
 from jmpose_cli.video.av_library import file_url
 from jmpose_cli.video.container import Probe
+from jmpose_cli.video.kept_file import KeptFile, Replay
 from jmpose_cli.video.key_groups import KeyGroup, NoKeyGroupsError, key_groups
 from jmpose_cli.video.messages import DecoderGaveUpError, Job
 from jmpose_cli.video.orientation import Orientation
@@ -38,6 +39,11 @@ class Chunk:
 
     first: int
     pts: tuple[int, ...]
+
+    def since(self, frame: int) -> "Chunk":
+        """Leave out the frames before `frame`."""
+        left_out = max(frame - self.first, 0)
+        return Chunk(self.first + left_out, self.pts[left_out:])
 
 
 def plan_chunks(groups: Iterator[KeyGroup | None], *, capacity: int) -> Iterator[Chunk | None]:
@@ -82,12 +88,13 @@ def _cut(first: int, pts: list[int], capacity: int) -> Iterator[Chunk]:
 
 
 def read_with_decord(
-    job: Job, found: Probe, notes: ReadingNotes, *, capacity: int, wait_for_room: Callable[[int], None]
+    job: Job, file: KeptFile, found: Probe, notes: ReadingNotes, *, capacity: int, wait_for_room: Callable[[int], None]
 ) -> Iterator[Picture | None]:
     """Decode a video's frames in order of presentation.
 
     Args:
         job: The file, and from where on frames are wanted; to leave out the others is up to the caller.
+        file: What is open of the file; receives what is opened here.
         found: The probe of this file.
         notes: Receives the count of frames.
         capacity: Number of frames that the receiver can hold.
@@ -100,10 +107,11 @@ def read_with_decord(
         DecoderGaveUpError: If decord cannot read the file, or not rightly, or not further.
     """
     wanted = job.selection
-    groups = key_groups(job.path, stream=found.info.stream, most_frames=capacity if job.whole_groups else None)
-    reader = None
+    if file.groups is None:
+        most_frames = capacity if job.whole_groups else None
+        file.groups = Replay(key_groups(job.path, stream=found.info.stream, most_frames=most_frames))
     try:
-        for chunk in plan_chunks(groups, capacity=capacity):
+        for chunk in plan_chunks(iter(file.groups), capacity=capacity):
             if chunk is None:
                 yield None
                 continue
@@ -112,14 +120,15 @@ def read_with_decord(
             if notes.frames <= wanted.first_frame or (wanted.begin_s is not None and last_s < wanted.begin_s):
                 yield None
                 continue
-            if reader is None:
+            if file.reader is None:
                 reader = _open(job)
                 yield None
                 if found.asks_for_a_turn:
                     _check_turn(reader, job, found)
                     yield None
+                file.reader = reader
             wait_for_room(len(chunk.pts))
-            yield from _read_chunk(reader, chunk, found)
+            yield from _read_chunk(file.reader, chunk.since(wanted.first_frame) if job.keep_open else chunk, found)
     except NoKeyGroupsError as error:
         raise DecoderGaveUpError(str(error)) from error
 
@@ -189,5 +198,8 @@ def _read_chunk(reader: Any, chunk: Chunk, found: Probe) -> Iterator[Picture]:
                 raise DecoderGaveUpError(f"decord gives frames of shape {tuple(frame.shape)} instead of {shape}")
             yield Picture(index, pts, partial(_paint, frame, found.info.orientation))
         reader.seek(0)
+    except GeneratorExit:
+        reader.seek(0)  # it reads on otherwise
+        raise
     except _errors() as error:
         raise DecoderGaveUpError(f"decord cannot decode frame {index}") from error

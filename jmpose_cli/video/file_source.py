@@ -28,6 +28,7 @@ from jmpose_cli.video.picture_size import MOST_MEGAPIXELS
 from jmpose_cli.video.ring import FrameRing
 
 MOST_BATCH_BYTES = 32 * 2**20
+_PATIENCE_S = 1.0  # with a child that is to end a job early: to start another one takes as long
 
 _NAMES: dict[DecoderName, str] = {"decord": "decord", "pyav": "PyAV"}
 
@@ -51,6 +52,7 @@ class VideoFileSource:
         stall_timeout_s: Longest wait for a sign of life of the decoder.
         fps: Frames per second of a file without timestamps; None: not known.
         max_megapixels: Larger frames are refused.
+        keep_open: As `open_video`.
 
     Raises:
         JmposeError: As `open_video`.
@@ -71,6 +73,7 @@ class VideoFileSource:
         fps: float | None = None,
         stream: int | None = None,
         max_megapixels: float = MOST_MEGAPIXELS,
+        keep_open: bool = False,
     ) -> None:
         self.notes: list[str] = []
         self._path = path
@@ -83,6 +86,7 @@ class VideoFileSource:
         self._children = children
         self._fps = fps
         self._max_megapixels = max_megapixels
+        self._keep_open = keep_open
         self._is_at_rest = self._is_gone = False
         self._last: Position | None = None
         self._waiting: Position | None = None
@@ -111,6 +115,8 @@ class VideoFileSource:
 
     def _let_go(self) -> None:
         """Return the child to the pool when it has ended its job, kill it otherwise."""
+        if self._keep_open and not (self._is_at_rest or self._is_gone):
+            self._is_at_rest = self._child.end_job(_PATIENCE_S)
         if self._is_at_rest and self._children is not None:
             self._is_at_rest = False
             self._children.put(self._child)
@@ -160,6 +166,7 @@ class VideoFileSource:
             stall_timeout_s=self._stall_timeout_s,
             fps=self._fps,
             max_megapixels=self._max_megapixels,
+            keep_open=self._keep_open,
         )
         self._is_at_rest = self._is_gone = False
         return self._children.take(job) if self._children is not None else started(job)

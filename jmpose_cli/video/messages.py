@@ -8,6 +8,9 @@ from jmpose_cli.video.info import Selection, VideoInfo
 
 DecoderName = Literal["decord", "pyav"]
 
+ENOUGH = b"enough"
+"""Parent to child, in place of the word that a frame was copied: no more frames are wanted."""
+
 
 class DecoderGaveUpError(Exception):
     """This decoder cannot continue with the file, another one may; the message is a clause for the user."""
@@ -44,6 +47,7 @@ class Job:
         stall_timeout_s: The child ends itself when it makes no step for so many seconds.
         fps: Frames per second of a file without timestamps; None: not known.
         max_megapixels: Larger frames are refused.
+        keep_open: The file is likely to be the next job's too, from another frame on.
     """
 
     path: Path
@@ -56,6 +60,7 @@ class Job:
     stall_timeout_s: float
     max_megapixels: float
     fps: float | None = None
+    keep_open: bool = False
 
 
 @dataclass(frozen=True)

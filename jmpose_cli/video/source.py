@@ -57,6 +57,7 @@ def open_video(
     children: ChildPool | None = None,
     stream: int | None = None,
     max_megapixels: float = MOST_MEGAPIXELS,
+    keep_open: bool = False,
 ) -> FrameSource:
     """Open a video file, or a folder of images or a file of several pictures as a video.
 
@@ -79,6 +80,8 @@ def open_video(
         stream: Which video stream of a file is read, from 1, cover pictures not counted; None takes the one marked as
             default, else the largest.
         max_megapixels: Larger frames are refused by what the header says, before memory is taken for them.
+        keep_open: One of `children` keeps the file open when this ends, also before its last frame: it is likely to be
+            read again from another frame on.
 
     Returns:
         The frames; `index` counts from 0 at the start of the file whatever the range, `time_s` rises strictly and is
@@ -119,4 +122,5 @@ def open_video(
         fps=fps,
         stream=stream,
         max_megapixels=max_megapixels,
+        keep_open=keep_open,
     )

@@ -100,3 +100,19 @@ def test_a_child_is_retired(tmp_path, monkeypatch, pool, children):
         numbers(tmp_path / "v.mp4", pool, decoder="pyav")
         pids += children()
     assert len(set(pids)) == 2 and len(pids) == 4
+
+
+@pytest.mark.parametrize("decoder", ["decord", "pyav"])
+def test_a_video_that_stays_open_is_read_from_any_frame(tmp_path, pool, children, decoder):
+    """Also after a place that was left early, and anew when the file has changed."""
+    path = tmp_path / "video.mp4"
+    make_video(path, frames=90)
+    pids = set()
+    for first in (40, 3, 41, 0, 88, 60):
+        with open_video(path, children=pool, decoder=decoder, frames=(first, None), batch=2, keep_open=True) as source:
+            assert read_numbers(next(iter(source)).frames) == [first, first + 1]
+        pids.update(children())
+    assert len(pids) == 1
+    make_video(path, frames=30, size=(160, 120))
+    assert numbers(path, pool, decoder=decoder, frames=(5, None), keep_open=True) == list(range(5, 30))
+    assert {*children()} == pids

@@ -29,8 +29,8 @@ from jmpose_cli.video.messages import DecoderGaveUpError
 child.GRACE_S = 0.3
 pyav = child.READERS["pyav"]
 
-def faulty(job, found, notes, outlet):
-    for picture in pyav(job, found, notes, outlet):
+def faulty(*given):
+    for picture in pyav(*given):
         if picture is not None and picture.index == 5:
             {fault}
         yield picture
