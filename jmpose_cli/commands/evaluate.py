@@ -84,6 +84,15 @@ def evaluate(
     box_tracking: Annotated[
         bool, typer.Option("--box-tracking", help="Score tracked boxes too.", rich_help_panel=_SCORE)
     ] = False,
+    fps: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            max=1000,
+            help="Frames a second of boxes whose files tell no times, for gaps and late starts.",
+            rich_help_panel=_SCORE,
+        ),
+    ] = 25.0,
     replicates: Annotated[
         int, typer.Option(min=0, help="Bootstrap draws of a comparison: 0, or at least 100.", rich_help_panel=_SCORE)
     ] = 1000,
@@ -127,6 +136,7 @@ def evaluate(
         track_threshold=track_threshold,
         hota=hota,
         box_tracking=box_tracking,
+        fps=fps,
         replicates=replicates,
         out=out,
         html=html,

@@ -1,6 +1,7 @@
 """Reports of an evaluation: tables on the terminal and `eval.json`."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from jmpose_cli.console import make_console
 from jmpose_cli.evaluation.results import EvaluatedRun, EvaluatedSet
 from jmpose_cli.files import write_whole
 from jmpose_cli.metrics.bootstrap import METRICS, Comparison
+from jmpose_cli.metrics.boxes import BoxTracking
+from jmpose_cli.metrics.identity import LATE_S, SHORT_GAP_S
 from jmpose_cli.metrics.joints import GROUPS
 from jmpose_cli.metrics.posetrack import Evaluation
 
@@ -57,11 +60,22 @@ def _print_run(console: Console, run: EvaluatedRun) -> None:
         table.add_row("OKS", *map(_shown_share, run.oks.values()))
         console.print(table)
     if run.boxes is not None:
-        table = _table(["HOTA", "MOTA", "IDF1", "switches"])
-        boxes = run.boxes
-        table.add_row("boxes", f"{boxes.hota:.1f}", f"{boxes.mota:.1f}", f"{boxes.idf1:.1f}", str(boxes.switches))
-        console.print(table)
+        _print_boxes(console, run.boxes)
     console.print()
+
+
+def _print_boxes(console: Console, boxes: BoxTracking) -> None:
+    events = boxes.events
+    table = _table(["HOTA", "MOTA", "IDF1", "switches"])
+    table.add_row("boxes", f"{boxes.hota:.1f}", f"{boxes.mota:.1f}", f"{boxes.idf1:.1f}", str(boxes.switches))
+    table.add_row("with right ids", f"{boxes.ceiling_hota:.1f}", "", f"{boxes.ceiling_idf1:.1f}", "0")
+    console.print(table)
+    console.print(
+        f"switches: {events.crossing} at crossings, {events.short_gap} after gaps of up to {SHORT_GAP_S:g} s, "
+        f"{events.long_gap} after longer ones, {events.returning} to an earlier id; "
+        f"late starts (over {LATE_S:g} s): {events.late} of {events.found} people",
+        soft_wrap=True,
+    )
 
 
 def _print_summary(console: Console, evaluated: EvaluatedSet) -> None:
@@ -182,5 +196,5 @@ def run_json(run: EvaluatedRun, evaluated: EvaluatedSet) -> dict[str, Any]:
             "videos": {},
             "notes": [],
         }
-    boxes = None if run.boxes is None else vars(run.boxes)
+    boxes = None if run.boxes is None else asdict(run.boxes)
     return {"label": run.label, **figures, "coco": run.oks, "boxes": boxes}

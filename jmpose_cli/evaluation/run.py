@@ -31,6 +31,7 @@ class EvalOptions:
     track_threshold: str | None
     hota: HotaRule
     box_tracking: bool
+    fps: float
     replicates: int
     out: Path | None
     html: bool
@@ -104,6 +105,7 @@ def _evaluated(options: EvalOptions, reporter: Reporter) -> EvaluatedSet:
         hota_rule=options.hota,
         track_threshold=track_threshold_of(options.track_threshold),
         box_tracking=options.box_tracking,
+        fps=options.fps,
         ignore_extra=options.ignore_extra,
         as_model=options.as_model,
         only_reviewed=options.only_reviewed,

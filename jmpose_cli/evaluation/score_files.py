@@ -16,7 +16,7 @@ from jmpose_cli.evaluation.truths import is_truth, of_frames, read_as
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords, frame_numbers
 from jmpose_cli.formats.writers import FORMATS
-from jmpose_cli.metrics.boxes import evaluate_boxes
+from jmpose_cli.metrics.boxes import ASSUMED_FPS, evaluate_boxes
 from jmpose_cli.metrics.coco import evaluate_oks, is_scored, notes_on
 from jmpose_cli.metrics.posetrack import TrackThreshold, evaluate_posetrack, pair_inputs
 from jmpose_cli.metrics.rules import HotaRule, PoseTrackProtocol, Protocol
@@ -38,6 +38,7 @@ class Scoring:
         hota_rule: The PoseTrack21 devkit's HOTA or the published one.
         track_threshold: Lowest joint score in MOTA and HOTA, see `evaluate_posetrack`.
         box_tracking: Score the tracked boxes too.
+        fps: Frames a second of boxes whose files tell no times.
         ignore_extra: Predictions of videos that have no ground truth are left out instead of refused.
         as_model: Of clips that were corrected, what the model gave is scored as predictions.
         only_reviewed: Of the ground truth's clips, frames that somebody has reviewed count, and no others.
@@ -47,6 +48,7 @@ class Scoring:
     hota_rule: HotaRule = "devkit"
     track_threshold: TrackThreshold = None
     box_tracking: bool = False
+    fps: float = ASSUMED_FPS
     ignore_extra: bool = False
     as_model: bool = False
     only_reviewed: bool = False
@@ -118,7 +120,7 @@ def score_run(
     pairs = [(name, truth[name], predicted[name]) for name in sorted(truth)]
     boxes = None
     if scoring.box_tracking or scoring.protocol == "mot":
-        boxes = evaluate_boxes([(mine, theirs) for _, mine, theirs in pairs])
+        boxes = evaluate_boxes([(mine, theirs) for _, mine, theirs in pairs], fps=scoring.fps)
     if scoring.protocol == "mot":
         return EvaluatedRun(label, predicted, boxes=boxes)
     if scoring.protocol == "coco":
