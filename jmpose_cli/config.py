@@ -91,8 +91,9 @@ class PeopleConfig(_Section):
     detector: str = "auto"
     boxes: Path | None = Field(None, description="Own boxes instead of a detector.")
     detect_every: int = Field(1, ge=1, description="Frames between detections; between them boxes are interpolated.")
-    min_box_score: float = Field(
-        0.25, gt=0, lt=1, description="Score that starts a track; higher means fewer false people."
+    reid: str = Field("none", description="Network of appearance: a file, or none.")
+    min_box_score: float | None = Field(
+        None, gt=0, lt=1, description="Score that starts a track; higher: fewer false people. None: the detector's own."
     )
     keep_box_score: float = Field(0.1, gt=0, lt=1, description="Score that is enough to continue a track.")
     same_pose_oks: float = Field(
@@ -101,12 +102,12 @@ class PeopleConfig(_Section):
     max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")
     input_size: int | None = Field(None, ge=64, le=4096, description="Detector input in pixels; None: as trained.")
     lost_after_s: float = Field(
-        1.0, gt=0, description="Seconds for which a lost person is remembered, in slow videos for 3 frames."
+        2.0, gt=0, description="Seconds for which a lost person is remembered, in slow videos for 3 looks."
     )
     heights_per_s: float = Field(
-        0.7, ge=0, le=100, description="Body heights that people move in a second, for under 8 detections a second."
+        0.7, ge=0, le=100, description="Body heights that people move in a second while nobody sees them."
     )
-    max_gap_s: float = Field(0.25, ge=0, description="Longest gap of a track that is filled by interpolation.")
+    max_gap_s: float = Field(0.5, ge=0, description="Longest gap of a track that is filled by interpolation.")
 
 
 class PoseConfig(_Section):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
+Halves = NDArray[np.float16]
 Times = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -118,6 +119,7 @@ class Observation(_ShapeRepr):
         cut: A hard cut lies before the frame.
         detections: The people found; None when nobody looked.
         ids: `[N]` int64 track ids that came with the boxes; None when none came.
+        looks: `[N, D]` float16 unit vectors of appearance, zeros for those of whom nothing is known; None: of nobody.
         cut_state: State of the cut detector after this frame.
         since_detection: Frames since the last one looked at, this one included.
     """
@@ -129,6 +131,7 @@ class Observation(_ShapeRepr):
     ids: Ids | None
     cut_state: CutState
     since_detection: int
+    looks: Halves | None = None
 
 
 @dataclass(frozen=True, repr=False, eq=False)

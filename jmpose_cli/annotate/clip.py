@@ -56,7 +56,7 @@ from jmpose_cli.video.source import FrameSource
 from jmpose_cli.video.writer import OverlayWriter, encoded_frames
 
 _MOST_CHECKED_BYTES = 64 * 2**20  # of a truth that is read at once, which takes several times that much memory
-RECORDED_PACKAGES = ("torch", "torchvision", "timm", "ultralytics", "trackers", "decord", "av", "numpy")
+RECORDED_PACKAGES = ("torch", "torchvision", "timm", "ultralytics", "decord", "av", "numpy")
 
 
 @dataclass

@@ -14,10 +14,12 @@ from jmpose_cli.device import may_take_gpu, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model
+from jmpose_cli.people.yolo_description import START_SCORE
 from jmpose_cli.video.source import ChildPool
 
 if TYPE_CHECKING:
     from jmpose_cli.device import Device
+    from jmpose_cli.people.appearance import Embedder
     from jmpose_cli.people.detect import PersonDetector
     from jmpose_cli.pose.estimator import PoseEstimator
     from jmpose_cli.pose.windows import Windows
@@ -40,6 +42,7 @@ class Networks:
         boxes: Known boxes, or None.
         estimator: The pose network.
         info: Versions, device and weights, for the output files.
+        embedder: Tells what people look like; None: the tracker does without.
         children: Processes that decode.
     """
 
@@ -47,7 +50,14 @@ class Networks:
     boxes: BoxSource | None
     estimator: "PoseEstimator"
     info: dict[str, Any]
+    embedder: "Embedder | None" = None
     children: ChildPool = field(default_factory=ChildPool)
+
+    def start_score(self, people: PeopleConfig) -> float:
+        """Return the box score that starts a track: the one asked for, else the detector's own."""
+        if people.min_box_score is not None:
+            return people.min_box_score
+        return START_SCORE if self.detector is None else self.detector.start_score
 
     def close(self) -> None:
         """End the processes that decode, and the threads of the networks."""
@@ -105,6 +115,8 @@ def check_settings(config: InferConfig, *, videos: int, access: Access) -> None:
     for name in config.output.formats:
         FORMATS[name].check()
     _temporal_file(config)
+    if config.people.reid != "none" and not Path(config.people.reid).is_file():
+        raise JmposeError(f"--reid {config.people.reid}: no such file", hint="none, or a .pth of OSNet")
     fetch_models(config, access, detecting=config.people.boxes is None)
     if config.people.boxes is None:
         return
@@ -168,6 +180,10 @@ def load_networks(
     if detecting:
         detector, header["people"] = load_detector(config, device, threads=share)
         info["weights"]["detector"] = {"name": detector.name, "sha256": detector.sha256}
+    embedder = load_embedder(config, device)
+    if embedder is not None:
+        header["people"] += f"; appearance: {embedder.name}"
+        info["weights"]["reid"] = {"name": embedder.name, "sha256": embedder.sha256}
     info["weights"]["model"] = {"name": estimator.name, "sha256": estimator.sha256}
     if estimator.temporal:
         part = estimator.temporal
@@ -177,7 +193,7 @@ def load_networks(
         info["engine"]["detector"] = detector.engine
     header["engine"] = _engines_text(info["engine"])
     header["keypoints"] = _keypoints_text(estimator.keypoints, config.output.keypoint_set)
-    networks = Networks(detector, None, estimator, info)
+    networks = Networks(detector, None, estimator, info, embedder)
     return networks if own_boxes is None else with_boxes_of(networks, own_boxes), header
 
 
@@ -211,6 +227,8 @@ def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool
             files["boxes"] = config.people.boxes
         else:
             files["detector"] = choose_detector(config.people.detector, on_gpu=on_gpu, access=offline).path
+        if config.people.reid != "none":
+            files["reid"] = Path(config.people.reid)
         if "temporal" in weights:
             files["temporal"] = _temporal_file(config) or Path()
         noted = {part: facts["sha256"] for part, facts in weights.items()}
@@ -292,7 +310,21 @@ def load_detector(config: InferConfig, device: "Device", *, threads: int) -> tup
         input_size=config.people.input_size,
         threads=threads,
     )
-    return detector, _described(detector.name, choice) + f"; {note}" * bool(note)
+    started = f"; tracks start at a score of {config.people.min_box_score or detector.start_score:g}"
+    return detector, _described(detector.name, choice) + started + f"; {note}" * bool(note)
+
+
+def load_embedder(config: InferConfig, device: "Device") -> "Embedder | None":
+    """Load the network of appearance; None where none is wanted.
+
+    Raises:
+        JmposeError: There is no such file, or it holds no such network.
+    """
+    if config.people.reid == "none":
+        return None
+    from jmpose_cli.people.osnet import OSNet
+
+    return OSNet(Path(config.people.reid), device=device.name)
 
 
 def _described(name: str, choice: Choice) -> str:

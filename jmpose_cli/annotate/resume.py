@@ -89,7 +89,7 @@ def resumed_frames(
     observer = Observer(config, networks, clock, pixel_width=source.info.pixel_width, after=last)
     batches = clock.waiting_for("decode", iter(source))
     seen = _replayed(batches, known, observer, undecoded=decoded_from, path=source.info.path)
-    with closing(windows_of(tracked(seen, source, config, clock), networks, source.info)) as windows:
+    with closing(windows_of(tracked(seen, source, config, networks, clock), networks, source.info)) as windows:
         for one in islice(windows, frames - decoded_from):
             yield PosedFrame(one.key.pixels, next(poses), None)
         yield from estimated(windows, config, networks, clock)

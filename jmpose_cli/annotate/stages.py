@@ -9,13 +9,27 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+import numpy as np
+
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.background import StageClock, in_background
 from jmpose_cli.config import InferConfig
+from jmpose_cli.people.association import FIRST_ROUND_SCORE
+from jmpose_cli.people.crops import person_crops
 from jmpose_cli.people.cuts import CutDetector
 from jmpose_cli.people.track import PeopleTracker
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
-from jmpose_cli.values import Bytes, CutState, Detections, FrameBatch, FramePoses, Ids, Observation, TrackedFrame
+from jmpose_cli.values import (
+    Bytes,
+    CutState,
+    Detections,
+    FrameBatch,
+    FramePoses,
+    Halves,
+    Ids,
+    Observation,
+    TrackedFrame,
+)
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import FrameSource
 
@@ -82,14 +96,14 @@ def find_people(source: FrameSource, config: InferConfig, networks: Networks, cl
     observer = Observer(config, networks, clock, pixel_width=source.info.pixel_width)
     batches = clock.waiting_for("decode", iter(source))
     frames = (frame for batch in batches for frame in observer.push(batch))
-    yield from tracked(frames, source, config, clock)
+    yield from tracked(frames, source, config, networks, clock)
 
 
 def tracked(
-    frames: Iterable[ObservedFrame], source: FrameSource, config: InferConfig, clock: StageClock
+    frames: Iterable[ObservedFrame], source: FrameSource, config: InferConfig, networks: Networks, clock: StageClock
 ) -> Iterator[SeenFrame]:
     """Yield the frames that have pixels with their tracked people; notes go to the source at the end."""
-    tracker = TrackStage(config, clock, fps=source.info.fps, pixel_width=source.info.pixel_width)
+    tracker = TrackStage(config, networks, clock, fps=source.info.fps, pixel_width=source.info.pixel_width)
     for frame in frames:
         yield from tracker.push(frame)
     source.notes.extend(tracker.notes())
@@ -172,7 +186,7 @@ class LiveStages:
     ) -> None:
         self._config, self._networks, self._clock = config, networks, clock or StageClock()
         self._observer = Observer(config, networks, self._clock, pixel_width=pixel_width)
-        self._tracker = TrackStage(config, self._clock, fps=fps, pixel_width=pixel_width)
+        self._tracker = TrackStage(config, networks, self._clock, fps=fps, pixel_width=pixel_width)
         self._maker = WindowMaker(spacing_for(networks, fps))
 
     def push(self, batch: FrameBatch) -> list[PosedFrame]:
@@ -243,9 +257,24 @@ class Observer:
         frames = []
         for row, (index, time_s) in enumerate(zip(batch.index.tolist(), batch.time_s.tolist(), strict=True)):
             cut, state, since = remembered[row]
-            observation = Observation(index, time_s, cut, *boxes.get(row, (None, None)), state, since)
+            found, ids = boxes.get(row, (None, None))
+            looks = self._looks(batch.frames[row], found)
+            observation = Observation(index, time_s, cut, found, ids, state, since, looks)
             frames.append(ObservedFrame(batch.frames[row], observation))
         return frames
+
+    def _looks(self, frame_rgb: Bytes, found: Detections | None) -> Halves | None:
+        """Return what the people of a frame look like; of boxes that are too weak nothing is known."""
+        embedder = self._networks.embedder
+        if embedder is None or not found:
+            return None
+        with self._clock("appearance"):
+            rows = np.flatnonzero(found.scores >= FIRST_ROUND_SCORE)
+            height, width = embedder.crop_size
+            some = embedder.embed(person_crops(frame_rgb, found.boxes_xyxy_px[rows], height=height, width=width))
+            looks = np.zeros((len(found), some.shape[1]), np.float16)
+            looks[rows] = some
+        return looks
 
     def _boxes(self, batch: FrameBatch, rows: list[int]) -> list[tuple[Detections | None, Ids | None]]:
         """Return the boxes of some frames of a batch, detected or from the file."""
@@ -263,15 +292,18 @@ class TrackStage:
 
     Args:
         config: The settings.
+        networks: Tell what scores and looks mean.
         clock: Counts busy seconds.
         fps: Average frame rate.
         pixel_width: Width of a pixel in heights of a pixel.
     """
 
-    def __init__(self, config: InferConfig, clock: StageClock, *, fps: float, pixel_width: float) -> None:
+    def __init__(
+        self, config: InferConfig, networks: Networks, clock: StageClock, *, fps: float, pixel_width: float
+    ) -> None:
         people = config.people
         self._tracker = PeopleTracker(
-            new_track_score=people.min_box_score,
+            new_track_score=networks.start_score(people),
             lost_after_s=people.lost_after_s,
             max_gap_s=people.max_gap_s,
             detect_every=people.detect_every,
@@ -279,6 +311,7 @@ class TrackStage:
             fps=fps,
             pixel_width=pixel_width,
             heights_per_s=people.heights_per_s,
+            appearance=None if networks.embedder is None else networks.embedder.scale,
         )
         self._clock, self._pixel_width = clock, pixel_width
         self._held: dict[int, tuple[Bytes, Observation]] = {}
@@ -290,7 +323,10 @@ class TrackStage:
         if frame.pixels is not None:
             self._held[seen.index] = frame.pixels, seen
         with self._clock("track"):
-            settled = self._tracker.push(seen.index, seen.time_s, seen.detections, cut=seen.cut, track_ids=seen.ids)
+            looks = None if seen.looks is None else seen.looks.astype(np.float32)
+            settled = self._tracker.push(
+                seen.index, seen.time_s, seen.detections, cut=seen.cut, track_ids=seen.ids, looks=looks
+            )
         return self._seen(settled)
 
     def finish(self) -> Iterator[SeenFrame]:

@@ -14,7 +14,7 @@ from jmpose_cli.files import Arrays, RecordFile, explain_os_errors
 from jmpose_cli.values import CutState, Detections, Float, FramePoses, Observation, TrackedFrame
 
 _NOBODY_LOOKED = -1
-_JOINTS = -1  # as many as the model has
+_JOINTS, _LOOKS = -1, -2  # as many as the model has, and as the network of appearance has
 # Of each array in a chunk: the kind of its numbers, the sides behind the first, and what there is a row for.
 _COLUMNS: dict[str, tuple[str, tuple[int, ...], str]] = {
     "index": ("i", (), "frame"),
@@ -28,6 +28,7 @@ _COLUMNS: dict[str, tuple[str, tuple[int, ...], str]] = {
     "found_boxes": ("f", (4,), "found"),
     "found_scores": ("f", (), "found"),
     "found_ids": ("i", (), "ids"),
+    "found_looks": ("f", (_LOOKS,), "found"),
     "boxes": ("f", (4,), "person"),
     "scores": ("f", (), "person"),
     "track_ids": ("i", (), "person"),
@@ -163,6 +164,7 @@ class ClipStore:
 def _chunk(observations: list[Observation], frames: list[FramePoses]) -> Arrays:
     """Put some frames into one record."""
     looked = [one.detections for one in observations if one.detections is not None]
+    looks = [one.looks for one in observations if one.looks is not None and len(one.looks)]
     with_ids = [one.ids for one in observations if one.ids is not None]
     people = [poses.people for poses in frames]
     state, joints = observations[-1].cut_state, frames[0].xy_image.shape[1]
@@ -178,6 +180,7 @@ def _chunk(observations: list[Observation], frames: list[FramePoses]) -> Arrays:
         "found_boxes": _joined([found.boxes_xyxy_px for found in looked], (0, 4), np.float32),
         "found_scores": _joined([found.scores for found in looked], (0,), np.float32),
         "found_ids": _joined(with_ids, (0,), np.int64),
+        "found_looks": _joined(looks, (sum(map(len, looked)), 0), np.float16),
         "thumbnail": state.thumbnail,
         "histogram": state.histogram,
         "people": np.array([len(poses) for poses in frames], np.int64),
@@ -237,9 +240,9 @@ def _is_chunk(arrays: Arrays) -> bool:
         "line": 27,
         "bin": 512,
     }
-    joints = arrays["xy"].shape[1]
+    sides = {_JOINTS: arrays["xy"].shape[1], _LOOKS: arrays["found_looks"].shape[1]}
     for name, (_, rest, of) in _COLUMNS.items():
-        wanted = tuple(joints if side == _JOINTS else side for side in rest)
+        wanted = tuple(sides.get(side, side) for side in rest)
         if arrays[name].shape[1:] != wanted or len(arrays[name]) != rows[of]:
             return False
     return True
@@ -255,15 +258,16 @@ def _observations(arrays: Arrays) -> Iterator[Observation]:
     at = ids_at = 0
     columns = (arrays[name].tolist() for name in ("index", "time_s", "cut", "since_detection", "found", "has_ids"))
     for index, time_s, cut, since, found, has_ids in zip(*columns, strict=True):
-        detections = ids = None
+        detections = ids = looks = None
         if found != _NOBODY_LOOKED:
             rows = slice(at, at + found)
             detections = Detections(arrays["found_boxes"][rows], arrays["found_scores"][rows])
+            looks = arrays["found_looks"][rows] if arrays["found_looks"].shape[1] else None
             at += found
         if has_ids:
             ids = arrays["found_ids"][ids_at : ids_at + found]
             ids_at += found
-        yield Observation(index, time_s, cut, detections, ids, state, since)
+        yield Observation(index, time_s, cut, detections, ids, state, since, looks)
 
 
 def _poses(arrays: Arrays) -> Iterator[FramePoses]:

@@ -65,7 +65,16 @@ def infer(
     min_box_score: Annotated[
         float | None,
         typer.Option(
-            help="Box score that starts a track (0.25); raise it if there are false people.", rich_help_panel=_PEOPLE
+            help="Box score that starts a track (the detector's own); raise it if there are false people.",
+            rich_help_panel=_PEOPLE,
+        ),
+    ] = None,
+    reid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|none",
+            help="Network that tells people by their looks: a .pth of OSNet.",
+            rich_help_panel=_PEOPLE,
         ),
     ] = None,
     max_people: Annotated[
@@ -258,6 +267,7 @@ def infer(
             "people.boxes": boxes,
             "people.detect_every": detect_every,
             "people.min_box_score": min_box_score,
+            "people.reid": reid,
             "people.max_people": max_people,
             "pose.model": model,
             "pose.temporal": temporal,

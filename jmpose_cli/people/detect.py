@@ -22,13 +22,21 @@ from jmpose_cli.home import library_folder
 from jmpose_cli.machine import explain
 from jmpose_cli.people.letterbox import MAX_BOXES, NMS_IOU, from_letterbox, letterbox
 from jmpose_cli.people.yolo_checkpoint import read_checkpoint
-from jmpose_cli.people.yolo_description import check_input_side, check_names, check_network
+from jmpose_cli.people.yolo_description import (
+    START_SCORE,
+    check_input_side,
+    check_names,
+    check_network,
+    check_start_score,
+)
 from jmpose_cli.values import Bytes, Detections
 
 if TYPE_CHECKING:
     import torch
 
 KIND = "yolo-detector"
+CHECKPOINT_START_SCORE = 0.5
+"""Box score from which on a box of an ultralytics checkpoint may start a track; measured for YOLO11n."""
 _GPU_BATCH = 8
 _MAX_VALUES = 1 << 28  # in one array of a running network; those of published ones are a tenth of it
 _MAX_VALUES_TOGETHER = 1 << 29
@@ -41,11 +49,13 @@ class PersonDetector(Protocol):
         engine: What runs the network, for headers and files.
         name: The model's, likewise.
         sha256: Of the weights file.
+        start_score: Box score from which on a box of this detector may start a track.
     """
 
     engine: str
     name: str
     sha256: str
+    start_score: float
 
     def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
         """Find people in frames.
@@ -92,6 +102,7 @@ class YoloDetector:
 
         load = _load_fused if weights.suffix == ".safetensors" else _load_checkpoint
         model, made_for = load(weights)
+        self.start_score: float = model.start_score
         people = [number for number, name in model.names.items() if name == "person"]
         if not people:
             names = ", ".join(list(model.names.values())[:5])
@@ -180,7 +191,7 @@ def _load_checkpoint(weights: Path) -> tuple[Any, int]:
         raise
     except Exception as error:  # damaged pickles fail in every way there is
         raise _unreadable(weights, error) from error
-    model.names = stored.names
+    model.names, model.start_score = stored.names, CHECKPOINT_START_SCORE
     return _fused(model), stored.input_side
 
 
@@ -225,10 +236,11 @@ def load_shipped(weights: Path) -> tuple[Any, int]:
             raise JmposeError(f"{beside}: kind is {kind!r}, expected {KIND!r}")
         network, names = check_network(description.get("yaml")), check_names(description.get("names"))
         side = check_input_side(description.get("imgsz"))
+        start_score = check_start_score(description.get("start_score"))
         model = _build(weights, network, load_file(weights), side=side)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(weights, error) from error
-    model.names = names
+    model.names, model.start_score = names, start_score
     return model, side
 
 
@@ -298,13 +310,14 @@ def _values(output: Any) -> int:
     return sum(map(_values, output)) if isinstance(output, list | tuple) else 0 if output is None else output.numel()
 
 
-def save_detector(model: Any, weights: Path, *, imgsz: int) -> None:
+def save_detector(model: Any, weights: Path, *, imgsz: int, start_score: float = START_SCORE) -> None:
     """Write a `DetectionModel` as `weights` (fp16 safetensors) and a `.json` beside it.
 
     Args:
         model: The network, not fused.
         weights: Path that ends in `.safetensors`.
         imgsz: Longer side of the input that it is made for, pixels.
+        start_score: Box score that starts a track, as `benchmarks/accuracy/identity.py` finds it.
     """
     from safetensors.torch import save_file
 
@@ -318,6 +331,7 @@ def save_detector(model: Any, weights: Path, *, imgsz: int) -> None:
     yaml = {key: value for key, value in model.yaml.items() if key != "yaml_file"}
     if yaml.get("scales") and not yaml.get("scale"):
         yaml["scale"] = next(iter(yaml["scales"]))  # what ultralytics took, with a warning
-    description = {"kind": KIND, "yaml": yaml, "names": names, "imgsz": imgsz, "licence": "AGPL-3.0-or-later"}
+    description = {"kind": KIND, "yaml": yaml, "names": names, "imgsz": imgsz, "start_score": start_score}
+    description["licence"] = "AGPL-3.0-or-later"
     write_whole(weights.with_suffix(".json"), json.dumps(description, indent=2).encode() + b"\n")
     shutil.copymode(weights.with_suffix(".json"), weights)  # safetensors lets nobody else read it

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from jmpose.files import file_sha256
+from jmpose.plain_files import read_json
 from jmpose_cli.device import CallThreads
 from jmpose_cli.onnx_graphs import GraphsError, Session, description_of, read_graphs
 from jmpose_cli.people.letterbox import MAX_BOXES, NMS_IOU, from_letterbox, letterbox
+from jmpose_cli.people.yolo_description import check_start_score
 from jmpose_cli.values import Bytes, Detections, Float
 
 
@@ -33,6 +35,7 @@ class OnnxDetector:
         made_for = graphs.facts.get("input_side")
         if not isinstance(made_for, int):
             raise GraphsError(f"{graphs.folder}: the graph is of no detector", graphs.folder)
+        self.start_score = _start_score(weights.with_suffix(".json"))
         self.input_size = input_size or made_for
         self._min_score = min_score
         self._calls = CallThreads(threads)
@@ -57,6 +60,15 @@ class OnnxDetector:
         (rows,) = self._session(*picture.shape[1:3]).run({"pictures": picture})
         rows = suppressed(rows[rows[:, 4] > self._min_score])[:MAX_BOXES]
         return from_letterbox(rows, scale, offset, (width, height))
+
+
+def _start_score(description: Path) -> float:
+    """Return the box score that starts a track, as the weights' description says."""
+    try:
+        described = read_json(description)
+        return check_start_score(described.get("start_score") if isinstance(described, dict) else None)
+    except (OSError, ValueError) as error:
+        raise GraphsError(f"{description}: cannot be read ({error})", description.parent) from error
 
 
 def suppressed(rows: Float) -> Float:

@@ -20,6 +20,7 @@ from jmpose.plain_files import read_json
 from jmpose_cli.device import torch_calls
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.people.detect import in_equal_batches
+from jmpose_cli.people.yolo_description import START_SCORE
 from jmpose_cli.values import Bytes, Detections
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class TransformersDetector:
     Attributes:
         name: The folder's.
         sha256: Of `model.safetensors`.
+        start_score: Box score from which on a box may start a track.
         preprocessing: From frames to inputs.
 
     Raises:
@@ -177,7 +179,7 @@ class TransformersDetector:
         model = _load_network(file, config)
         settings = model.config
         _check_size(weights, self.preprocessing, strides=settings.feat_strides, queries=settings.num_queries)
-        self.name, self.sha256 = weights.resolve().name, file_sha256(file)
+        self.name, self.sha256, self.start_score = weights.resolve().name, file_sha256(file), START_SCORE
         self._device = torch.device(device)
         self._calls = torch_calls(threads) if self._device.type == "cpu" else None
         self._model = model.to(self._device)

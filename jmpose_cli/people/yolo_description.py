@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_INPUT_SIDE = 4096
+START_SCORE = 0.25
+"""Box score from which on a box may start a track, of detectors for which nothing better was measured."""
 _MAX_LAYERS, _MAX_REPEATS = 200, 64
 _MAX_CHANNELS, _MAX_CLASSES, _MAX_SMALL = 4096, 20_000, 64
 _HEADS = ("Detect", "v10Detect")
@@ -113,6 +115,11 @@ def check_input_side(given: object) -> int:
     """Return the longer side of the input in pixels; of two sides, the longer one."""
     sides = given if isinstance(given, list | tuple) and given else [given]
     return max(_whole(side, 32, MAX_INPUT_SIDE, "imgsz") for side in sides)
+
+
+def check_start_score(given: object) -> float:
+    """Return the box score that starts a track; descriptions that do not say it take the usual one."""
+    return START_SCORE if given is None else _number(given, 0.01, 0.99, "start_score")
 
 
 def _scale(given: Mapping[str, Any]) -> dict[str, Any]:

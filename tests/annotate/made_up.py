@@ -10,6 +10,7 @@ import numpy as np
 from jmpose.config import Preprocess
 from jmpose.keypoints import COCO17, KeypointSet
 from jmpose_cli.annotate.networks import Networks
+from jmpose_cli.people.appearance import AppearanceScale
 from jmpose_cli.pose.windows import Windows
 from jmpose_cli.values import Detections, FrameBatch, FramePoses
 from jmpose_cli.video.info import VideoInfo
@@ -44,12 +45,24 @@ class MadeUpVideo:
 class MadeUpDetector:
     """Finds two people who walk, by the number in a frame's corner; the second one only in some frames."""
 
+    start_score = 0.25
+
     def detect(self, frames: np.ndarray, *, pixel_width: float = 1.0) -> list[Detections]:
         found = []
         for number in frames[:, 0, 0, 0].tolist():
             boxes = np.float32([[number, 5, number + 15, 40], [60 - number, 8, 75 - number, 45]])
             found.append(Detections(*(rows[: 1 + (number % 4 > 0)] for rows in (boxes, np.float32([0.9, 0.7])))))
         return found
+
+
+class MadeUpEmbedder:
+    """Tells people by the mean colours of their crops."""
+
+    name, sha256, crop_size, scale = "made-up", "0", (8, 4), AppearanceScale(even=0.9, certain=0.1)
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        colours = crops.mean((1, 2), dtype=np.float32) + np.float32([1, 2, 3])
+        return colours / np.linalg.norm(colours, axis=1, keepdims=True)
 
 
 @dataclass
@@ -77,7 +90,8 @@ class MadeUpEstimator:
 
 def made_up_networks(**parts: Any) -> Networks:
     estimator: Any = MadeUpEstimator(Preprocess(64, 48, "coco17", 1.0, (-2, -1, 0, 1, 2), reference_fps=FPS), [])
-    return Networks(**{"detector": MadeUpDetector(), "boxes": None, "estimator": estimator, "info": {}, **parts})
+    usual = {"detector": MadeUpDetector(), "boxes": None, "estimator": estimator, "info": {}}
+    return Networks(**{**usual, "embedder": MadeUpEmbedder(), **parts})
 
 
 class KnownBoxes:

@@ -56,6 +56,8 @@ def test_a_video_that_is_left_early_leaves_no_thread():
 class Twice:
     """Finds one person twice."""
 
+    start_score = 0.25
+
     def detect(self, frames: np.ndarray, *, pixel_width: float = 1.0) -> list[Detections]:
         return [KnownBoxes().at(0)[0] for _ in frames]
 

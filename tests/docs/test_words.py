@@ -92,7 +92,6 @@ def test_help_says_the_defaults_that_hold():
     config = InferConfig()
     for option, value in {
         "--batch": config.pose.batch,
-        "--min-box-score": config.people.min_box_score,
         "--detect-every": config.people.detect_every,
         "--precision": config.precision,
     }.items():
@@ -110,8 +109,8 @@ def test_numbers_of_the_decisions_hold(page):
     if page == "docs/decisions.md":
         text = " ".join(prose(page).split())
         assert f"OKS {config.people.same_pose_oks} (`people.same_pose_oks`)" in text
-        assert config.people.lost_after_s == 1 and "remembered for a second (`people.lost_after_s`)" in text
-        assert config.people.max_gap_s == 0.25 and "Gaps of up to a quarter of a second are filled" in text
+        assert config.people.lost_after_s == 2 and "remembered for 2 seconds (`people.lost_after_s`)" in text
+        assert config.people.max_gap_s == 0.5 and "Gaps of up to half a second are filled" in text
 
 
 def test_plain_english():

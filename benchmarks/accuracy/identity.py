@@ -1,0 +1,282 @@
+"""Who keeps the right id: trackers on the same cached boxes of sequences whose people are known.
+
+`python benchmarks/accuracy/identity.py [--data FOLDER] [--reid FILE] [--parts]`
+
+Boxes and looks are found once and kept in `--cache`; a tracker then takes seconds. HOTA and IDF1 are means over the
+sequences, switches and late starts are added up. The ceiling are the same boxes with right ids. `--parts` takes the
+parts of our tracker away, one at a time.
+"""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from jmpose_cli.config import PeopleConfig
+from jmpose_cli.formats.mot import read_mot
+from jmpose_cli.known_weights import choose_detector
+from jmpose_cli.metrics.boxes import BoxSequence, BoxTracking, evaluate_sequences, overlaps_of
+from jmpose_cli.people import association
+from jmpose_cli.people.association import FIRST_ROUND_SCORE
+from jmpose_cli.people.crops import person_crops
+from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.osnet import OSNet
+from jmpose_cli.people.track import PeopleTracker
+from jmpose_cli.values import Detections
+
+SLOW = {"PETS09-S2L1": 7.0}  # the others say how fast they were recorded
+Frames = list[tuple[np.ndarray, np.ndarray]]
+"""Of each frame, boxes `[N, 4]` and ids `[N]`."""
+
+
+@dataclass
+class Sequence:
+    """One sequence with what was found in it.
+
+    Attributes:
+        folder: Where it is.
+        fps: Frames a second.
+        people: Of each frame, the boxes `[N, 4]` found and their scores.
+        looks: Of each frame, `[N, D]` vectors; zeros where the box is weak.
+        start_score: Box score that starts a track.
+        scale: How to read the looks.
+    """
+
+    folder: Path
+    fps: float
+    people: list[Detections]
+    looks: list[np.ndarray]
+    start_score: float
+    scale: Any
+
+
+def frames_of(folder: Path) -> Iterator[np.ndarray]:
+    """Yield `[H, W, 3]` RGB."""
+    if (folder / "img1").is_dir():
+        for file in sorted((folder / "img1").glob("*.jpg")):
+            yield cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        return
+    video = cv2.VideoCapture(str(next(folder.glob("*.mp4"))))
+    while True:
+        there, frame = video.read()
+        if not there:
+            return
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def fps_of(folder: Path) -> float:
+    """Return the rate at which a sequence was recorded."""
+    if folder.name in SLOW:
+        return SLOW[folder.name]
+    lines = (folder / "seqinfo.ini").read_text().splitlines()
+    return float(next(line.partition("=")[2] for line in lines if line.startswith("frameRate")))
+
+
+def observe(folder: Path, detector: YoloDetector, embedder: OSNet | None, cache: Path) -> Sequence:
+    """Find the people of a sequence and what they look like, or read what was found before."""
+    keep = PeopleConfig().keep_box_score
+    found_at = cache / f"{folder.name}-{detector.name}-{detector.sha256[:8]}.npz"
+    if not found_at.is_file():
+        found = [detector.detect(frame[None])[0] for frame in frames_of(folder)]
+        counts = [len(one) for one in found]
+        boxes, scores = (np.concatenate([getattr(one, name) for one in found]) for name in ("boxes_xyxy_px", "scores"))
+        np.savez(found_at, counts=counts, boxes=boxes, scores=scores)
+    stored = np.load(found_at)
+    ends = np.cumsum(stored["counts"])[:-1]
+    assert stored["scores"].min(initial=1.0) >= keep - 1e-6
+    people = [Detections(*one) for one in zip(*(np.split(stored[n], ends) for n in ("boxes", "scores")), strict=True)]
+    looks = [np.zeros((len(one), 1), np.float32) for one in people]
+    if embedder is not None:
+        looks_at = found_at.with_suffix(f".{embedder.sha256[:8]}.npy")
+        if not looks_at.is_file():
+            np.save(looks_at, np.concatenate(list(look_at(folder, people, embedder))))
+        looks = np.split(np.load(looks_at).astype(np.float32), ends)
+    scale = None if embedder is None else embedder.scale
+    return Sequence(folder, fps_of(folder), people, looks, detector.start_score, scale)
+
+
+def look_at(folder: Path, people: list[Detections], embedder: OSNet) -> Iterator[np.ndarray]:
+    """Yield the looks of each frame as `jmpose infer` takes them."""
+    height, width = embedder.crop_size
+    for frame, found in zip(frames_of(folder), people, strict=True):
+        rows = np.flatnonzero(found.scores >= FIRST_ROUND_SCORE)
+        some = embedder.embed(person_crops(frame, found.boxes_xyxy_px[rows], height=height, width=width))
+        looks = np.zeros((len(found), some.shape[1]), np.float16)
+        looks[rows] = some
+        yield looks
+
+
+def ours(sequence: Sequence, *, appearance: bool = True, **options: Any) -> Frames:
+    """Run our tracker."""
+    people = PeopleConfig()
+    given = {
+        "new_track_score": sequence.start_score,
+        "lost_after_s": people.lost_after_s,
+        "max_gap_s": people.max_gap_s,
+        "heights_per_s": people.heights_per_s,
+        "appearance": sequence.scale if appearance else None,
+    }
+    tracker, out = PeopleTracker(fps=sequence.fps, **given | options), []
+    for index, (found, looks) in enumerate(zip(sequence.people, sequence.looks, strict=True)):
+        out += tracker.push(index, index / sequence.fps, found, looks=looks if given["appearance"] else None)
+    return [(frame.boxes_xyxy_px, frame.track_ids) for frame in out + tracker.finish()]
+
+
+def of_library(sequence: Sequence, *, kind: str) -> Frames:
+    """Run a tracker of `trackers` with its defaults; BoT-SORT sees the frames, for camera motion."""
+    import supervision as sv
+    import trackers
+
+    tracker = getattr(trackers, kind)(frame_rate=sequence.fps)
+    moving = kind == "BoTSORTTracker"
+    out: Frames = []
+    for frame, found in zip(frames_of(sequence.folder), sequence.people, strict=True):
+        given = sv.Detections(xyxy=found.boxes_xyxy_px, confidence=found.scores, class_id=np.zeros(len(found), int))
+        extra = {"frame": frame[..., ::-1]} if moving else {}
+        tracked = tracker.update(given, **extra)
+        ids = np.zeros(0, int) if tracked.tracker_id is None else tracked.tracker_id
+        out.append((tracked.xyxy[ids >= 0], ids[ids >= 0]))
+    return out
+
+
+class _Boxes:
+    """Detections as ultralytics' trackers take them."""
+
+    def __init__(self, found: Detections) -> None:
+        self.xyxy, self.conf = found.boxes_xyxy_px, found.scores
+        self.xywh = np.concatenate([(self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2, self.xyxy[:, 2:] - self.xyxy[:, :2]], 1)
+        self.cls = np.zeros(len(found), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.conf)
+
+    def __getitem__(self, rows: np.ndarray) -> "_Boxes":
+        return _Boxes(Detections(self.xyxy[rows], self.conf[rows]))
+
+
+def _assigned(cost: np.ndarray, *, extend_cost: bool, cost_limit: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """Do what `lap.lapjv` does: an assignment in which a pair may cost `cost_limit` at most."""
+    rows, columns = cost.shape
+    whole = np.full((rows + columns,) * 2, cost_limit / 2)
+    whole[rows:, columns:] = 0
+    whole[:rows, :columns] = cost
+    of_row = linear_sum_assignment(whole)[1]
+    of_column = np.argsort(of_row)
+    return 0.0, np.where(of_row < columns, of_row, -1)[:rows], np.where(of_column < rows, of_column, -1)[:columns]
+
+
+def of_ultralytics(sequence: Sequence, *, kind: str) -> Frames:
+    """Run a tracker of ultralytics with its defaults; where `lap` is missing, which it would install, scipy serves."""
+    sys.modules.setdefault("lap", SimpleNamespace(__version__="0.5.12", lapjv=_assigned))  # type: ignore[arg-type]
+    from ultralytics.trackers.bot_sort import BOTSORT
+    from ultralytics.trackers.byte_tracker import BYTETracker
+    from ultralytics.utils import ROOT, YAML
+
+    args = SimpleNamespace(**YAML.load(ROOT / "cfg" / "trackers" / f"{kind}.yaml"), device="cpu")
+    tracker = {"botsort": BOTSORT, "bytetrack": BYTETracker}[kind](args)
+    out: Frames = []
+    for frame, found in zip(frames_of(sequence.folder), sequence.people, strict=True):
+        rows = np.asarray(tracker.update(_Boxes(found), np.ascontiguousarray(frame[..., ::-1]))).reshape(-1, 8)
+        out.append((rows[:, :4], rows[:, 4].astype(int)))
+    return out
+
+
+TRACKERS: dict[str, Callable[[Sequence], Frames]] = {
+    "ours": ours,
+    "ours, no looks": lambda s: ours(s, appearance=False),
+    "trackers BoT-SORT": lambda s: of_library(s, kind="BoTSORTTracker"),
+    "trackers ByteTrack": lambda s: of_library(s, kind="ByteTrackTracker"),
+    "ultralytics botsort": lambda s: of_ultralytics(s, kind="botsort"),
+    "ultralytics bytetrack": lambda s: of_ultralytics(s, kind="bytetrack"),
+}
+
+
+def _without(name: str, value: Any) -> Callable[[Sequence], Frames]:
+    def run(sequence: Sequence) -> Frames:
+        with patch.object(association, name, value):
+            return ours(sequence)
+
+    return run
+
+
+PARTS: dict[str, Callable[[Sequence], Frames]] = {
+    "all": ours,
+    "no appearance": lambda s: ours(s, appearance=False),
+    "hidden crops teach too": _without("_CLEAN_HIDDEN", 2.0),
+    "second boxes start tracks": _without("_DOUBLE_OVERLAP", 2.0),
+    "no weak boxes": _without("_LEAST_WEAK", 2.0),
+    "reach does not grow": lambda s: ours(s, heights_per_s=0.0),
+    "remembered for 1 s": lambda s: ours(s, lost_after_s=1.0),
+    "gaps of 0.25 s filled": lambda s: ours(s, max_gap_s=0.25),
+    "start score 0.25": lambda s: ours(s, new_track_score=0.25),
+}
+
+
+def score(sequence: Sequence, frames: Frames) -> BoxTracking:
+    """Compare tracks with the ground truth."""
+    truth = read_mot(next(iter([*sequence.folder.glob("gt/gt.txt"), *sequence.folder.glob("gt.txt")])))
+    numbers = np.unique(truth.image_row)
+    _, person = np.unique(truth.track_ids, return_inverse=True)
+    rows = [np.flatnonzero(truth.image_row == number) for number in numbers]
+    _, track = np.unique(np.concatenate([ids for _, ids in frames]), return_inverse=True)
+    tracks = np.split(track, np.cumsum([len(ids) for _, ids in frames])[:-1])
+    overlaps = [
+        overlaps_of(truth.boxes_xyxy_px[r], frames[n][0].astype(float)) for r, n in zip(rows, numbers, strict=True)
+    ]
+    times = numbers / sequence.fps
+    return evaluate_sequences([BoxSequence(times, [person[r] for r in rows], [tracks[n] for n in numbers], overlaps)])
+
+
+def row(name: str, found: list[BoxTracking]) -> str:
+    """Put the figures of some sequences into a line of a table."""
+    events = [one.events for one in found]
+    kinds = [sum(getattr(e, k) for e in events) for k in ("crossing", "short_gap", "long_gap", "returning")]
+    means = [np.mean([getattr(b, k) for b in found]) for k in ("hota", "idf1", "ceiling_hota", "ceiling_idf1")]
+    late = f"{sum(e.late for e in events)} of {sum(e.found for e in events)}"
+    cells = [*(f"{mean:.1f}" for mean in means[:2]), str(sum(kinds)), *map(str, kinds), late]
+    return " | ".join(["", name, *cells, f"{means[2]:.1f} / {means[3]:.1f}", ""]).strip()
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/tracking"))
+    parser.add_argument("--detector", action="append", help="A name or a file; twice for two.")
+    parser.add_argument("--reid", type=Path, help="A .pth of OSNet.")
+    parser.add_argument("--cache", type=Path, default=Path("out/identity"))
+    parser.add_argument("--tracker", action="append", choices=TRACKERS)
+    parser.add_argument("--parts", action="store_true")
+    parser.add_argument("--each", action="store_true", help="A line for each sequence as well.")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.cache.mkdir(parents=True, exist_ok=True)
+    embedder = OSNet(args.reid, device="cpu") if args.reid else None
+    chosen = PARTS if args.parts else {name: TRACKERS[name] for name in args.tracker or TRACKERS}
+    for name in args.detector or ["person-nano"]:
+        path = choose_detector(name, on_gpu=False).path
+        detector = YoloDetector(path, device="cpu", min_score=PeopleConfig().keep_box_score)
+        folders = sorted(folder for folder in args.data.iterdir() if folder.is_dir())
+        sequences = [observe(folder, detector, embedder, args.cache) for folder in folders]
+        print(f"\nboxes of {detector.name}, {len(sequences)} sequences\n")
+        print("| tracker | HOTA | IDF1 | switches | crossing | short gap | long gap | returning | late | ceiling |")
+        print("|---" * 10 + "|")
+        for title, run in chosen.items():
+            with contextlib.redirect_stdout(None):
+                found = [score(one, run(one)) for one in sequences]
+            print(row(title, found))
+            for one, figures in zip(sequences, found, strict=True) if args.each else ():
+                print(row(one.folder.name, [figures]))
+
+
+if __name__ == "__main__":
+    main()
