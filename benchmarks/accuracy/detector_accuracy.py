@@ -96,7 +96,7 @@ def main() -> None:
     print(f"{detector.name}, {len(pictures)} pictures, {len(truth['annotations'])} people: AP50 {ap50:.3f} AP {ap:.3f}")
     print(f"{1000 * seconds / len(pictures):.1f} ms a picture, one at a time, {args.threads} threads")
     people = PeopleConfig()
-    print("; ".join(at_score(evaluation, score) for score in (people.min_box_score, people.keep_box_score)))
+    print("; ".join(at_score(evaluation, score) for score in (detector.start_score, people.keep_box_score)))
 
 
 if __name__ == "__main__":

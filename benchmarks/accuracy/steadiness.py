@@ -235,7 +235,7 @@ def recall_table(data: Path, names: Sequence[str]) -> list[str]:
                 choose_detector(name, on_gpu=False).path, device="cpu", min_score=people.keep_box_score
             )
             detections = [detector.detect(picture[None])[0] for picture in pictures]
-            for score in (people.min_box_score, people.keep_box_score):
+            for score in (detector.start_score, people.keep_box_score):
                 pairs = zip(truths, detections, strict=True)
                 found = np.concatenate([is_found(t, d.boxes_xyxy_px[d.scores >= score]) for t, d in pairs])
                 shares = [

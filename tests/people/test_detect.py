@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from jmpose_cli.config import PeopleConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.people.detect import YoloDetector, letterbox, load_shipped, planned_weights, save_detector
-from jmpose_cli.people.yolo_description import check_network
+from jmpose_cli.people.yolo_description import START_SCORE, check_network
 from tests.conftest import ROOT
 
 SHIPPED = ROOT / "jmpose_cli" / "weights" / "person-nano.safetensors"
@@ -82,7 +81,7 @@ def test_boxes_lie_in_the_frame_best_first(tiny):
 
 @pytest.mark.parametrize("size", [(360, 640), (640, 360), (1080, 1920), (64, 96)])
 def test_nobody_is_in_a_picture_of_one_colour(size):
-    detector = YoloDetector(SHIPPED, device="cpu", min_score=PeopleConfig().min_box_score)
+    detector = YoloDetector(SHIPPED, device="cpu", min_score=START_SCORE)
     for brightness in (0, 8, 60, 128, 250, 255):
         (found,) = detector.detect(np.full((1, *size, 3), brightness, np.uint8))
         assert len(found) == 0, brightness
