@@ -32,7 +32,7 @@ from scipy.optimize import linear_sum_assignment
 from jmpose_cli.clips.check import rank_frames, rank_people, suspects
 from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.formats.read import read_poses
-from jmpose_cli.formats.records import frame_numbers
+from jmpose_cli.formats.records import PoseRecords, frame_numbers
 from jmpose_cli.formats.truth import Truth, read_truth
 from real_video import command, commit, table
 
@@ -71,6 +71,8 @@ class Mistakes:
         index: `[M]` numbers of its frames.
         frame: `[N]` place of each pose's frame in `index`.
         off: `[N, K]` 1 for joints that are off, 0 for those that are right, NaN for those that nobody knows.
+        wanted: `[N, K, 2]` where the joints are in fact, NaN likewise.
+        who: `[N]` id of the person in the ground truth; -1 where it is nobody.
         missed: `[M]` people who were not found.
         switches: Ids that change.
     """
@@ -78,6 +80,8 @@ class Mistakes:
     index: np.ndarray
     frame: np.ndarray
     off: np.ndarray
+    wanted: np.ndarray
+    who: np.ndarray
     missed: np.ndarray
     switches: list[Switch]
 
@@ -96,9 +100,9 @@ class Mistakes:
         return np.nansum(self.off, 1)
 
 
-def mistakes_of(truth: Truth, ground: Path) -> Mistakes:
-    """Compare a clip with its ground truth."""
-    records = read_poses(ground)
+def mistakes_of(truth: Truth, ground: Path | PoseRecords) -> Mistakes:
+    """Compare a clip with its ground truth, or the file of it."""
+    records = read_poses(ground) if isinstance(ground, Path) else ground
     number = frame_numbers(records.images)[records.image_row]
     centre = (records.boxes_xyxy_px[:, :2] + records.boxes_xyxy_px[:, 2:]) / 2
     half = (records.boxes_xyxy_px[:, 2:] - records.boxes_xyxy_px[:, :2]) / 2 * (SHRINK if records.joints else 1)
@@ -106,6 +110,7 @@ def mistakes_of(truth: Truth, ground: Path) -> Mistakes:
     common = [(truth.keypoints.joints.index(j), k) for k, j in enumerate(records.joints) if j in truth.keypoints.joints]
     ours, theirs = np.array(common, int).reshape(-1, 2).T
     off, missed = np.full(truth.scores.shape, np.nan), np.zeros(len(truth.index), int)
+    wanted, whose = np.full(truth.xy.shape, np.nan), np.full(len(truth), -1)
     last: dict[int, int] = {}
     switches = []
     for place, index in enumerate(truth.index.tolist()):
@@ -121,7 +126,9 @@ def mistakes_of(truth: Truth, ground: Path) -> Mistakes:
             away = np.linalg.norm(truth.xy[row, ours] - records.xy[person, theirs], axis=1)
             is_off = away > OFF * np.sqrt((2 * half[person]).prod())
             off[row, ours] = np.where(records.present[person, theirs], is_off, np.nan)
-    return Mistakes(truth.index, truth.frame, off, missed, switches)
+            wanted[row, ours] = np.where(records.present[person, theirs, None], records.xy[person, theirs], np.nan)
+            whose[row] = who
+    return Mistakes(truth.index, truth.frame, off, wanted, whose, missed, switches)
 
 
 def match(

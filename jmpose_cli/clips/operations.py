@@ -9,7 +9,7 @@ from jmpose_cli.clips.joint_operations import AddPerson, CopyPose, Review, SetJo
 from jmpose_cli.clips.operation import Operation, changed_frames
 from jmpose_cli.clips.person_operations import Estimated, SetBox, SetOccluded
 from jmpose_cli.clips.replace_operation import Replace
-from jmpose_cli.clips.spread_operations import Accept, Bridge, Interpolate, InterpolateJoints, Propagate, TakeBack
+from jmpose_cli.clips.spread_operations import Accept, Interpolate, InterpolateJoints, Propagate, TakeBack
 from jmpose_cli.clips.track_operations import Delete, Merge, Rename, Split, Swap
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.text import to_json
@@ -29,7 +29,6 @@ AnyOperation = Annotated[
     | Propagate
     | Interpolate
     | InterpolateJoints
-    | Bridge
     | Accept
     | TakeBack
     | SetOccluded
@@ -46,7 +45,6 @@ __all__ = [
     "Accept",
     "AddPerson",
     "AnyOperation",
-    "Bridge",
     "CopyPose",
     "Delete",
     "Dismiss",

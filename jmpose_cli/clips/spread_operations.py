@@ -1,33 +1,32 @@
 """Corrections that spread in time: what was corrected in some frames of a track, in the frames around them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from jmpose_cli.clips.motion import moved_by_keys
 from jmpose_cli.clips.operation import (
     ALL,
     Clip,
     Frame,
     FrameRange,
     Operation,
-    Share,
     TrackId,
     grown,
     joint_places,
     new_people,
     places,
-    row_of,
     rows_in,
     rows_of,
     rows_within,
     text_of,
     with_people,
 )
-from jmpose_cli.clips.tracks import likely_wrong
+from jmpose_cli.clips.tracks import likely_wrong, steadied
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.formats.truth import CORRECTED, INTERPOLATED, MODEL, PROPAGATED, Truth
@@ -35,76 +34,101 @@ from jmpose_cli.values import Bools, Ids
 
 Sources = NDArray[np.uint8]
 FADE_S = 0.5
-REACH_S = 0.5
-SURE = 0.8
+REACH_S = 1.0
+BEYOND_S = 1.0
+"""By motion, frames that do not change are looked at so far beyond those that may."""
 _TINY_S = 1e-9
 
 
 class Propagate(Operation):
     """Corrected joints of a track correct the frames around theirs.
 
-    Between two frames in which a joint is corrected, the correction, not the position, is interpolated: where the joint
-    is then, is where the model had it, moved by as much. Before the first and after the last one, the correction fades
-    out. Where the model had no joint, the position is interpolated. Frames that are marked as reviewed stay as they
-    are, and corrections of others fade out before them.
+    By motion, a joint is where it probably was, given the corrected places, smooth motion, and what the model saw,
+    which counts the less the likelier it is wrong (`motion.moved_by_keys`). Corrections reach as far as they tell
+    anything.
+
+    By correction: between two frames in which a joint is corrected, the correction, not the position, is interpolated:
+    where the joint is then, is where the model had it, moved by as much. Before the first and after the last one, the
+    correction fades out. Where the model had no joint, the position is interpolated.
+
+    Frames that are marked as reviewed stay as they are, and corrections of others end before them.
 
     Attributes:
         track: Who.
         frames: Which frames may change; corrections outside count too.
         joints: Names; none means all.
-        fade_s: Seconds until a correction has faded out.
+        by: How.
+        fade_s: By correction, seconds until it has faded out.
+        around: A frame; then only those within `reach_s` of it may change.
+        reach_s: Seconds.
     """
 
     op: Literal["propagate"] = "propagate"
     track: TrackId
     frames: FrameRange = ALL
     joints: tuple[str, ...] = ()
+    by: Literal["motion", "correction"] = "motion"
     fade_s: Annotated[float, Field(ge=0, le=60)] = FADE_S
+    around: Frame | None = None
+    reach_s: Annotated[float, Field(ge=0, le=3600)] = REACH_S
 
     def reach(self, clip: Clip) -> Ids:
-        """Return the track where joints are not the model's, and as far around as corrections fade out."""
+        """Return the track where joints are not the model's, and as far around as corrections fade out or tell."""
         rows = rows_in(clip, self.track)
+        times = clip.time_s[clip.roster.frame[rows]]
+        if self.by == "motion":
+            near = rows[self._near(times, clip.index[clip.roster.frame[rows]], BEYOND_S)]
+            return near if len(near) else rows[:1]
         touched = np.flatnonzero(clip.is_touched(rows))
         if not len(touched):
             return rows[:1]
-        times = clip.time_s[clip.roster.frame[rows]]
         ends = times[touched[0]] - self.fade_s, times[touched[-1]] + self.fade_s
         first, last = int(np.searchsorted(times, ends[0])), int(np.searchsorted(times, ends[1], side="right"))
         return rows[max(first - 1, 0) : last + 1]
 
+    def _near(self, times: Doubles, numbers: Ids, beyond_s: float) -> Bools:
+        """Return `[R]` which frames of the track are within reach, or so far beyond; all where it is around none."""
+        if self.around is None:
+            return np.ones(len(times), bool)
+        here = times[numbers == self.around]
+        return np.asarray(np.abs(times - (here if len(here) else np.inf)) <= self.reach_s + beyond_s + _TINY_S)
+
     def _apply(self, truth: Truth) -> Truth:
         rows = rows_of(truth, self.track)
+        if self.by == "motion":
+            rows = rows[self._near(truth.time_s[truth.frame[rows]], truth.index[truth.frame[rows]], BEYOND_S)]
         joints = joint_places(truth, self.joints or truth.keypoints.joints)
         rows_within(truth, truth.roster, self.track, self.frames)  # says what is not there
         within = places(truth, self.frames)
         changing = (truth.frame[rows] >= within.start) & (truth.frame[rows] < within.stop)
         changing &= ~truth.reviewed[truth.frame[rows]]
+        changing &= self._near(truth.time_s[truth.frame[rows]], truth.index[truth.frame[rows]], 0.0)
         model = truth.xy if truth.model_xy is None else truth.model_xy
         xy, sources, boxes = truth.xy.copy(), truth.sources.copy(), truth.boxes_xyxy_px.copy()
         keys = truth.present[rows] & (truth.sources[rows] == CORRECTED)
         if not keys[:, joints].any():
             raise JmposeError(f"{self}: no joint of it is corrected", hint="correct joints first; then they propagate")
         times, passable = truth.time_s[truth.frame[rows]], ~truth.reviewed[truth.frame[rows]]
+        doubt = _Doubt.of(truth, rows) if self.by == "motion" else None
         for joint in joints:
             corrected = keys[:, joint]
             if corrected.any():
                 free = changing & truth.present[rows, joint] & ~corrected
-                xy[rows, joint], sources[rows, joint] = _around(
-                    times,
-                    xy[rows, joint],
-                    model[rows, joint],
-                    corrected,
-                    free,
-                    corrected | ~passable,
-                    sources[rows, joint],
-                    self.fade_s,
-                )
+                now = (times, xy[rows, joint], model[rows, joint], corrected, free)
+                stops, kinds = corrected | ~passable, sources[rows, joint]
+                if doubt is None:
+                    found = _around(*now, stops, kinds, self.fade_s)
+                else:
+                    known = stops & truth.present[rows, joint]
+                    found = _by_motion(*now, known, kinds, doubt.wrong[:, joint], doubt.size)
+                xy[rows, joint], sources[rows, joint] = found
         spread = sources[rows] != truth.sources[rows]
         boxes[rows] = grown(boxes[rows], xy[rows], spread & truth.present[rows])
         return replace(truth, xy=xy, sources=sources, boxes_xyxy_px=boxes)
 
     def __str__(self) -> str:
-        return f"propagate {', '.join(self.joints) or 'all joints'} of {self.track}{text_of(self.frames)}"
+        around = "" if self.around is None else f" around frame {self.around}"
+        return f"propagate {', '.join(self.joints) or 'all joints'} of {self.track}{text_of(self.frames)}{around}"
 
 
 def _around(
@@ -120,7 +144,10 @@ def _around(
         free: `[R]` it may be moved.
         stops: `[R]` no correction of other frames goes on beyond here; so it is where there is one.
         kinds: `[R]` from where it comes.
-        fade_s: Seconds until a correction has faded out.
+        by: How.
+        fade_s: By correction, seconds until it has faded out.
+        around: A frame; then only those within `reach_s` of it may change.
+        reach_s: Seconds.
     """
     count = len(times)
     everyone = np.arange(count)
@@ -141,6 +168,45 @@ def _around(
     spread = np.where(known[:, None], model, 0.0) + weight[:, None] * ((1 - share) * ends[0] + share * ends[1])
     is_moved = free & (both | ((left | right) & known)) & ((weight > 0) | (kinds == PROPAGATED))
     new_kinds = np.where(known, np.where(weight > 0, PROPAGATED, MODEL), INTERPOLATED)
+    return np.where(is_moved[:, None], spread, xy), np.where(is_moved, new_kinds, kinds).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """How sure the model is of the joints of a track of R rows.
+
+    Attributes:
+        wrong: `[R, K]` how likely each is wrong.
+        size: `[R]` body size, pixels.
+    """
+
+    wrong: Doubles
+    size: Doubles
+
+    @classmethod
+    def of(cls, truth: Truth, rows: Ids) -> Self:
+        track = truth.rows(rows)
+        sides = (track.boxes_xyxy_px[:, 2:] - track.boxes_xyxy_px[:, :2]).clip(min=0)
+        return cls(likely_wrong(track), steadied(track, np.sqrt(sides.prod(1)), truth.time_s))
+
+
+def _by_motion(
+    times: Doubles,
+    xy: Doubles,
+    model: Doubles,
+    keys: Bools,
+    free: Bools,
+    known: Bools,
+    kinds: Sources,
+    wrong: Doubles,
+    size: Doubles,
+) -> tuple[Doubles, Sources]:
+    """Return what `_around` does, by motion: `known` is where the joint is right; `wrong` and `size` as `_Doubt`."""
+    likely, weights = moved_by_keys(times, model, wrong, size, np.where(known[:, None], xy, np.nan), keys)
+    has_model = np.asarray(~np.isnan(model).any(1))
+    spread = np.where(has_model[:, None], model + weights[:, None] * (likely - model), likely)
+    is_moved = free & ((weights > 0) | ((kinds == PROPAGATED) & has_model))
+    new_kinds = np.where(has_model, np.where(weights > 0, PROPAGATED, MODEL), INTERPOLATED)
     return np.where(is_moved[:, None], spread, xy), np.where(is_moved, new_kinds, kinds).astype(np.uint8)
 
 
@@ -234,53 +300,6 @@ class InterpolateJoints(Operation):
 
     def __str__(self) -> str:
         return f"interpolate {', '.join(self.joints)} of {self.track}{text_of(self.frames)}"
-
-
-class Bridge(Operation):
-    """Joints that somebody has put in a frame lead over to those around it that are sure.
-
-    On each side, up to the nearest frame in which the joint is corrected, all is reviewed, or the model is sure of it:
-    in between, where the model is not, the joint is on the line. Nothing changes on a side where no such frame is in
-    reach.
-
-    Attributes:
-        track: Who.
-        frame: Where.
-        joints: Names.
-        sure: Probability from which on the model is.
-        reach_s: Seconds.
-    """
-
-    op: Literal["bridge"] = "bridge"
-    track: TrackId
-    frame: Frame
-    joints: Annotated[tuple[str, ...], Field(min_length=1)]
-    sure: Share = SURE
-    reach_s: Annotated[float, Field(ge=0, le=3600)] = REACH_S
-
-    def reach(self, clip: Clip) -> Ids:
-        """Return the person in the frames within reach."""
-        rows = rows_in(clip, self.track)
-        numbers, times = clip.index[clip.roster.frame[rows]], clip.time_s[clip.roster.frame[rows]]
-        here = times[numbers == self.frame]
-        return rows[np.abs(times - here) <= self.reach_s + _TINY_S] if len(here) else rows[:1]
-
-    def _apply(self, truth: Truth) -> Truth:
-        here, rows = row_of(truth, self.track, self.frame), rows_of(truth, self.track)
-        times = truth.time_s[truth.frame]
-        rows = rows[np.abs(times[rows] - times[here]) <= self.reach_s + _TINY_S]
-        at, part = int(np.searchsorted(rows, here)), truth.rows(rows)
-        is_sure = (part.sources == CORRECTED) | truth.reviewed[part.frame][:, None]
-        is_sure |= (part.sources == MODEL) & (likely_wrong(part) <= 1 - self.sure)
-        lines: list[tuple[Ids, int, int, int]] = []
-        for joint in joint_places(truth, self.joints):
-            ends = np.flatnonzero(is_sure[:, joint] & part.present[:, joint])
-            nearest = (*ends[ends < at][-1:].tolist(), *ends[ends > at][:1].tolist())
-            lines += [(rows[min(at, end) + 1 : max(at, end)], joint, here, int(rows[end])) for end in nearest]
-        return _on_lines(truth, lines)
-
-    def __str__(self) -> str:
-        return f"bridge {', '.join(self.joints)} of {self.track}@{self.frame}"
 
 
 def _on_lines(truth: Truth, lines: Sequence[tuple[Ids, int, int, int]]) -> Truth:

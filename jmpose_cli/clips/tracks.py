@@ -137,7 +137,7 @@ def tracks_of(truth: Truth) -> Tracks:
         place=rows.frame,
         ids=rows.track_ids,
         boxes=boxes,
-        size=_steadied(rows, np.sqrt(sides.prod(1)), truth.time_s),
+        size=steadied(rows, np.sqrt(sides.prod(1)), truth.time_s),
         xy=rows.xy * stretch,
         present=present,
         scores=rows.scores,
@@ -168,7 +168,7 @@ def _sigma(rows: Truth, stretch: Doubles) -> Doubles:
     return np.asarray(np.sqrt(both.clip(min=0) / 2))
 
 
-def _steadied(rows: Truth, size: Doubles, clock: Doubles) -> Doubles:
+def steadied(rows: Truth, size: Doubles, clock: Doubles) -> Doubles:
     """Return `[N]` running medians along each track."""
     from scipy.ndimage import median_filter
 

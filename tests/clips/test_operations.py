@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from jmpose_cli.clips.operation import settled
 from jmpose_cli.clips.operations import (
     Accept,
     AddPerson,
-    Bridge,
     CopyPose,
     Delete,
     Dismiss,
@@ -219,53 +219,25 @@ def test_corrections_propagate(truth):
     def shifts(new: Truth) -> list[float]:
         return (column(new, "xy", 1) - column(truth, "xy", 1))[:, 0].round(2).tolist()
 
+    spread_1 = partial(Propagate, track=1, by="correction")
     both = put(put(truth, 4, 10), 8, 30)
-    spread = Propagate(track=1, fade_s=0.08).apply(both)
+    spread = spread_1(fade_s=0.08).apply(both)
     assert shifts(spread) == [0, 5, 10, 15, 20, 25, 30, 15, 0, 0, 0, 0]  # frames are 0.04 s apart
     kinds = [MODEL, PROPAGATED, CORRECTED, *[PROPAGATED] * 3, CORRECTED, PROPAGATED, *[MODEL] * 4]
     assert column(spread, "sources", 1).tolist() == kinds
     assert (column(spread, "xy", 1, "left_eye") == column(truth, "xy", 1, "left_eye")).all()
     third = put(spread, 6, -20 - 20)  # it is where the model had it, 20 to the left
-    assert shifts(Propagate(track=1, fade_s=0).apply(third)) == [0, 0, 10, -5, -20, 5, 30, 0, 0, 0, 0, 0]
-    assert shifts(Propagate(track=1, frames=(5, 6), fade_s=0).apply(both)) == [0, 0, 10, 15, 0, 0, 30, *[0] * 5]
+    assert shifts(spread_1(fade_s=0).apply(third)) == [0, 0, 10, -5, -20, 5, 30, 0, 0, 0, 0, 0]
+    assert shifts(spread_1(frames=(5, 6), fade_s=0).apply(both)) == [0, 0, 10, 15, 0, 0, 30, *[0] * 5]
     seen = Review(frames=(6, 7)).apply(both)
-    assert shifts(Propagate(track=1, fade_s=0.08).apply(seen)) == [0, 5, 10, 5, 0, 15, 30, 15, 0, 0, 0, 0]
+    assert shifts(spread_1(fade_s=0.08).apply(seen)) == [0, 5, 10, 5, 0, 15, 30, 15, 0, 0, 0, 0]
     with pytest.raises(JmposeError, match="no joint of it is corrected"):
         Propagate(track=1).apply(truth)
 
 
-def test_a_joint_that_was_put_leads_over_to_where_it_is_sure(truth):
-    nose = truth.keypoints.joints.index("nose")
-    probabilities = truth.probabilities.copy()
-    probabilities[truth.track_ids == 1, nose] = [0.9, 0.2, 0.9, 0.2, 0.2, 0.2, 0.2, 0.9, 0.2, 0.2, 0.2, 0.2]
-    truth = replace(truth, probabilities=probabilities)
-
-    def put(truth: Truth, frame: int, reach_s: float = 0.5) -> Truth:
-        truth = SetJoints(track=1, frame=frame, joints={"nose": (600, 300, 2)}).apply(truth)
-        return Bridge(track=1, frame=frame, joints=("nose",), reach_s=reach_s).apply(truth)
-
-    def kinds(new: Truth) -> str:
-        return "".join("mc.i"[kind] for kind in column(new, "sources", 1))
-
-    first = put(truth, 6)
-    assert kinds(first) == "mmmicii" + "mmmmm"
-    xy = column(first, "xy", 1)
-    assert np.abs(xy[5] - (2 * xy[4] + xy[7]) / 3).max() <= 0.011 and (xy[7] == column(truth, "xy", 1)[7]).all()
-    assert np.abs(xy[3] - (xy[2] + xy[4]) / 2).max() <= 0.011 and (xy[2] == column(truth, "xy", 1)[2]).all()
-    assert kinds(put(truth, 6, 0.1)) == "mmmicmm" + "mmmmm"  # 0.12 s to the later one
-    assert kinds(put(first, 8)) == "mmmicic" + "mmmmm" and kinds(put(truth, 11)) == "mmmmmmm" + "micmm"
-    seen = Review(frames=(7, 8)).apply(truth)
-    assert kinds(put(seen, 6)) == "mmmicmm" + "mmmmm"
-    assert (
-        TakeBack().apply(first).xy == SetJoints(track=1, frame=6, joints={"nose": (600, 300, 2)}).apply(truth).xy
-    ).all()
-    unknown = replace(truth, probabilities=None)  # then by their scores
-    assert kinds(put(unknown, 6)).count("c") == 1
-
-
 def test_what_was_propagated_is_accepted_or_taken_back(truth):
     put = SetJoints(track=1, frame=4, joints={"nose": (60, 40, 2)}).apply(truth)
-    spread = Propagate(track=1, fade_s=0.1).apply(put)
+    spread = Propagate(track=1, by="correction", fade_s=0.1).apply(put)
     accepted = Accept(track=1, frames=(5, 6)).apply(spread)
     assert column(accepted, "sources", 1).tolist() == [PROPAGATED] * 2 + [CORRECTED] * 2 + [PROPAGATED] + [MODEL] * 7
     assert column(accepted, "scores", 1)[3] == 1 and (accepted.xy == spread.xy).all()

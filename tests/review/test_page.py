@@ -11,7 +11,7 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 from playwright.sync_api import expect, sync_playwright
 
 from jmpose.keypoints import COCO17_HEAD
-from jmpose_cli.clips.operations import Bridge, SetJoints
+from jmpose_cli.clips.operations import Propagate, SetJoints
 from jmpose_cli.review.estimate import Estimator
 from jmpose_cli.review.serve import listening, server_of
 from jmpose_cli.values import FramePoses, TrackedFrame
@@ -137,22 +137,22 @@ def drag(page, frame, track, joint, to):
     page.keyboard.press("q")
 
 
-def test_a_joint_leads_over_to_where_it_is_sure_until_accepted_or_taken_back(page, review):
+def test_a_joint_is_propagated_at_once_until_accepted_or_taken_back(page, review):
     before = truth_of(review)
     nose, mine = before.keypoints.joints.index("nose"), before.track_ids == 1
 
     def sources():
         return truth_of(review).sources[mine, nose].tolist()
 
-    def leading_over(frame, truth):
+    def propagated(frame, truth):
         put = SetJoints(track=1, frame=frame, joints={"nose": (300, 200, 2)}).apply(truth)
-        return Bridge(track=1, frame=frame, joints=("nose",)).apply(put)
+        return Propagate(track=1, joints=("nose",), around=frame).apply(put)
 
-    frame = next(frame for frame in range(FIRST, FIRST + FRAMES) if 3 in leading_over(frame, before).sources)
+    frame = next(frame for frame in range(FIRST, FIRST + FRAMES) if 2 in propagated(frame, before).sources)
     drag(page, frame, 1, "nose", (300, 200))
     wait_for_steps(page, 1)
     spread = sources()
-    assert spread == leading_over(frame, before).sources[mine, nose].tolist()
+    assert spread == propagated(frame, before).sources[mine, nose].tolist()
     page.keyboard.press("z")
     wait_for_steps(page, 0)
     assert sources() == [0] * FRAMES
@@ -161,7 +161,7 @@ def test_a_joint_leads_over_to_where_it_is_sure_until_accepted_or_taken_back(pag
     for key, left in (("Shift+G", 0), ("a", 1)):
         page.keyboard.press(key)
         wait_for_steps(page, 2)
-        assert sources() == [left if source == 3 else source for source in spread]
+        assert sources() == [left if source == 2 else source for source in spread]
         page.keyboard.press("z")
         wait_for_steps(page, 1)
     page.keyboard.press("z")

@@ -85,7 +85,7 @@ export const COMMANDS = [
     run: (r) => r.clip.do({ op: "accept", ...r.whom(), frames: r.rangeOrAll() }) },
   { group: "spread", key: "Shift+G", name: "Take back what was propagated, likewise", label: "Take back",
     run: (r) => r.clip.do({ op: "take_back", ...r.whom(), frames: r.rangeOrAll() }) },
-  { group: "spread", key: "Shift+P", name: "At once, or not: around a joint that is put, to where it is sure, within half a second", label: "At once",
+  { group: "spread", key: "Shift+P", name: "At once, or not: a joint that is put is propagated to the frames around", label: "At once",
     pressed: (r) => r.atOnce, run: (r) => r.toggleAtOnce() },
 
   { group: "tracks", key: "m", name: "Merge with the other track", label: "Merge", needs: "track",

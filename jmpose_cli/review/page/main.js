@@ -29,7 +29,7 @@ class Review {
     this.timeline = new Timeline(element("lanes-box"), (place, track) => {
       if (track !== undefined) this.select(track, this.joint);
       this.seek(place);
-    });
+    }, (track) => this.selectOther(track));
     this.buttons = makeButtons(this);
   }
 
@@ -263,7 +263,7 @@ class Review {
     person.src[joint] = 1;
     this.showFrame();
     const name = this.clip.joints[joint];
-    const around = { op: "bridge", track, frame: this.number(), joints: [name] };
+    const around = { op: "propagate", track, joints: [name], around: this.number() };
     return this.clip.do({ op: "set_joints", track, frame: this.number(), joints: { [name]: [...at, seen] } }, ...(this.atOnce ? [around] : []));
   }
 
@@ -274,7 +274,7 @@ class Review {
   toggleAtOnce() {
     this.atOnce = !this.atOnce;
     localStorage.setItem("jmpose-at-once", this.atOnce ? "yes" : "no");
-    this.note(this.atOnce ? "A joint that is put leads over to where it is sure, at once." : "Joints are propagated by g only.");
+    this.note(this.atOnce ? "A joint that is put is propagated to the frames around, at once." : "Joints are propagated by g only.");
     this.updateTexts();
   }
 

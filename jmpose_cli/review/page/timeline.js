@@ -7,13 +7,15 @@ const TICK_PX = 90;
 
 export class Timeline {
   // box scrolls, room is as high as all lanes, and the canvas stays where the box is.
-  constructor(box, seek) {
+  constructor(box, seek, selectOther) {
     Object.assign(this, { box, room: box.firstElementChild, canvas: box.querySelector("canvas"), first: 0, end: 0, base: document.createElement("canvas") });
     const { canvas } = this;
     const go = (event) => {
       if (!this.clip || !(event.buttons & 1)) return;
       const lane = this.lanes[Math.floor((event.offsetY - this.head + box.scrollTop) / this.lane)];
       const isLane = event.type === "pointerdown" && event.offsetY > this.head;
+      if (event.shiftKey && isLane && lane) selectOther(lane.id);
+      if (event.shiftKey) return;
       const place = Math.min(Math.max(Math.floor(this.placeAt(event.offsetX)), 0), this.clip.numbers.length - 1);
       seek(event.offsetX < this.names && lane ? Math.max(place, this.clip.placeOf.get(lane.present[0][0])) : place, isLane ? lane?.id : undefined);
     };
