@@ -77,7 +77,10 @@ def make_app(clips: Sequence[ReviewClip], estimator: Estimator) -> Starlette:
             Route(clip, lambda request: _json(of(request).summary())),
             Route(f"{clip}/poses", lambda r: _json(of(r).poses(_number(r, "first"), _number(r, "end")))),
             Route(f"{clip}/changes", lambda r: _json(of(r).changes(_number(r, "since")))),
-            Route(f"{clip}/suspects", lambda request: _json(of(request).suspects())),
+            Route(
+                f"{clip}/suspects",
+                lambda r: _json(of(r).suspects(_number(r, "most") if "most" in r.query_params else None)),
+            ),
             Route(f"{clip}/frames/{{frame:int}}", frame),
             _post(f"{clip}/operations", operations),
             _post(f"{clip}/undo", lambda request, body: of(request).undo(_revision(body))),

@@ -33,8 +33,6 @@ WINDOW = 256
 """Frames that a video is opened for at a time: a decoder that has reached the end of them is used again."""
 MOST_FRAMES = 512
 """Frames whose poses are told at once."""
-MOST_SUSPECTS = 1000
-"""Suspects that are told at once, the worst."""
 LONGEST_LOOK_S = 5.0
 """How long an answer waits for the suspects of the clip as it is; then it tells those that are known."""
 _MOST_CHANGES = 1000
@@ -127,15 +125,18 @@ class ReviewClip:
             now = self._opened()
             return {"revision": now.revision, "frames": poses(now.corrections.live, first, end)}
 
-    def suspects(self) -> dict[str, Any]:
+    def suspects(self, most: int | None = None) -> dict[str, Any]:
         """Return what is suspicious now, worst first, as `jmpose check` finds it.
 
+        Args:
+            most: How many are told, the worst; None means all.
+
         Returns:
-            `revision`; `suspects` as in `check.json`, at most `MOST_SUSPECTS`, each with `fix`: the operations that it
-            advises; `total`, how many there are; `is_all`: all of the clip was looked at since it was changed.
+            `revision`; `suspects` as in `check.json`, each with `fix`: the operations that it advises; `total`, how
+            many there are; `is_all`: all of the clip was looked at since it was changed.
         """
         revision, found, is_all = self._found()
-        told = [one.as_json() | {"fix": _advised(one)} for one in found[:MOST_SUSPECTS]]
+        told = [one.as_json() | {"fix": _advised(one)} for one in found[:most]]
         return {"revision": revision, "suspects": told, "total": len(found), "is_all": is_all}
 
     def _found(self) -> tuple[int, list[Suspect], bool]:

@@ -259,6 +259,23 @@ def test_a_second_window_sees_what_the_first_does(page, browser, address, review
     other.close()
 
 
+def test_more_suspects_are_fetched_where_the_worst_end(page):
+    def worst_only(route):
+        told = route.fetch().json()
+        route.fulfill(json=told | {"suspects": told["suspects"][:1]})
+
+    page.route("**/suspects?most=1000", worst_only)
+    with page.expect_response("**/suspects?most=1000") as response:
+        page.reload()
+    total = response.value.json()["total"]
+    expect(page.locator("#progress")).to_contain_text(f"{total} suspects left", timeout=LOADED_MS)
+    expect(page.locator("#suspects li").last).to_have_text(f"and {total - 1} more")
+    page.keyboard.press("n")
+    page.keyboard.press("n")
+    expect(page.locator("#suspects [aria-current=true]")).to_have_attribute("data-name", "1")
+    expect(page.locator("#suspects button")).to_have_count(total)
+
+
 def test_suspects_lead_to_their_frames_and_keys_are_told(page):
     page.keyboard.press("n")
     assert page.locator("#suspects [aria-current=true]").count() == 1

@@ -198,6 +198,13 @@ def test_suspects_are_those_of_the_check(page):
     assert told["revision"] == 1 and {"kind", "reason", "at", "tracks", "try"} <= told["suspects"][0].keys()
 
 
+def test_the_worst_suspects_are_told_and_how_many_there_are(page):
+    every = page.get("/0/suspects")
+    worst = page.get("/0/suspects?most=1")
+    assert len(every["suspects"]) == every["total"] == worst["total"] > 1
+    assert worst["suspects"] == every["suspects"][:1] and worst["is_all"]
+
+
 def test_suspects_come_with_what_mends_them(page, clip):
     leap = page.get("/0/suspects")["suspects"][0]
     assert leap["try"] == "--split 8@9" and leap["fix"] == [{"op": "split", "track": 8, "frame": 9}]

@@ -4,6 +4,7 @@ import { get, getImage, post } from "./api.js";
 const CHUNK = 64;
 const MOST_CHUNKS = 40;
 const MOST_IMAGES = 90;
+const SUSPECTS = 1000;
 
 export class Clip extends EventTarget {
   static async load(number) {
@@ -14,7 +15,7 @@ export class Clip extends EventTarget {
     clip.placeOf = new Map(clip.numbers.map((n, place) => [n, place]));
     clip.chunks = new Map();
     clip.images = new Map();
-    clip.suspects = [];
+    Object.assign(clip, { suspects: [], most: SUSPECTS, total: null, isAll: false });
     clip.waiting = Promise.resolve();
     return clip;
   }
@@ -78,11 +79,17 @@ export class Clip extends EventTarget {
   }
 
   async findSuspects() {
-    const found = await get(`/${this.number}/suspects`);
-    this.suspects = found.suspects;
-    if (!found.is_all) this.findSuspectsIn(2000);
+    const { suspects, total, is_all: isAll } = await get(`/${this.number}/suspects?most=${this.most}`);
+    Object.assign(this, { suspects, total, isAll });
+    if (!isAll) this.findSuspectsIn(2000);
     this.found = (this.found ?? 0) + 1;
     this.dispatchEvent(new Event("suspects"));
+  }
+
+  // Those that follow the worst ones that are here.
+  findMoreSuspects() {
+    this.most = this.suspects.length + SUSPECTS;
+    return this.findSuspects();
   }
 
   // Actions come one after the other; each names the revision that was looked at.

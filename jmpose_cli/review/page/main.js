@@ -110,7 +110,7 @@ class Review {
     const seen = clip.reviewed.reduce((sum, [first, last]) => sum + clip.placeOf.get(last) - clip.placeOf.get(first) + 1, 0);
     const count = clip.numbers.length;
     element("progress").textContent =
-      `${seen} of ${count} frames reviewed (${Math.floor((100 * seen) / count)} %) · ${clip.suspects.length} suspects left · ${clip.steps} correction${clip.steps === 1 ? "" : "s"}`;
+      `${seen} of ${count} frames reviewed (${Math.floor((100 * seen) / count)} %) · ${suspectsLeft(clip)} · ${clip.steps} correction${clip.steps === 1 ? "" : "s"}`;
     if (document.activeElement !== element("frame")) element("frame").value = this.number();
     const poses = this.poses();
     const range = this.range ? ` · range ${this.frames()[0]} to ${this.frames()[1] - 1}` : "";
@@ -176,9 +176,11 @@ class Review {
     this.update();
   }
 
-  suspect(step) {
-    const count = this.clip.suspects.length;
-    if (count) this.goTo((Math.max(this.suspectPlace, step > 0 ? -1 : 0) + step + count) % count);
+  async suspect(step) {
+    const { clip } = this;
+    if (step > 0 && this.suspectPlace === clip.suspects.length - 1 && clip.suspects.length < clip.total) await clip.findMoreSuspects();
+    const count = clip.suspects.length;
+    if (count && clip === this.clip) this.goTo((Math.max(this.suspectPlace, step > 0 ? -1 : 0) + step + count) % count);
   }
 
   goTo(place) {
@@ -194,6 +196,7 @@ class Review {
   // Where the suspect was, the next one is now; it is gone before the server has looked again.
   leaveSuspect() {
     this.clip.suspects.splice(this.suspectPlace, 1);
+    this.clip.total--;
     this.looked = null;
     if (this.clip.suspects.length) this.goTo(Math.min(this.suspectPlace, this.clip.suspects.length - 1));
     else this.updateSuspects();
@@ -413,6 +416,11 @@ const LACKING = {
   track: "Select a person first (e).", person: "Select a person of this frame first (e).", joint: "Select a joint first (j).",
   suspect: "Go to a suspect first (n).", fix: "Nothing is advised here: correct it, or v says that it is right.",
 };
+
+function suspectsLeft({ total, isAll }) {
+  if (total === null) return "looking for suspects …";
+  return `${total} suspect${total === 1 ? "" : "s"} left${isAll ? "" : ", looking for more …"}`;
+}
 
 function setTheme(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;

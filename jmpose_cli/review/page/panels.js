@@ -78,8 +78,8 @@ export function fillSuspects(review) {
     item.append(button);
     return item;
   });
-  if (!items.length) items.push(made("li", "Nothing suspicious.", { className: "empty" }));
-  if (from + SHOWN < clip.suspects.length) items.push(made("li", `and ${clip.suspects.length - from - SHOWN} more`, { className: "empty" }));
+  if (!items.length) items.push(made("li", clip.isAll ? "Nothing suspicious." : "Looking for suspects …", { className: "empty" }));
+  if (from + items.length < clip.total) items.push(made("li", `and ${clip.total - from - items.length} more`, { className: "empty" }));
   fill(element("suspects"), items);
   element("suspects").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
 }
