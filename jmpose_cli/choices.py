@@ -8,6 +8,8 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 """Arithmetic of the networks."""
 Engine = Literal["auto", "torch", "onnx"]
 """What runs the networks: auto is onnx for shipped models in fp32 on a CPU, else torch."""
+ExportFormat = Literal["onnx", "torchscript"]
+"""What `jmpose export` writes."""
 Labels = Literal["id", "score", "both", "none"]
 """What the overlay writes beside people's heads."""
 SuspectKind = Literal["jump", "sides", "limb", "unsure", "appears", "vanishes", "gap", "double", "shared", "nobody"]

@@ -12,6 +12,7 @@ from jmpose_cli.commands.convert import convert
 from jmpose_cli.commands.doctor import doctor
 from jmpose_cli.commands.edit import EditCommand, edit
 from jmpose_cli.commands.evaluate import evaluate
+from jmpose_cli.commands.export import export
 from jmpose_cli.commands.infer import infer
 from jmpose_cli.commands.models import models
 from jmpose_cli.commands.render import render
@@ -39,6 +40,7 @@ app.command()(render)
 app.command(cls=EditCommand)(edit)
 app.command()(review)
 app.command()(convert)
+app.command()(export)
 app.command()(doctor)
 app.add_typer(models)
 

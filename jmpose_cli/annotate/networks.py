@@ -9,7 +9,7 @@ from jmpose.files import file_sha256
 from jmpose.keypoints import KeypointSet
 from jmpose_cli import __version__
 from jmpose_cli.clips.run_record import keypoints_record
-from jmpose_cli.config import InferConfig, PeopleConfig
+from jmpose_cli.config import InferConfig, PeopleConfig, PoseConfig
 from jmpose_cli.device import may_take_gpu, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.writers import FORMATS
@@ -114,7 +114,7 @@ def check_settings(config: InferConfig, *, videos: int, access: Access) -> None:
     """
     for name in config.output.formats:
         FORMATS[name].check()
-    _temporal_file(config)
+    temporal_file(config.pose)
     if config.people.reid != "none" and not Path(config.people.reid).is_file():
         raise JmposeError(f"--reid {config.people.reid}: no such file", hint="none, or a .pth of OSNet")
     fetch_models(config, access, detecting=config.people.boxes is None)
@@ -230,7 +230,7 @@ def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool
         if config.people.reid != "none":
             files["reid"] = Path(config.people.reid)
         if "temporal" in weights:
-            files["temporal"] = _temporal_file(config) or Path()
+            files["temporal"] = temporal_file(config.pose) or Path()
         noted = {part: facts["sha256"] for part, facts in weights.items()}
         return noted == {part: file_sha256(path) for part, path in files.items()}
     except (JmposeError, OSError, KeyError, TypeError):
@@ -274,7 +274,7 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
         choice.path,
         settings,
         engine=config.engine,
-        temporal=_temporal_file(config),
+        temporal=temporal_file(config.pose),
         replace_temporal=config.pose.temporal != "auto",
     )
     part = f", temporal part {estimator.temporal}" if estimator.temporal else ""
@@ -282,13 +282,13 @@ def load_estimator(config: InferConfig, device: "Device", *, threads: int) -> tu
     return estimator, _described(estimator.name, choice) + part + uncalibrated + f"; {note}" * bool(note)
 
 
-def _temporal_file(config: InferConfig) -> Path | None:
+def temporal_file(pose: PoseConfig) -> Path | None:
     """The temporal part to be put on the model, None for its own.
 
     Raises:
         JmposeError: There is no such file.
     """
-    named = config.pose.temporal
+    named = pose.temporal
     if named in ("auto", "own"):
         return TEMPORAL_PART if named == "auto" else None
     if not Path(named).is_file():

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from jmpose.files import file_sha256
 from jmpose.onnx_writing import OPSET, write_graph
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.extras import check_installed
 from jmpose_cli.onnx_graphs import description_of, write_description
 from jmpose_cli.people.detect import load_shipped
 
@@ -32,9 +31,9 @@ def write_detector_graph(weights: Path) -> None:
     """Write the graph of a detector that `save_detector` wrote beside its weights, and what describes it.
 
     Raises:
-        JmposeError: The files are no such detector, or the package that writes graphs is missing.
+        JmposeError: The files are no such detector.
+        WeightsError: The package that writes graphs is missing.
     """
-    check_installed("onnx", extra="onnx", by="an ONNX graph")
     model, side = load_shipped(weights)
     if list(model.names.values()) != ["person"] or model.end2end:
         raise JmposeError(f"{weights}: only detectors of nothing but people, with a suppression, can be written")

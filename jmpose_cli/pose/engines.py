@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from jmpose.errors import WeightsError
 from jmpose.files import file_sha256
 from jmpose_cli import __version__
 from jmpose_cli.choices import Engine
@@ -118,5 +119,7 @@ def _make(path: Path, folder: Path, temporal: Path | None, *, replace_temporal: 
         if not target.exists():  # another process may have been faster
             unfinished.rename(target)
         return target
+    except WeightsError as error:
+        raise JmposeError(f"--engine onnx: {error.message}", hint=error.hint) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

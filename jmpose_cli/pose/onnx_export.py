@@ -1,26 +1,109 @@
 """Pose models written as ONNX graphs, for `OnnxEstimator`: by torch, once a model."""
 
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
+from jmpose.config import ModelConfig
+from jmpose.files import WholeFile
 from jmpose.folding import fold_batch_norms
 from jmpose.graphs import CropEncoder, HeatmapDecoder, WindowFuser
 from jmpose.onnx_writing import OPSET, write_graph
 from jmpose.weights import weights_sha256
-from jmpose_cli.errors import JmposeError
-from jmpose_cli.extras import check_installed
 from jmpose_cli.onnx_graphs import description_of, write_description
 from jmpose_cli.pose.estimator import CPU_PEOPLE
 from jmpose_cli.pose.torch_engine import load_with_temporal
 
 LOCATED = ("joints", "scores", "covariances")
-_MOST_BYTES = 2_000_000_000  # in one file of this format
 
 
 def made_from(weights: Path, temporal: Path | None) -> dict[str, str | None]:
     """Checksums of what graphs are made from."""
     return {"model": weights_sha256(weights), "temporal": weights_sha256(temporal) if temporal else None}
+
+
+@dataclass(frozen=True)
+class GraphParts:
+    """A graph that can be written.
+
+    Attributes:
+        module: What it computes.
+        inputs: By name, in order, of the shapes that the graph has.
+        outputs: Names, in order.
+    """
+
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: Sequence[str]
+
+    def write_onnx(self, path: Path, *, weights: Path | None = None) -> None:
+        """Write it as ONNX; see `write_graph`."""
+        write_graph(self.module, self.inputs, self.outputs, path, weights=weights)
+
+    def write_torchscript(self, path: Path) -> None:
+        """Write it as TorchScript."""
+        with torch.inference_mode(), warnings.catch_warnings(), WholeFile(path) as partial:
+            warnings.simplefilter("ignore")  # shapes become constants, which is what is wanted
+            torch.jit.trace(self.module, tuple(self.inputs.values()), check_trace=False).save(partial)
+
+
+@dataclass(frozen=True)
+class PoseGraphs:
+    """The graphs of a pose model.
+
+    Attributes:
+        parts: By name: `encode`, `fuse` and `decode`, see docs/engines.md.
+        config: Of the model.
+        places: `JMPose.places`.
+        temporal: Weights whose temporal part stands in the place of the model's own; None: none does.
+        people: In a call.
+    """
+
+    parts: Mapping[str, GraphParts]
+    config: ModelConfig
+    places: tuple[tuple[int, ...], ...]
+    temporal: Path | None
+    people: int = CPU_PEOPLE
+
+
+def pose_graphs(weights: Path, *, temporal: Path | None, replace_temporal: bool, folded: bool) -> PoseGraphs:
+    """Load a pose model as graphs.
+
+    Args:
+        weights: As `TorchEstimator.load` takes them.
+        temporal: As there.
+        replace_temporal: As there.
+        folded: Fold BatchNorm into convolutions; without, the weights stay those of the file.
+
+    Raises:
+        JmposeError: The model cannot be loaded.
+    """
+    model, used = load_with_temporal(weights, temporal, replace_temporal=replace_temporal)
+    if folded:
+        fold_batch_norms(model)
+    preprocess = model.config.preprocess
+    maps = [f"map{number}" for number in range(len(model.places))]
+    crops = torch.zeros(CPU_PEOPLE, 3, preprocess.input_height, preprocess.input_width)
+    encoder = CropEncoder(model)
+    with torch.inference_mode():
+        heatmaps, *seen = encoder(crops)
+    windows = {
+        "to_image": torch.eye(2, 3).expand(CPU_PEOPLE, preprocess.frames, 2, 3),
+        "exists": torch.ones(CPU_PEOPLE, preprocess.frames, dtype=torch.bool),
+        "heatmaps": torch.stack([heatmaps] * preprocess.frames, 1),
+        **{name: torch.stack([each] * len(at), 1) for name, each, at in zip(maps, seen, model.places, strict=True)},
+    }
+    keys = {"heatmaps": heatmaps, "to_image": windows["to_image"][:, 0]}
+    parts = {
+        "encode": GraphParts(encoder.eval(), {"crops": crops}, ("heatmaps", *maps)),
+        "fuse": GraphParts(WindowFuser(model).eval(), windows, (*LOCATED, "fused")),
+        "decode": GraphParts(HeatmapDecoder(preprocess).eval(), keys, LOCATED),
+    }
+    return PoseGraphs(parts, model.config, model.places, used)
 
 
 def write_pose_graphs(
@@ -39,43 +122,19 @@ def write_pose_graphs(
     Raises:
         JmposeError: The model cannot be loaded, is too large for a graph, or the package that writes them is missing.
     """
-    check_installed("onnx", extra="onnx", by="--engine onnx")
-    model, used = load_with_temporal(weights, temporal, replace_temporal=replace_temporal)
-    beside = weights if used is None and description == description_of(weights) else None
-    if beside is None:
-        fold_batch_norms(model)
-        if (size := sum(4 * p.numel() for p in model.parameters())) > _MOST_BYTES:
-            raise JmposeError(
-                f"{weights}: {size / 1e9:.1f} GB of weights are too many for an ONNX graph", hint="use --engine torch"
-            )
-    preprocess = model.config.preprocess
-    maps = [f"map{number}" for number in range(len(model.places))]
-    crops = torch.zeros(CPU_PEOPLE, 3, preprocess.input_height, preprocess.input_width)
-    encoder, fuser, decoder = CropEncoder(model), WindowFuser(model), HeatmapDecoder(preprocess)
-    with torch.inference_mode():
-        heatmaps, *seen = encoder(crops)
-    windows = {
-        "to_image": torch.eye(2, 3).expand(CPU_PEOPLE, preprocess.frames, 2, 3),
-        "exists": torch.ones(CPU_PEOPLE, preprocess.frames, dtype=torch.bool),
-        "heatmaps": torch.stack([heatmaps] * preprocess.frames, 1),
-        **{name: torch.stack([each] * len(at), 1) for name, each, at in zip(maps, seen, model.places, strict=True)},
-    }
-    wanted = {
-        "encode": (encoder, {"crops": crops}, ("heatmaps", *maps)),
-        "fuse": (fuser, windows, (*LOCATED, "fused")),
-        "decode": (decoder, {"heatmaps": heatmaps, "to_image": windows["to_image"][:, 0]}, LOCATED),
-    }
+    is_beside = description == description_of(weights)
+    graphs = pose_graphs(weights, temporal=temporal, replace_temporal=replace_temporal, folded=not is_beside)
     stem = description.name.removesuffix(".onnx.json")
     description.parent.mkdir(parents=True, exist_ok=True)
     files = {}
-    for name, (module, inputs, outputs) in wanted.items():
+    for name, parts in graphs.parts.items():
         files[name] = description.with_name(f"{stem}.{name}.onnx")
-        write_graph(module.eval(), inputs, outputs, files[name], weights=beside)
+        parts.write_onnx(files[name], weights=weights if is_beside else None)
     facts = {
-        "made_from": made_from(weights, used),
+        "made_from": made_from(weights, graphs.temporal),
         "opset": OPSET,
-        "people_a_call": CPU_PEOPLE,
-        "places": model.places,
-        "config": model.config.to_dict(),
+        "people_a_call": graphs.people,
+        "places": graphs.places,
+        "config": graphs.config.to_dict(),
     }
     write_description(description, facts, files=files)

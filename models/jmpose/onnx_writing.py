@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jmpose.errors import WeightsError
 from jmpose.files import WholeFile
 
 OPSET = 17
 """Of the graphs: the first with all that the networks need was 16."""
+_MOST_BYTES = 2_000_000_000
 _KINDS = {"F16": "FLOAT16", "F32": "FLOAT"}
 
 
@@ -40,8 +42,16 @@ def write_graph(
         weights: Safetensors file in the folder of `path` in which the network's state lies; None puts all weights
             into the graph.
         free: Names of sides that stay free, by input and axis.
+
+    Raises:
+        WeightsError: The package `onnx` is missing, or the weights are too many for one file of this format.
     """
-    import onnx
+    try:
+        import onnx
+    except ImportError as error:
+        raise WeightsError("the package onnx, which writes graphs, is missing", "pip install 'jmpose[onnx]'") from error
+    if weights is None and (size := sum(4 * p.numel() for p in module.parameters())) > _MOST_BYTES:
+        raise WeightsError(f"{size / 1e9:.1f} GB of weights are too many for an ONNX graph", "run the model by torch")
     from torch.onnx import TrainingMode
 
     buffer = io.BytesIO()

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import app
-from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.detect_onnx import OnnxDetector
 from jmpose_cli.upkeep import doctor, self_test
 from jmpose_cli.upkeep.doctor import Finding, InferOptions
 from jmpose_cli.values import Detections
@@ -254,7 +254,7 @@ def test_a_self_test_that_fails_says_why(monkeypatch):
 
 
 def test_a_detector_that_finds_nobody_is_a_problem(monkeypatch):
-    monkeypatch.setattr(YoloDetector, "detect", lambda self, frames, **_: [Detections.empty() for _ in frames])
+    monkeypatch.setattr(OnnxDetector, "detect", lambda self, frames, **_: [Detections.empty() for _ in frames])
     (found,) = doctor.check_by_running(InferOptions())
     assert found.status == "problem" and "0 poses" in found.text and "another --detector" in found.todo
 
