@@ -6,7 +6,19 @@ import sys
 
 from tests.commands.test_infer import CLIP
 
-LARGE = ("torch", "timm", "torchvision", "ultralytics", "transformers", "onnx", "matplotlib", "pandas", "sympy")
+LARGE = (
+    "torch",
+    "timm",
+    "torchvision",
+    "ultralytics",
+    "transformers",
+    "onnx",
+    "matplotlib",
+    "pandas",
+    "sympy",
+    "trackers",
+    "supervision",
+)
 SCRIPT = """
 import json, sys
 from typer.testing import CliRunner
