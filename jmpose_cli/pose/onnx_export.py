@@ -48,7 +48,8 @@ class GraphParts:
         """Write it as TorchScript."""
         with torch.inference_mode(), warnings.catch_warnings(), WholeFile(path) as partial:
             warnings.simplefilter("ignore")  # shapes become constants, which is what is wanted
-            torch.jit.trace(self.module, tuple(self.inputs.values()), check_trace=False).save(partial)
+            traced = torch.jit.trace(self.module, tuple(self.inputs.values()), check_trace=False)  # type: ignore[no-untyped-call]
+            traced.save(partial)
 
 
 @dataclass(frozen=True)

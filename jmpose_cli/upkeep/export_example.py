@@ -27,7 +27,8 @@ crops = [np.einsum("yY,YXc,xX->cyx", rows, frame, columns, optimize=True).astype
 seen = [encode.run(None, {"crops": np.stack([crop] * people)}) for crop in crops]  # all calls have one shape
 heatmaps, *maps = (np.stack(each, 1) for each in zip(*seen, strict=True))
 inputs = {f"map{number}": each[:, at] for number, (each, at) in enumerate(zip(maps, about["places"], strict=True))}
-inputs["to_image"] = np.tile(np.float32([[scale, 0, start[0]], [0, scale, start[1]]]), (people, len(frames), 1, 1))
+to_image = np.array([[scale, 0, start[0]], [0, scale, start[1]]], np.float32)
+inputs["to_image"] = np.tile(to_image, (people, len(frames), 1, 1))
 inputs |= {"exists": np.ones((people, len(frames)), bool), "heatmaps": heatmaps}
 joints, scores, covariances, _ = fuse.run(None, inputs)
 for name, (x, y), score in zip(about["joints"], joints[0], scores[0], strict=True):
