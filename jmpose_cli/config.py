@@ -92,6 +92,9 @@ class PeopleConfig(_Section):
     boxes: Path | None = Field(None, description="Own boxes instead of a detector.")
     detect_every: int = Field(1, ge=1, description="Frames between detections; between them boxes are interpolated.")
     reid: str = Field("none", description="Network of appearance: a file, or none.")
+    stitch: bool | None = Field(
+        None, description="Say at the end which tracks are one person. None: unless ids come with own boxes."
+    )
     min_box_score: float | None = Field(
         None, gt=0, lt=1, description="Score that starts a track; higher: fewer false people. None: the detector's own."
     )

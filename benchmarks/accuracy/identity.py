@@ -46,6 +46,7 @@ class Sequence:
     Attributes:
         folder: Where it is.
         fps: Frames a second.
+        size: Width and height of the frames.
         people: Of each frame, the boxes `[N, 4]` found and their scores.
         looks: Of each frame, `[N, D]` vectors; zeros where the box is weak.
         start_score: Box score that starts a track.
@@ -54,6 +55,7 @@ class Sequence:
 
     folder: Path
     fps: float
+    size: tuple[int, int]
     people: list[Detections]
     looks: list[np.ndarray]
     start_score: float
@@ -102,7 +104,8 @@ def observe(folder: Path, detector: YoloDetector, embedder: OSNet | None, cache:
             np.save(looks_at, np.concatenate(list(look_at(folder, people, embedder))))
         looks = np.split(np.load(looks_at).astype(np.float32), ends)
     scale = None if embedder is None else embedder.scale
-    return Sequence(folder, fps_of(folder), people, looks, detector.start_score, scale)
+    height, width = next(frames_of(folder)).shape[:2]
+    return Sequence(folder, fps_of(folder), (width, height), people, looks, detector.start_score, scale)
 
 
 def look_at(folder: Path, people: list[Detections], embedder: OSNet) -> Iterator[np.ndarray]:
@@ -116,8 +119,8 @@ def look_at(folder: Path, people: list[Detections], embedder: OSNet) -> Iterator
         yield looks
 
 
-def ours(sequence: Sequence, *, appearance: bool = True, **options: Any) -> Frames:
-    """Run our tracker."""
+def ours(sequence: Sequence, *, appearance: bool = True, stitched: bool = True, **options: Any) -> Frames:
+    """Run our tracker; the ids are those of people after stitching, or of raw tracks."""
     people = PeopleConfig()
     given = {
         "new_track_score": sequence.start_score,
@@ -129,7 +132,11 @@ def ours(sequence: Sequence, *, appearance: bool = True, **options: Any) -> Fram
     tracker, out = PeopleTracker(fps=sequence.fps, **given | options), []
     for index, (found, looks) in enumerate(zip(sequence.people, sequence.looks, strict=True)):
         out += tracker.push(index, index / sequence.fps, found, looks=looks if given["appearance"] else None)
-    return [(frame.boxes_xyxy_px, frame.track_ids) for frame in out + tracker.finish()]
+    out += tracker.finish()
+    found = tracker.identities(sequence.size)
+    if not stitched:
+        return [(frame.boxes_xyxy_px, frame.track_ids) for frame in out]
+    return [(f.boxes_xyxy_px, found.of(f.track_ids, np.full(len(f), f.index))) for f in out]
 
 
 def of_library(sequence: Sequence, *, kind: str) -> Frames:
@@ -193,6 +200,7 @@ def of_ultralytics(sequence: Sequence, *, kind: str) -> Frames:
 
 TRACKERS: dict[str, Callable[[Sequence], Frames]] = {
     "ours": ours,
+    "ours, raw tracks": lambda s: ours(s, stitched=False),
     "ours, no looks": lambda s: ours(s, appearance=False),
     "trackers BoT-SORT": lambda s: of_library(s, kind="BoTSORTTracker"),
     "trackers ByteTrack": lambda s: of_library(s, kind="ByteTrackTracker"),
@@ -211,6 +219,7 @@ def _without(name: str, value: Any) -> Callable[[Sequence], Frames]:
 
 PARTS: dict[str, Callable[[Sequence], Frames]] = {
     "all": ours,
+    "no stitching": lambda s: ours(s, stitched=False),
     "no appearance": lambda s: ours(s, appearance=False),
     "hidden crops teach too": _without("_CLEAN_HIDDEN", 2.0),
     "second boxes start tracks": _without("_DOUBLE_OVERLAP", 2.0),

@@ -45,7 +45,8 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.coco import CocoWriter
-from jmpose_cli.formats.truth import as_written, read_truth
+from jmpose_cli.formats.truth import as_written, read_truth, write_truth
+from jmpose_cli.people.stitch import Identities
 from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.text import printable, to_json
@@ -123,6 +124,7 @@ class _Clip:
             self._packets.unlink(missing_ok=True)
         self._encoded = encoded_frames(self._packets) if config.output.overlay else 0
         self._resumed = store.frames
+        self._found: dict[str, Any] = {}  # of the whole video, once all of it was seen
 
     def process(self) -> ClipSummary:
         started, count = time.perf_counter(), _Count()
@@ -134,7 +136,9 @@ class _Clip:
         with ExitStack() as stack:
             source = stack.enter_context(self._open(needed_from))
             self._watcher.opened(frames_to_come(source, config.decode), store.frames)
-            results = resumed_frames(source, config, self._networks, self._clock, store=store, decoded_from=needed_from)
+            results = resumed_frames(
+                source, config, self._networks, self._clock, store=store, decoded_from=needed_from, found=self._found
+            )
             ahead = queue_frames(source.info)
             results = stack.enter_context(in_background(results, ahead=ahead, name="pose"))
             frames = self._kept(results, source)
@@ -149,6 +153,10 @@ class _Clip:
                 open_own(replacing_mark(self._task.work), "ab").close()
             assert store.ending is not None
         folder = self._task.folder
+        identities = _identities(store.ending)
+        if identities is not None and not identities.changes_nothing:
+            truth = read_truth(folder / TRUTH_FILE)
+            write_truth(replace(truth, identity=identities.of(truth.track_ids, truth.index[truth.frame])), truth.path)
         facts = {name: file_facts(folder / name) for name in result_files(config.output) if name != RUN_FILE}
         notes = (
             *store.ending["notes"],
@@ -168,7 +176,7 @@ class _Clip:
             files=facts,
         )
         _remove_stale(folder, config.output)
-        _write_run(result, self._task, config, self._networks, store.ending["video"])
+        _write_run(result, self._task, config, self._networks, store.ending)
         files = facts | {RUN_FILE: file_facts(folder / RUN_FILE)}
         return replace(result, notes=(*notes, *_suspicions(folder / TRUTH_FILE)), files=files)
 
@@ -196,7 +204,7 @@ class _Clip:
         for frame in kept_frames(results, store, self._config.run, self._watcher, self._clock, fps=fps):
             yield frame.pixels, frame.poses
         if store.ending is None:
-            store.finish({"notes": list(source.notes), "video": _described(source.info)})
+            store.finish({"notes": list(source.notes), "video": _described(source.info), **self._found})
 
     def _smoothed(self, frames: Iterator[tuple[Bytes | None, FramePoses]]) -> Iterator[tuple[Bytes | None, FramePoses]]:
         """Yield smoothed poses with the pixels of a second pass over the video, from the first not yet encoded."""
@@ -288,7 +296,7 @@ def _suspicions(path: Path) -> list[str]:
 
 
 def _write_run(
-    summary: ClipSummary, task: ClipTask, config: InferConfig, networks: Networks, video: dict[str, Any]
+    summary: ClipSummary, task: ClipTask, config: InferConfig, networks: Networks, ending: dict[str, Any]
 ) -> None:
     """Write `run.json`, the last file of a video: where it stands, all others are complete."""
     record = {
@@ -298,7 +306,7 @@ def _write_run(
         "platform": platform.platform(),
         "packages": {name: version(name) for name in RECORDED_PACKAGES},
         "input": task.url or os.path.abspath(task.path),
-        "video": video,
+        "video": ending["video"],
         "config": config.of_results(),
         "frames": summary.frames,
         "people": summary.people,
@@ -306,7 +314,16 @@ def _write_run(
         "notes": summary.notes,
         "files": summary.files,
     }
+    identities = _identities(ending)
+    if identities is not None:
+        record["identities"] = {name: identities.as_json()[name] for name in ("joins", "splits")}
     write_whole(task.folder / RUN_FILE, to_json(record, indent=True) + b"\n")
+
+
+def _identities(ending: dict[str, Any]) -> Identities | None:
+    """Return who the tracks are; None where nobody asked."""
+    given = ending.get("identities")
+    return None if given is None else Identities.from_json(given)
 
 
 def _remove_stale(folder: Path, output: OutputConfig) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.annotate.stages import (
@@ -61,6 +62,7 @@ def resumed_frames(
     *,
     store: ClipStore,
     decoded_from: int,
+    found: dict[str, Any] | None = None,
 ) -> Iterator[PosedFrame]:
     """Yield every frame in order with its poses, those that an earlier run did first.
 
@@ -73,13 +75,14 @@ def resumed_frames(
         clock: Counts busy seconds.
         store: What is done.
         decoded_from: As `first_needed` says.
+        found: Receives at the end what is known of the whole video, unless an earlier run has stored it.
 
     Raises:
         ChangedVideoError: The source does not give the frames that the earlier run saw.
     """
     frames, last = store.frames, store.last
     if not frames:
-        yield from pose_frames(source, config, networks, clock)
+        yield from pose_frames(source, config, networks, clock, found=found)
         return
     poses, known = store.poses(), store.observations()
     for done in islice(poses, decoded_from):
@@ -89,7 +92,7 @@ def resumed_frames(
     observer = Observer(config, networks, clock, pixel_width=source.info.pixel_width, after=last)
     batches = clock.waiting_for("decode", iter(source))
     seen = _replayed(batches, known, observer, undecoded=decoded_from, path=source.info.path)
-    with closing(windows_of(tracked(seen, source, config, networks, clock), networks, source.info)) as windows:
+    with closing(windows_of(tracked(seen, source, config, networks, clock, found), networks, source.info)) as windows:
         for one in islice(windows, frames - decoded_from):
             yield PosedFrame(one.key.pixels, next(poses), None)
         yield from estimated(windows, config, networks, clock)

@@ -8,6 +8,7 @@ function of the frames in their order. `pose_frames` runs a video through them, 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from jmpose_cli.config import InferConfig
 from jmpose_cli.people.association import FIRST_ROUND_SCORE
 from jmpose_cli.people.crops import person_crops
 from jmpose_cli.people.cuts import CutDetector
+from jmpose_cli.people.stitch import Identities
 from jmpose_cli.people.track import PeopleTracker
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import (
@@ -66,7 +68,12 @@ class PosedFrame:
 
 
 def pose_frames(
-    source: FrameSource, config: InferConfig, networks: Networks, clock: StageClock | None = None
+    source: FrameSource,
+    config: InferConfig,
+    networks: Networks,
+    clock: StageClock | None = None,
+    *,
+    found: dict[str, Any] | None = None,
 ) -> Iterator[PosedFrame]:
     """Yield every frame of a video in order with its poses.
 
@@ -75,9 +82,10 @@ def pose_frames(
         config: The settings.
         networks: The networks.
         clock: Counts busy seconds.
+        found: Receives at the end what is known of the whole video, as JSON.
     """
     clock = clock or StageClock()
-    people = find_people(source, config, networks, clock)
+    people = find_people(source, config, networks, clock, found)
     with closing(windows_of(people, networks, source.info)) as windows:
         yield from estimated(windows, config, networks, clock)
 
@@ -91,23 +99,39 @@ def batched_windows(
         yield from in_batches(windows, networks)
 
 
-def find_people(source: FrameSource, config: InferConfig, networks: Networks, clock: StageClock) -> Iterator[SeenFrame]:
+def find_people(
+    source: FrameSource,
+    config: InferConfig,
+    networks: Networks,
+    clock: StageClock,
+    found: dict[str, Any] | None = None,
+) -> Iterator[SeenFrame]:
     """Yield every frame of a video in order with its tracked people."""
     observer = Observer(config, networks, clock, pixel_width=source.info.pixel_width)
     batches = clock.waiting_for("decode", iter(source))
     frames = (frame for batch in batches for frame in observer.push(batch))
-    yield from tracked(frames, source, config, networks, clock)
+    yield from tracked(frames, source, config, networks, clock, found)
 
 
 def tracked(
-    frames: Iterable[ObservedFrame], source: FrameSource, config: InferConfig, networks: Networks, clock: StageClock
+    frames: Iterable[ObservedFrame],
+    source: FrameSource,
+    config: InferConfig,
+    networks: Networks,
+    clock: StageClock,
+    found: dict[str, Any] | None,
 ) -> Iterator[SeenFrame]:
-    """Yield the frames that have pixels with their tracked people; notes go to the source at the end."""
+    """Yield the frames that have pixels with their tracked people.
+
+    At the end notes go to the source, and who the tracks are to `found`, as JSON.
+    """
     tracker = TrackStage(config, networks, clock, fps=source.info.fps, pixel_width=source.info.pixel_width)
     for frame in frames:
         yield from tracker.push(frame)
     source.notes.extend(tracker.notes())
     yield from tracker.finish()
+    if found is not None and tracker.stitches:
+        found["identities"] = tracker.identities(source.info).as_json()
 
 
 def windows_of(people: Iterator[SeenFrame], networks: Networks, info: VideoInfo) -> Generator[Windows, None, None]:
@@ -314,12 +338,24 @@ class TrackStage:
             appearance=None if networks.embedder is None else networks.embedder.scale,
         )
         self._clock, self._pixel_width = clock, pixel_width
+        self._stitch, self._has_ids = people.stitch, False
         self._held: dict[int, tuple[Bytes, Observation]] = {}
         self.notes = self._tracker.notes
+
+    @property
+    def stitches(self) -> bool:
+        """Whether it is asked which tracks are one person."""
+        return self._stitch if self._stitch is not None else not self._has_ids
+
+    def identities(self, info: VideoInfo) -> Identities:
+        """Say at the end which tracks are one person."""
+        with self._clock("stitch"):
+            return self._tracker.identities((info.width, info.height))
 
     def push(self, frame: ObservedFrame) -> Iterator[SeenFrame]:
         """Take the next frame; yield those settled now that have pixels."""
         seen = frame.observation
+        self._has_ids |= seen.ids is not None
         if frame.pixels is not None:
             self._held[seen.index] = frame.pixels, seen
         with self._clock("track"):

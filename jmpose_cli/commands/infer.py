@@ -77,6 +77,14 @@ def infer(
             rich_help_panel=_PEOPLE,
         ),
     ] = None,
+    stitch: Annotated[
+        bool | None,
+        typer.Option(
+            "--stitch/--no-stitch",
+            help="Say at the end which tracks are one person (yes, unless ids come with --boxes).",
+            rich_help_panel=_PEOPLE,
+        ),
+    ] = None,
     max_people: Annotated[
         int | None,
         typer.Option(metavar="N", help="Keep at most N people in a frame.", rich_help_panel=_PEOPLE),
@@ -268,6 +276,7 @@ def infer(
             "people.detect_every": detect_every,
             "people.min_box_score": min_box_score,
             "people.reid": reid,
+            "people.stitch": stitch,
             "people.max_people": max_people,
             "pose.model": model,
             "pose.temporal": temporal,

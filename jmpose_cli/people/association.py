@@ -86,7 +86,9 @@ class Associator:
         self._step = 0
         self._numbers = numbers
 
-    def step(self, time_s: float, people: Detections, looks: Float | None, *, step_s: float) -> list[Track]:
+    def step(
+        self, time_s: float, people: Detections, looks: Float | None, *, step_s: float
+    ) -> tuple[list[Track], Bools]:
         """Say whose the boxes of the next look are.
 
         Args:
@@ -96,7 +98,7 @@ class Associator:
             step_s: Typical time between two looks.
 
         Returns:
-            The track of each box; it may get its id later.
+            The track of each box, which may get its id later; and `[N]` whether the box shows its own person.
         """
         self._step += 1
         boxes, scores = people.boxes_xyxy_px.astype(np.float64) * self._wide, people.scores.astype(np.float64)
@@ -118,7 +120,7 @@ class Associator:
             self._tracks.append(track)
             frame.give(row, track)
         self._establish(frame)
-        return frame.owners
+        return frame.owners, frame.clean
 
     def _establish(self, frame: "_Look") -> None:
         """Give ids to new tracks that are sure by now; a second box on somebody waits until it goes its own way."""
@@ -198,7 +200,7 @@ class _Look:
     def __init__(self, boxes: Doubles, scores: Doubles, looks: Float | None, time_s: float) -> None:
         self.boxes, self.scores, self.looks, self.time_s = boxes, scores, looks, time_s
         self.hidden, shared = hidden_shares(boxes)
-        self._teaches: Bools = (self.hidden < _CLEAN_HIDDEN) & (shared < _CLEAN_SHARED) & (scores >= FIRST_ROUND_SCORE)
+        self.clean: Bools = (self.hidden < _CLEAN_HIDDEN) & (shared < _CLEAN_SHARED) & (scores >= FIRST_ROUND_SCORE)
         self.free = np.ones(len(boxes), bool)
         self._owners: dict[int, Track] = {}
 
@@ -206,7 +208,7 @@ class _Look:
         """Note whose a box is; a crop that shows its own person teaches the track its looks."""
         self.free[row] = False
         self._owners[row] = track
-        if self.looks is not None and self._teaches[row] and self.looks[row].any():
+        if self.looks is not None and self.clean[row] and self.looks[row].any():
             track.learn(self.looks[row])
 
     @property

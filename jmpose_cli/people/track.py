@@ -4,6 +4,7 @@
 filled, cuts, and frames held until nothing can change in them.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ import numpy as np
 
 from jmpose_cli.people.appearance import AppearanceScale
 from jmpose_cli.people.association import REMEMBERED_STEPS, Associator, Track
+from jmpose_cli.people.stitch import Identities, Sightings, stitch
 from jmpose_cli.people.yolo_description import START_SCORE
 from jmpose_cli.values import Detections, Float, Ids, TrackedFrame
 
 SURE_SCORE = 0.6  # a person seen in one single frame is kept from this box score on
+_LOOKS_EVERY_S = 0.15  # of each track that are kept for the end
 MAX_HELD_FRAMES = 24  # bounds memory at high frame rates; longer gaps are not filled then
 _STEPS_MEASURED = 15  # the median of so many intervals is the pace; a single gap does not change it
 # From here on people move further than boxes can be joined over, and many are in one frame only.
@@ -29,6 +32,7 @@ class _Row:
     box: Float
     score: float
     observed: bool
+    looks: Float | None = None  # of a clean crop
 
 
 @dataclass
@@ -89,6 +93,11 @@ class PeopleTracker:
         self._last_step: _Held | None = None
         self._steps_in_segment = 0
         self._shown: set[int] = set()
+        # All that was seen: track, segment, frame number and place in the looks; time; box.
+        self._seen: list[tuple[int, int, int, int]] = []
+        self._seen_s, self._seen_boxes = array("d"), array("f")
+        self._looks: list[Float] = []
+        self._looked_s: dict[int, float] = {}
 
     def push(
         self,
@@ -146,7 +155,10 @@ class PeopleTracker:
     def _associate(self, frame: _Held, detections: Detections, rows: list[_Row], looks: Float | None) -> None:
         """Find out who is who, and write it into the held frames."""
         self._keep_pace(frame.time_s)
-        owners = self._associator.step(frame.time_s, detections, looks, step_s=self._step_s)
+        owners, clean = self._associator.step(frame.time_s, detections, looks, step_s=self._step_s)
+        if looks is not None:
+            for place in np.flatnonzero(clean & looks.any(1)).tolist():
+                rows[place].looks = looks[place]
         frame.nameless = list(zip(owners, rows, strict=True))
         for held in self._held:  # whoever has an id by now had it from the first box on
             waiting, held.nameless = held.nameless, []
@@ -228,6 +240,7 @@ class PeopleTracker:
         self._keep_singles(frame, least=self._sure_score())
         ids = self._chosen(frame)
         rows = [frame.rows[i] for i in ids]
+        self._remember(frame, ids, rows)
         for track in [t for t, seen in self._last_seen.items() if frame.time_s - seen[1] > self._forget_s()]:
             del self._last_seen[track]
         return TrackedFrame(
@@ -239,6 +252,41 @@ class PeopleTracker:
             observed=np.array([r.observed for r in rows], bool),
             segment=frame.segment,
         )
+
+    def _remember(self, frame: _Held, ids: list[int], rows: list[_Row]) -> None:
+        """Keep what tells at the end who is who: boxes that were seen, and some of the clean looks."""
+        for track, row in zip(ids, rows, strict=True):
+            if not row.observed:
+                continue
+            look = -1
+            if row.looks is not None and frame.time_s - self._looked_s.get(track, -np.inf) >= _LOOKS_EVERY_S:
+                self._looked_s[track] = frame.time_s
+                look = len(self._looks)
+                self._looks.append(row.looks.astype(np.float16))
+            self._seen.append((track, frame.segment, frame.index, look))
+            self._seen_s.append(frame.time_s)
+            self._seen_boxes.extend(row.box.tolist())
+
+    def identities(self, size: tuple[int, int]) -> Identities:
+        """Say at the end of the video which tracks are one person.
+
+        Args:
+            size: Width and height of the frames, pixels.
+        """
+        columns = np.array(self._seen, np.int64).reshape(-1, 4)
+        wide = np.array([self._pixel_width, 1.0] * 2)
+        boxes = np.frombuffer(self._seen_boxes, np.float32).reshape(-1, 4).astype(np.float64) * wide
+        seen = Sightings(
+            track=columns[:, 0],
+            segment=columns[:, 1],
+            frame=columns[:, 2],
+            time_s=np.array(self._seen_s, np.float64),
+            boxes=boxes,
+            look=columns[:, 3],
+            looks=np.stack(self._looks) if self._looks else np.zeros((0, 1), np.float16),
+            size=(size[0] * self._pixel_width, size[1]),
+        )
+        return stitch(seen, self._appearance)
 
     def _forget_s(self) -> float:
         """Return the seconds by which the library has let go of a lost track."""

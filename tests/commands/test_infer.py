@@ -154,6 +154,23 @@ def test_own_boxes_replace_the_detector(short_run, tmp_path):
     assert found == expected
 
 
+def test_tracks_of_one_person_are_joined_at_the_end(tmp_path):
+    there = [f for f in range(24) if not 10 <= f < 14]
+    boxes = "".join(f"{f + 1},-1,{100 + 4 * f},60,60,150,0.9,-1,-1,-1\n" for f in there)
+    (tmp_path / "boxes.txt").write_text(boxes)
+    options = (CLIP, "--boxes", tmp_path / "boxes.txt", "--frames", "0:24", "--no-overlay", "--quiet")
+    short = ("--set", "people.lost_after_s=0.1", "--set", "people.max_gap_s=0")
+    for switch, who in (("--stitch", {(1, 1), (2, 1)}), ("--no-stitch", {(1, 1), (2, 2)})):
+        assert infer(*options, *short, switch, "--out", tmp_path / switch) == 0
+        folder = tmp_path / switch / "street"
+        people = read(folder, "keypoints.coco.json")["annotations"]
+        assert {(one["track_id"], one["identity"]) for one in people} == who
+        record = read(folder, "run.json")
+        joins = record.get("identities", {"joins": []})["joins"]
+        wanted = [(1, 2, 14)] if switch == "--stitch" else []
+        assert [(one["first"], one["second"], one["frame"]) for one in joins] == wanted
+
+
 @pytest.mark.parametrize(
     ("options", "most"), [(("--max-people", 1), 1), (("--min-box-score", 0.99), 0), (("--max-people", 2), 2)]
 )
