@@ -39,7 +39,7 @@ from jmpose_cli.clips.layout import (
     stale_files,
 )
 from jmpose_cli.clips.run_record import file_facts, keypoints_record
-from jmpose_cli.clips.video import frames_to_come, input_hash, open_clip
+from jmpose_cli.clips.video import frames_to_come, open_clip
 from jmpose_cli.config import InferConfig, OutputConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import explain_os_errors, write_whole
@@ -51,6 +51,7 @@ from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.text import printable, to_json
 from jmpose_cli.values import Bytes, FramePoses
+from jmpose_cli.video.content import INPUT_FACTS, input_hash
 from jmpose_cli.video.image_folder import list_images
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import FrameSource
@@ -306,6 +307,7 @@ def _write_run(
         "platform": platform.platform(),
         "packages": {name: version(name) for name in RECORDED_PACKAGES},
         "input": task.url or os.path.abspath(task.path),
+        **({INPUT_FACTS: task.stamp | {"sha256": summary.input_sha256}} if summary.input_sha256 else {}),
         "video": ending["video"],
         "config": config.of_results(),
         "frames": summary.frames,

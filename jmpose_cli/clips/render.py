@@ -19,6 +19,7 @@ from jmpose_cli.console import Reporter
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.truth import Truth, read_truth
 from jmpose_cli.values import Bytes, FramePoses
+from jmpose_cli.video.content import INPUT_FACTS, facts_of
 from jmpose_cli.video.source import FrameSource
 from jmpose_cli.video.writer import OverlayWriter
 
@@ -95,7 +96,7 @@ def render(folder: Path, output: OutputConfig, *, video: Path | None = None, ste
         WholeFile(folder / name).discard()
     facts = {name: file_facts(folder / name) for name in (TRUTH_FILE, *derived_files(output))}
     config = record.config.of_results() | {"output": _of_results(output, record)}
-    moved = {} if video is None else {"input": str(video.absolute())}
+    moved = {} if video is None else {"input": str(video.absolute()), INPUT_FACTS: facts_of(video)}
     keypoints = keypoints_record(truth.keypoints, output.keypoint_set)
     write_record(record, {"keypoints": keypoints, "config": config, "files": facts, **moved})
     return notes
@@ -104,7 +105,7 @@ def render(folder: Path, output: OutputConfig, *, video: Path | None = None, ste
 def refresh(folder: Path, *, video: Path | None = None, step: Step | None = None) -> list[str]:
     """Rebuild, by the settings in `run.json`, what does not fit the truth any more.
 
-    Where the video is gone, the overlay stays as it is, and a sentence says so.
+    Where the video is gone or has changed, the overlay stays as it is, and a sentence says so.
 
     Args:
         folder: Of the clip; without `run.json`, as `write_clip` leaves it, there is nothing to rebuild.
@@ -123,17 +124,15 @@ def refresh(folder: Path, *, video: Path | None = None, step: Step | None = None
     output = record.config.output
     if all(record.is_current(name) for name in derived_files(output)):
         return []
-    if not output.overlay or _video_of(record, video).exists():
+    lacking = _lacking(record, video) if output.overlay else ""
+    if not lacking:
         return render(folder, output, video=video, step=step)
     truth = read_truth(folder)
     files_only = output.model_copy(update={"overlay": False})
     notes = _write(folder, truth, record, files_only, None, step)
     facts = {name: file_facts(folder / name) for name in (TRUTH_FILE, *derived_files(files_only))}
     write_record(record, {"files": facts})
-    left = (
-        f"{OVERLAY_FILE} is as it was before: {record.input} is not there; `jmpose render --video FILE` makes it anew"
-    )
-    return [*notes, left]
+    return [*notes, f"{OVERLAY_FILE} is as it was before: {lacking}; `jmpose render --video FILE` makes it anew"]
 
 
 def with_output(record: RunRecord, changes: Mapping[str, Any]) -> OutputConfig:
@@ -174,11 +173,11 @@ def _write(
         overlay: OverlayWriter | None = None
         frames: Iterator[tuple[Bytes | None, FramePoses]] = ((None, poses) for poses in truth.poses())
         if output.overlay:
-            source = stack.enter_context(open_clip(_existing(record, video), record.config.decode))
+            path = record.video(video, otherwise=", or leave the overlay out: --no-overlay")
+            source = stack.enter_context(open_clip(path, record.config.decode))
             _check_size(source, truth)
             drawn = _drawn(source, truth, output)
             frames = stack.enter_context(in_background(drawn, ahead=_AHEAD, name="draw"))
-            path = _video_of(record, video)
             overlay = stack.enter_context(
                 OverlayWriter(
                     folder / OVERLAY_FILE, info=source.info, audio_from=path if source.info.has_audio else None
@@ -214,18 +213,13 @@ def _drawn(source: FrameSource, truth: Truth, output: OutputConfig) -> Iterator[
         yield draw(frame, poses), poses
 
 
-def _video_of(record: RunRecord, video: Path | None) -> Path:
-    return Path(record.input) if video is None else video
-
-
-def _existing(record: RunRecord, video: Path | None) -> Path:
-    path = _video_of(record, video)
-    if not path.exists():
-        raise JmposeError(
-            f"{path}: the video is not there",
-            hint="say where it lies with --video, or leave the overlay out: --no-overlay",
-        )
-    return path
+def _lacking(record: RunRecord, video: Path | None) -> str:
+    """Say why the video cannot be shown; empty where it can."""
+    try:
+        record.video(video)
+    except JmposeError as error:
+        return error.message
+    return ""
 
 
 def _check_size(source: FrameSource, truth: Truth) -> None:

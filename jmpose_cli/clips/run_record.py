@@ -16,6 +16,7 @@ from jmpose_cli.files import write_whole
 from jmpose_cli.formats.json_file import read_json
 from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
 from jmpose_cli.text import to_json
+from jmpose_cli.video.content import check_unchanged
 
 FileFacts = tuple[int, str]
 """Size in bytes and sha256."""
@@ -38,6 +39,26 @@ class RunRecord:
     config: InferConfig
     input: str
     files: dict[str, FileFacts]
+
+    def video(self, given: Path | None = None, *, otherwise: str = "") -> Path:
+        """Return where the video lies.
+
+        Args:
+            given: What the user names instead; its content is taken as right.
+            otherwise: What else can be done, for the message.
+
+        Raises:
+            JmposeError: It is not there, or its content is not what it was.
+        """
+        path = Path(self.input) if given is None else given
+        if not path.exists():
+            raise JmposeError(
+                f"{path}: the video is not there", hint=f"say where it lies now with --video FILE{otherwise}"
+            )
+        if given is None:
+            hint = f"put it back, or name the right one with --video FILE; this one, where it is right{otherwise}"
+            check_unchanged(path, self.values, hint=hint)
+        return path
 
     def is_current(self, name: str) -> bool:
         """Whether a file is as it was when it was written, and the truth that it derives from too."""

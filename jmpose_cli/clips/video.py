@@ -1,17 +1,10 @@
-"""A video as the settings take it: opened, counted, told from others by its content."""
+"""A video as the settings take it: opened, counted."""
 
-import hashlib
-import os
 from pathlib import Path
 
-from jmpose.files import file_sha256
-from jmpose.regular_file import open_regular
 from jmpose_cli.config import DecodeConfig
-from jmpose_cli.video.image_folder import IMAGE_SUFFIXES
 from jmpose_cli.video.info import DEFAULT_FPS
 from jmpose_cli.video.source import ChildPool, FrameSource, open_video
-
-_BLOCK_BYTES = 1 << 20
 
 
 def open_clip(
@@ -58,27 +51,3 @@ def frames_in_range(claimed: int | None, fps: float | None, decode: DecodeConfig
     stops = [claimed, last, None if end_s is None else round(end_s * fps)]
     known = [stop for stop in stops if stop is not None]
     return max(min(known) - start, 0) if known else None
-
-
-def input_hash(path: Path) -> str:
-    """Give the sha256 of a local input's content; of a folder's images in order, with their names."""
-    if not path.is_dir():
-        return file_sha256(path)
-    digest = hashlib.sha256()
-    for name, _ in image_facts(path):
-        digest.update(name.encode(errors="surrogateescape") + b"\0")
-        with open_regular(path / name) as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def image_facts(folder: Path) -> list[tuple[str, os.stat_result]]:
-    """List the images of a folder in order of their names, with what the file system knows of them."""
-    with os.scandir(folder) as entries:
-        images = [
-            (entry.name, entry.stat())
-            for entry in entries
-            if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file()
-        ]
-    return sorted(images)

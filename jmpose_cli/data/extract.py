@@ -19,6 +19,7 @@ from jmpose_cli.formats.read import poses_in
 from jmpose_cli.formats.records import Doubles, JsonTable, PoseRecords
 from jmpose_cli.formats.truth import CORRECTED, INTERPOLATED, PROPAGATED, joint_sources
 from jmpose_cli.safe_paths import OutsideError, path_inside
+from jmpose_cli.video.content import check_unchanged
 from jmpose_cli.video.source import open_video
 
 Value = TypeVar("Value")
@@ -50,7 +51,7 @@ def annotated_videos(
         unreviewed: Weight in the loss of joints that nobody has corrected in frames that nobody has reviewed, 0 to 1.
 
     Raises:
-        JmposeError: No annotations, a missing video, or annotations that name none.
+        JmposeError: No annotations, annotations that name no video, or one that is missing or has changed.
     """
     alone = folder / ANNOTATIONS
     files = [alone] if alone.is_file() else sorted(folder.rglob(ANNOTATIONS))
@@ -95,7 +96,7 @@ def _windows(
     steps = [step * offset for offset in range(-reach, reach + 1)]
     wanted = {frame + apart for frame in annotated for apart in steps if frame + apart >= 0}
     pixel_width = _pixel_width(file)
-    pictures = extract_frames(video, sorted(wanted), cache, pixel_width=pixel_width)
+    pictures = extract_frames(video, sorted(wanted), cache, pixel_width=pixel_width, run=file.with_name("run.json"))
     absent = sorted(annotated - pictures.keys())
     if absent:
         raise JmposeError(
@@ -155,7 +156,9 @@ def _frame_numbers(records: PoseRecords) -> list[int]:
     return [number for number in numbers if number is not None]
 
 
-def extract_frames(video: Path, frames: Sequence[int], cache: Path, *, pixel_width: float = 1.0) -> dict[int, Path]:
+def extract_frames(
+    video: Path, frames: Sequence[int], cache: Path, *, pixel_width: float = 1.0, run: Path | None = None
+) -> dict[int, Path]:
     """Write some frames of a video as JPEG, in square pixels; frames beyond its end are left out.
 
     The folder is named after the video's path, size and time of change, so that another video never finds it.
@@ -165,9 +168,10 @@ def extract_frames(video: Path, frames: Sequence[int], cache: Path, *, pixel_wid
         frames: Their numbers.
         cache: Holds the folder.
         pixel_width: Width of the video's pixels in heights of a pixel.
+        run: `run.json`, which may say what the video was like; looked at when frames are missing.
 
     Raises:
-        JmposeError: The video cannot be decoded, or the cache cannot be written.
+        JmposeError: The video is not what it was, it cannot be decoded, or the cache cannot be written.
     """
     state = video.stat()
     key = f"{video.resolve()} {state.st_size} {state.st_mtime_ns}" + (f" {pixel_width}" if pixel_width != 1 else "")
@@ -178,6 +182,9 @@ def extract_frames(video: Path, frames: Sequence[int], cache: Path, *, pixel_wid
     if done.exists():
         missing = {frame for frame in missing if frame < int(done.read_text())}
     if missing:
+        if run is not None and run.is_file():
+            hint = f"put it back; where it is right, note so: jmpose render {run.parent} --video {video}"
+            check_unchanged(video, read_json(run), hint=hint)
         with explain_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         _write_frames(video, missing, paths, done, pixel_width)

@@ -1,5 +1,6 @@
 """`jmpose convert`: pose files and clips from one format into another, one or a folder of them."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from jmpose_cli.formats.truth import truth_in, write_truth
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.handover.targets import Target
 from jmpose_cli.handover.write import target_of, write_poses
+from jmpose_cli.video.content import check_unchanged
 
 _TRUTH = FORMATS["coco"].file_name
 _RUN_FILE = "run.json"
@@ -142,7 +144,8 @@ def _convert(path: Path, written: Path, to: str, video: Path | None, reporter: R
         write_truth(truth_in(records, data), written)
         notes = []
     else:
-        notes = [*records.notes, *write_poses(records, written, to=to, footage=video or _video_of(path))]
+        footage = video or _video_of(path, is_read=to == "frames")
+        notes = [*records.notes, *write_poses(records, written, to=to, footage=footage)]
     if records.unread and not is_copy:
         notes.append(f"fields that were not carried over: {', '.join(records.unread)}")
     counts = f"{records.kind}, {len(records.images)} frames, {len(records)} people"
@@ -150,11 +153,19 @@ def _convert(path: Path, written: Path, to: str, video: Path | None, reporter: R
     return notes
 
 
-def _video_of(path: Path) -> Path | None:
-    """Return the video that the run of a clip has read, if the run's record says so."""
+def _video_of(path: Path, *, is_read: bool) -> Path | None:
+    """Return the video that the run of a clip has read, if the run's record says so.
+
+    Raises:
+        JmposeError: `is_read`, and it does not hold what it did.
+    """
     try:
         record = orjson.loads((path.parent / _RUN_FILE).read_bytes())
     except (OSError, ValueError):
         return None
     given = record.get("input") if isinstance(record, dict) else None
-    return Path(given) if isinstance(given, str) and "://" not in given else None
+    if not isinstance(given, str) or "://" in given:
+        return None
+    if is_read and os.path.exists(given):
+        check_unchanged(Path(given), record, hint="put it back, or name the right one with --video")
+    return Path(given)

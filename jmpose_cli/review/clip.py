@@ -301,15 +301,14 @@ class ReviewClip:
 
     def _source(self) -> tuple[Path, DecodeConfig]:
         """Return where the video lies and how it is decoded."""
-        path, decode = self._video, DecodeConfig()
         if (self.folder / RUN_FILE).is_file():
             record = read_run(self.folder)
-            path, decode = path or Path(record.input), record.config.decode
-        if path is None:
+            return record.video(self._video), record.config.decode
+        if self._video is None:
             raise JmposeError(f"{self.folder}: nothing says where the video lies", hint="name it with --video")
-        if not path.exists():
-            raise JmposeError(f"{path}: the video is not there", hint="say where it lies now with --video FILE")
-        return path, decode
+        if not self._video.exists():
+            raise JmposeError(f"{self._video}: the video is not there", hint="say where it lies now with --video FILE")
+        return self._video, DecodeConfig()
 
     @staticmethod
     def _standing(now: _Open) -> dict[str, Any]:

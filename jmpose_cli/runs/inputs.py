@@ -2,7 +2,6 @@
 
 import difflib
 import fnmatch
-import hashlib
 import os
 import re
 from collections import defaultdict
@@ -15,12 +14,12 @@ from urllib.parse import urlsplit
 
 from jmpose.regular_file import read_regular
 from jmpose_cli.clips.layout import STATE_FOLDER
-from jmpose_cli.clips.video import image_facts
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.text_file import utf8_of
 from jmpose_cli.runs.folder_names import comparable, safe_name, told_apart, utf8
 from jmpose_cli.runs.listing import MOST_ENTRIES, Listing, glob
 from jmpose_cli.runs.storage import Storage
+from jmpose_cli.video.content import local_stamp
 from jmpose_cli.video.image_folder import IMAGE_SUFFIXES, natural_key
 
 VIDEO_SUFFIXES = frozenset(
@@ -379,16 +378,4 @@ def input_stamp(clip: Clip, storage: Storage | None = None) -> dict[str, Any]:
             return storage.facts(clip.url)
         with Storage() as reading:
             return reading.facts(clip.url)
-    if not os.path.isdir(clip.path):
-        facts = os.stat(clip.path)
-        return {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-    digest = hashlib.sha256()
-    images = image_facts(clip.path)
-    for name, facts in images:
-        digest.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return {
-        "images": len(images),
-        "size": sum(facts.st_size for _, facts in images),
-        "mtime_ns": max((facts.st_mtime_ns for _, facts in images), default=0),
-        "names": digest.hexdigest(),
-    }
+    return local_stamp(clip.path)

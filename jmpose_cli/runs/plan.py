@@ -12,12 +12,12 @@ import orjson
 from jmpose.files import file_sha256
 from jmpose_cli.clips.layout import CORRECTIONS_FILE, RESULT_FILES, STATE_FOLDER, TRUTH_FILE, replacing_mark
 from jmpose_cli.clips.run_record import is_as_written, recorded_files
-from jmpose_cli.clips.video import input_hash
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs.inputs import Clip, Source, clip_source, input_stamp
 from jmpose_cli.runs.journal import Entry
 from jmpose_cli.runs.storage import Storage
+from jmpose_cli.video.content import input_hash
 
 State = Literal["todo", "render", "done", "edited", "failed", "refused", "unreadable"]
 

@@ -1,6 +1,7 @@
 """Files made anew of the truth: those that `infer` writes, to the byte, without a network."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,25 @@ def test_a_video_that_was_moved_is_named(clip, tmp_path):
     assert (clip / OVERLAY_FILE).read_bytes() == before[OVERLAY_FILE] and not read_run(clip).is_current(OVERLAY_FILE)
     assert render(clip, read_run(clip).config.output, video=CLIP) == []
     assert read_run(clip).input == str(CLIP) and read_run(clip).is_current(OVERLAY_FILE)
+
+
+def test_a_video_that_was_changed_is_noticed(clip, tmp_path):
+    video = tmp_path / "street.mp4"
+    shutil.copy(CLIP, video)
+    render(clip, read_run(clip).config.output, video=video)
+    os.utime(video, ns=(0, 0))
+    render(clip, read_run(clip).config.output)  # another time, the same content
+    with video.open("ab") as file:
+        file.write(b"\0\0\0\x08free")
+    before = contents(clip)
+    with pytest.raises(JmposeError, match="its content has changed") as caught:
+        render(clip, read_run(clip).config.output)
+    assert "--video" in caught.value.hint and contents(clip) == before
+    write_truth(read_truth(clip).rows(np.arange(3)), clip / TRUTH_FILE)
+    (note,) = refresh(clip)
+    assert "overlay.mp4 is as it was before" in note and read_run(clip).is_current("posetrack18.json")
+    assert render(clip, read_run(clip).config.output, video=video) == []  # it is right, says the user
+    assert render(clip, read_run(clip).config.output) == []
 
 
 @pytest.mark.parametrize(

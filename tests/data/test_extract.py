@@ -14,6 +14,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.base import VideoMeta
 from jmpose_cli.formats.coco import CocoWriter
 from jmpose_cli.values import FramePoses, TrackedFrame
+from jmpose_cli.video.content import facts_of
 from jmpose_cli.video.image_folder import read_image
 from tests.video_assets import make_video, read_number
 
@@ -159,6 +160,18 @@ def test_a_changed_video_is_read_again(work, decoded):
     after = extract_frames(video, [2], work / "cache")
     assert len(decoded) == 2
     assert before[2].parent != after[2].parent
+
+
+def test_a_video_that_is_not_what_it_was(work):
+    video = work / "videos/clip.mp4"
+    annotate(work / "out/clip", {2: [1]})
+    (work / "out/clip/run.json").write_text(json.dumps({"input_facts": facts_of(video)}))
+    assert read(work)
+    with video.open("ab") as file:
+        file.write(b"\0\0\0\x08free")
+    with pytest.raises(JmposeError, match="its content has changed") as caught:
+        read(work)
+    assert "jmpose render" in caught.value.hint
 
 
 def test_pictures_and_annotations_get_square_pixels(work):

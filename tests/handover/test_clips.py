@@ -74,6 +74,9 @@ def test_frames_of_the_video_that_the_run_has_read(out):
     assert convert(out / "out/clip", out / "nowhere", "frames") == 1  # of an unknown video
     (out / "out/clip/run.json").write_text(json.dumps({"input": str(out / "videos/clip.mp4")}))
     assert convert(out / "out/clip", out / "frames", "frames") == 0
+    about = {"input": str(out / "videos/clip.mp4"), "input_facts": {"sha256": "0"}}
+    (out / "out/clip/run.json").write_text(json.dumps(about))
+    assert convert(out / "out/clip", out / "changed", "frames") == 1  # not what the run has read
     names = [f"frame_{frame:06d}.jpg" for frame in (1, 3, 4)]
     assert sorted(path.name for path in (out / "frames/images").iterdir()) == names
     assert [read_number(read_image(out / "frames/images" / name)) for name in names] == [1, 3, 4]

@@ -1,6 +1,7 @@
 """The server of the review page: what it tells, what it does to a clip, and when that is on the disk."""
 
 import json
+import os
 import shutil
 import time
 
@@ -16,6 +17,7 @@ from jmpose_cli.clips.edit import edit_clip
 from jmpose_cli.clips.layout import TRUTH_FILE
 from jmpose_cli.console import Reporter
 from jmpose_cli.formats.truth import read_truth, write_truth
+from jmpose_cli.video.content import facts_of
 from tests.clips.clip_assets import FIRST, FRAMES, TRACKS
 from tests.clips.walkers import Walker, moved, walk
 from tests.review.page_client import HOST, MINE, TOKEN, Page, client_of, make_folder, make_review
@@ -176,6 +178,26 @@ def test_a_video_that_was_changed(clip, tmp_path, size, frames, said):
     assert said in answer["error"] and "--video" in answer["hint"]
     assert page.do({"op": "delete", "track": 3})["steps"] == 1  # poses can be corrected all the same
     changed.close()
+
+
+def test_a_video_that_was_changed_and_looks_the_same(clip, made, tmp_path):
+    video = shutil.copy(made[1], tmp_path / "video.mp4")
+    record = {"input": str(video), "config": {}, "input_facts": facts_of(video)}
+    (clip.folder / "run.json").write_text(json.dumps(record))
+    data = bytearray(video.read_bytes())
+    os.utime(video, ns=(0, 0))
+    copied = make_review(clip.folder, None)
+    Page(client_of(copied)).get("/0/frames/3")  # the content is the same
+    copied.close()
+    data[-1] ^= 1
+    video.write_bytes(data)
+    changed = make_review(clip.folder, None)
+    answer = Page(client_of(changed)).get("/0/frames/3", 422)
+    assert "its content has changed" in answer["error"] and "--video" in answer["hint"]
+    changed.close()
+    named = make_review(clip.folder, video)
+    Page(client_of(named)).get("/0/frames/3")
+    named.close()
 
 
 def test_frames_that_cannot_be_decoded(clip, made, tmp_path):

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jmpose_cli.clips.video import input_hash
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED, Access, choose_detector, choose_model
 from jmpose_cli.runs.folder_names import safe_name
 from jmpose_cli.runs.inputs import Clip, clip_source, find_clips, input_stamp
+from jmpose_cli.video.content import input_hash
 
 
 def touch(path: Path) -> Path:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jmpose_cli.clips.layout import CORRECTIONS_FILE, TRUTH_FILE, replacing_mark
 from jmpose_cli.clips.run_record import file_facts
-from jmpose_cli.clips.video import frames_in_range, input_hash
+from jmpose_cli.clips.video import frames_in_range
 from jmpose_cli.config import DecodeConfig, build_config
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.runs import plan
@@ -27,6 +27,7 @@ from jmpose_cli.runs.plan import (
     work_folder,
     work_key,
 )
+from jmpose_cli.video.content import input_hash
 
 quick = settings(max_examples=40, deadline=None)
 
