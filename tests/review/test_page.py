@@ -121,7 +121,7 @@ def test_tracks_are_merged_and_frames_reviewed_by_keys(page, review):
     page.keyboard.press("o")
     page.keyboard.press("r")
     wait_for_steps(page, 2)
-    assert page.locator("#progress").inner_text().startswith(f"4 of {FRAMES} frames reviewed")
+    assert page.locator("#progress").inner_text().startswith(f"4 of {FRAMES} reviewed")
     assert truth_of(review).reviewed.tolist() == [True] * 4 + [False] * 8
 
 

@@ -110,7 +110,7 @@ class Review {
     const seen = clip.reviewed.reduce((sum, [first, last]) => sum + clip.placeOf.get(last) - clip.placeOf.get(first) + 1, 0);
     const count = clip.numbers.length;
     element("progress").textContent =
-      `${seen} of ${count} frames reviewed (${Math.floor((100 * seen) / count)} %) · ${suspectsLeft(clip)} · ${clip.steps} correction${clip.steps === 1 ? "" : "s"}`;
+      `${seen} of ${count} reviewed · ${suspectsLeft(clip)} · ${clip.steps} correction${clip.steps === 1 ? "" : "s"}`;
     if (document.activeElement !== element("frame")) element("frame").value = this.number();
     const poses = this.poses();
     const range = this.range ? ` · range ${this.frames()[0]} to ${this.frames()[1] - 1}` : "";

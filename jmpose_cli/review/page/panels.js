@@ -61,11 +61,24 @@ export function fillHelp() {
   }
 }
 
-const SHOWN = 200;
+const MANY = 16; // people: not all of their buttons may be in view
+const [SHOWN, STEP] = [100, 50];
+let listed = "";
 
 export function fillSuspects(review) {
   const { clip, suspectPlace } = review;
-  const from = Math.max(Math.min(suspectPlace - SHOWN / 2, clip.suspects.length - SHOWN), 0);
+  const from = Math.max(Math.floor((suspectPlace - STEP / 2) / STEP) * STEP, 0);
+  const looks = [clip.number, clip.found, clip.suspects.length, from].join();
+  if (looks !== listed) listSuspects(review, from);
+  listed = looks;
+  element("suspects").querySelector("[aria-current]")?.removeAttribute("aria-current");
+  const button = element("suspects").querySelector(`[data-name="${suspectPlace}"]`);
+  button?.setAttribute("aria-current", "true");
+  button?.scrollIntoView({ block: "nearest" });
+}
+
+function listSuspects(review, from) {
+  const { clip } = review;
   const items = clip.suspects.slice(from, from + SHOWN).map((suspect, row) => {
     const place = from + row;
     const act = (event) => (!event.detail && place === review.suspectPlace && suspect.fix.length ? review.guarded(() => review.fix()) : review.goTo(place));
@@ -73,15 +86,15 @@ export function fillSuspects(review) {
     button.dataset.name = place;
     button.append(made("b", `${Math.round(100 * suspect.severity)} % ${suspect.kind}`), ` · frame ${suspect.at}`, made("br"), suspect.reason);
     if (suspect.fix.length) button.append(made("span", suspect.try.replaceAll("--", "").replace(/=\S+/g, ""), { className: "advice" }));
-    if (place === suspectPlace) button.setAttribute("aria-current", "true");
     const item = made("li");
     item.append(button);
     return item;
   });
   if (!items.length) items.push(made("li", clip.isAll ? "Nothing suspicious." : "Looking for suspects …", { className: "empty" }));
-  if (from + items.length < clip.total) items.push(made("li", `and ${clip.total - from - items.length} more`, { className: "empty" }));
+  const after = clip.total - from - items.length;
+  if (after > 0) items.push(made("li", `and ${after} more`, { className: "empty" }));
+  if (from) items.unshift(made("li", `${from} before`, { className: "empty" }));
   fill(element("suspects"), items);
-  element("suspects").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
 }
 
 export function fillPeople(review) {
@@ -103,6 +116,7 @@ export function fillPeople(review) {
   });
   if (!rows.length) rows.push(made("li", review.poses() ? "Nobody in this frame." : "Loading …", { className: "empty" }));
   fill(element("people"), rows);
+  if (people.length > MANY) element("people").querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest" });
   const person = review.person();
   const joints = !person ? [] : review.clip.joints.map((name, joint) => {
     const state = ["missing", "hidden", "visible"][person.v[joint]];

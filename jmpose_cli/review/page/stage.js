@@ -54,7 +54,7 @@ export class Stage {
 
   get scale() {
     const { width, height, aspect } = this.scene;
-    const y = Math.min(this.canvas.clientWidth / (width * aspect), this.canvas.clientHeight / height) * this.zoom;
+    const y = Math.min(this.wide / (width * aspect), this.tall / height) * this.zoom;
     return [y * aspect, y];
   }
 
@@ -62,16 +62,16 @@ export class Stage {
   toScreen(x, y) {
     const [sx, sy] = this.scale;
     return [
-      (this.canvas.clientWidth - this.scene.width * sx) / 2 + (x + 0.5) * sx + this.panX,
-      (this.canvas.clientHeight - this.scene.height * sy) / 2 + (y + 0.5) * sy + this.panY,
+      (this.wide - this.scene.width * sx) / 2 + (x + 0.5) * sx + this.panX,
+      (this.tall - this.scene.height * sy) / 2 + (y + 0.5) * sy + this.panY,
     ];
   }
 
   toImage(x, y) {
     const [sx, sy] = this.scale;
     return [
-      (x - this.panX - (this.canvas.clientWidth - this.scene.width * sx) / 2) / sx - 0.5,
-      (y - this.panY - (this.canvas.clientHeight - this.scene.height * sy) / 2) / sy - 0.5,
+      (x - this.panX - (this.wide - this.scene.width * sx) / 2) / sx - 0.5,
+      (y - this.panY - (this.tall - this.scene.height * sy) / 2) / sy - 0.5,
     ];
   }
 
@@ -149,6 +149,7 @@ export class Stage {
     const { canvas, scene } = this;
     if (!scene) return;
     const paper = paperOf(canvas);
+    [this.wide, this.tall] = [canvas.clientWidth, canvas.clientHeight]; // once: each look at them is a layout
     this.unit = scaleOf();
     const [left, top] = this.toScreen(-0.5, -0.5);
     const [sx, sy] = this.scale;
@@ -177,17 +178,18 @@ export class Stage {
     const points = person.xy.map(([x, y], joint) =>
       held?.at && held.found.track === person.id && held.found.joint === joint ? this.toScreen(...held.at) : this.toScreen(x, y));
     paper.globalAlpha = scene.track == null || isSelected || person.id === scene.other ? 1 : 0.75;
-    for (const [a, b] of scene.skeleton) {
-      if (!person.v[a] || !person.v[b]) continue;
-      const isRight = scene.joints[a].startsWith("right_") || scene.joints[b].startsWith("right_");
-      const isLeft = scene.joints[a].startsWith("left_") || scene.joints[b].startsWith("left_");
-      paper.setLineDash(isRight && !isLeft ? [6, 4] : []);
-      for (const [style, width] of [["#000a", isSelected ? 5 : 4], [colour, isSelected ? 3 : 2]]) {
-        paper.strokeStyle = style;
-        paper.lineWidth = width * this.unit;
+    const limbs = scene.skeleton.filter(([a, b]) => person.v[a] && person.v[b]);
+    const isRight = ([a, b]) => this.isOf("right_", a, b) && !this.isOf("left_", a, b);
+    for (const [style, width] of [["#000a", isSelected ? 5 : 4], [colour, isSelected ? 3 : 2]]) {
+      paper.strokeStyle = style;
+      paper.lineWidth = width * this.unit;
+      for (const isDashed of [false, true]) {
+        paper.setLineDash(isDashed ? [6, 4] : []);
         paper.beginPath();
-        paper.moveTo(...points[a]);
-        paper.lineTo(...points[b]);
+        for (const [a, b] of limbs.filter((limb) => isRight(limb) === isDashed)) {
+          paper.moveTo(...points[a]);
+          paper.lineTo(...points[b]);
+        }
         paper.stroke();
       }
     }
@@ -198,6 +200,8 @@ export class Stage {
     this.drawLabel(paper, person, colour, isSelected);
     paper.globalAlpha = 1;
   }
+
+  isOf(side, ...joints) { return joints.some((joint) => this.scene.joints[joint].startsWith(side)); }
 
   drawJoint(paper, x, y, person, joint, colour, isChosen) {
     const size = (person.id === this.scene.track ? 5 : 3.5) * this.unit;
@@ -236,7 +240,7 @@ export class Stage {
     const text = `${person.id}${person.occluded ? " hidden" : ""}${isSelected ? " ●" : isOther ? " ○" : ""}`;
     paper.font = `600 ${13 * unit}px system-ui, sans-serif`;
     const width = paper.measureText(text).width + 8 * unit;
-    paper.fillStyle = isSelected ? "#000d" : "#0009";
+    paper.fillStyle = "#000d";
     paper.fillRect(sx - width / 2, sy - 27 * unit, width, 18 * unit);
     paper.fillStyle = colour;
     paper.fillText(text, sx - width / 2 + 4 * unit, sy - 13 * unit);

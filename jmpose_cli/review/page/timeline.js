@@ -26,11 +26,14 @@ export class Timeline {
     new ResizeObserver(() => this.draw()).observe(box);
   }
 
-  get names() { return 58 * scaleOf(); }
-  get head() { return 30 * scaleOf(); }
-  get lane() { return 16 * scaleOf(); }
   get count() { return this.clip.numbers.length; }
-  get width() { return this.canvas.clientWidth - this.names; }
+
+  // Looks up once what costs a layout of the page each time.
+  measure() {
+    const unit = scaleOf();
+    Object.assign(this, { unit, names: 58 * unit, head: 30 * unit, lane: 16 * unit, high: this.box.clientHeight });
+    this.width = this.canvas.clientWidth - this.names;
+  }
 
   placeAt(x) { return this.first + ((x - this.names) / this.width) * (this.end - this.first); }
   xOf(place) { return this.names + ((place - this.first) / (this.end - this.first)) * this.width; }
@@ -72,11 +75,13 @@ export class Timeline {
   draw() {
     const { canvas, clip, state, box } = this;
     if (!clip || !box.clientHeight) return;
-    const [from, to] = [clip.numbers[Math.floor(this.first)], clip.numbers[Math.min(Math.ceil(this.end), this.count) - 1]];
-    this.lanes = this.end - this.first === this.count ? clip.lanes : clip.lanes.filter(({ present }) => present.some(([a, b]) => a <= to && b >= from));
-    this.room.style.height = `${Math.max(this.head + this.lane * this.lanes.length, box.clientHeight)}px`;
-    canvas.style.height = `${box.clientHeight}px`;
-    const looks = [clip.number, clip.revision, clip.found, this.first, this.end, box.scrollTop, canvas.clientWidth, box.clientHeight, devicePixelRatio,
+    this.measure();
+    this.shown = [clip.numbers[Math.floor(this.first)], clip.numbers[Math.min(Math.ceil(this.end), this.count) - 1]];
+    this.lanes = this.end - this.first === this.count ? clip.lanes : clip.lanes.filter(({ present }) => present.some((run) => this.isShown(run)));
+    this.room.style.height = `${Math.max(this.head + this.lane * this.lanes.length, this.high)}px`;
+    canvas.style.height = `${this.high}px`;
+    this.top = box.scrollTop;
+    const looks = [clip.number, clip.revision, clip.found, this.first, this.end, this.top, this.width, this.high, devicePixelRatio,
       state.track, state.other, state.range, themed("--back")].join();
     if (looks !== this.looks) {
       this.looks = looks;
@@ -88,26 +93,33 @@ export class Timeline {
       this.base.getContext("2d").drawImage(canvas, 0, 0);
     }
     const paper = paperOf(canvas);
-    paper.drawImage(this.base, 0, 0, canvas.clientWidth, canvas.clientHeight);
+    paper.drawImage(this.base, 0, 0, this.names + this.width, this.high);
     const x = this.xOf(state.place + 0.5);
     paper.fillStyle = themed("--text");
-    if (x >= this.names) paper.fillRect(x - 1, 0, 2, canvas.clientHeight);
+    if (x >= this.names) paper.fillRect(x - 1, 0, 2, this.high);
     canvas.setAttribute("aria-valuemin", clip.numbers[0]);
     canvas.setAttribute("aria-valuemax", clip.numbers.at(-1));
     canvas.setAttribute("aria-valuenow", clip.numbers[state.place]);
   }
 
+  isShown([first, last]) { return first <= this.shown[1] && last >= this.shown[0]; }
+
+  // Where a run of frames is, as far as it is in view.
+  spanOf([first, last]) {
+    const { names, width, clip } = this;
+    return [Math.max(this.xOf(clip.placeOf.get(first)), names), Math.min(this.xOf(clip.placeOf.get(last) + 1), names + width)];
+  }
+
   bar(paper, runs, top, tall) {
-    for (const [first, last] of runs) {
-      const a = Math.max(this.xOf(this.clip.placeOf.get(first)), this.names);
-      const b = Math.min(this.xOf(this.clip.placeOf.get(last) + 1), this.names + this.width);
-      if (b > this.names && a < this.names + this.width) paper.fillRect(a, top, Math.max(b - a, 1.5), tall);
+    for (const run of runs) {
+      if (!this.isShown(run)) continue;
+      const [a, b] = this.spanOf(run);
+      paper.fillRect(a, top, Math.max(b - a, 1.5), tall);
     }
   }
 
   drawHead(paper) {
-    const { clip, state, head, names, width } = this;
-    const unit = scaleOf();
+    const { clip, state, head, names, width, unit } = this;
     paper.fillStyle = themed("--panel");
     paper.fillRect(0, 0, names + width, head);
     paper.fillStyle = themed("--line"); // where in the clip the view is
@@ -138,12 +150,11 @@ export class Timeline {
   }
 
   drawLanes(paper) {
-    const { clip, state, head, lane: tall, names, width } = this;
-    const unit = scaleOf();
-    const visible = this.lanes.map((lane, row) => [lane, head + row * tall - this.box.scrollTop]).filter(([, top]) => top > head - tall && top < this.box.clientHeight);
+    const { clip, state, head, lane: tall, names, width, unit } = this;
+    const visible = this.lanes.map((lane, row) => [lane, head + row * tall - this.top]).filter(([, top]) => top > head - tall && top < this.high);
     if (state.range) {
       paper.fillStyle = `${themed("--accent")}33`;
-      this.bar(paper, [state.range.map((place) => clip.numbers[place])], 0, this.box.clientHeight);
+      this.bar(paper, [state.range.map((place) => clip.numbers[place])], 0, this.high);
     }
     paper.font = `${11 * unit}px system-ui, sans-serif`;
     for (const [lane, top] of visible) {
@@ -169,6 +180,7 @@ export class Timeline {
     const tops = new Map(visible.map(([lane, top]) => [lane.id, top]));
     paper.fillStyle = themed("--bad");
     for (const suspect of clip.suspects) {
+      if (!this.isShown([suspect.at, suspect.at])) continue;
       const at = this.xOf(clip.placeOf.get(suspect.at) + 0.5);
       if (at < names || at > names + width) continue;
       paper.globalAlpha = 0.2 + 0.8 * suspect.severity;
@@ -186,14 +198,17 @@ export class Timeline {
   }
 
   drawScores(paper, lane, top, tall, unit) {
+    const { clip } = this;
     const size = this.count / lane.bins.length;
-    for (let bin = Math.floor(this.first / size); bin < Math.min(Math.ceil(this.end / size), lane.bins.length); bin++) {
-      if (lane.bins[bin] <= 0) continue;
-      const high = ((tall - 5 * unit) * lane.bins[bin]) / 100;
-      const [a, b] = [Math.max(this.xOf(bin * size), this.names), Math.min(this.xOf((bin + 1) * size), this.names + this.width)];
-      for (const [first, last] of lane.present) { // a bin may be wider than the track is there
-        const [from, to] = [Math.max(a, this.xOf(this.clip.placeOf.get(first))), Math.min(b, this.xOf(this.clip.placeOf.get(last) + 1))];
-        if (to > from) paper.fillRect(from, top + tall - 3 * unit - high, to - from + 0.3, high);
+    for (const run of lane.present) { // a bin may be wider than the track is there
+      if (!this.isShown(run)) continue;
+      const [from, to] = this.spanOf(run);
+      const [begin, end] = [Math.max(clip.placeOf.get(run[0]), this.first), Math.min(clip.placeOf.get(run[1]) + 1, this.end)];
+      for (let bin = Math.floor(begin / size); bin * size < end && bin < lane.bins.length; bin++) {
+        if (lane.bins[bin] <= 0) continue;
+        const high = ((tall - 5 * unit) * lane.bins[bin]) / 100;
+        const [a, b] = [Math.max(from, this.xOf(bin * size)), Math.min(to, this.xOf((bin + 1) * size))];
+        if (b > a) paper.fillRect(a, top + tall - 3 * unit - high, b - a + 0.3, high);
       }
     }
   }
