@@ -85,6 +85,7 @@ def check_clip(folder: Path, *, kinds: Collection[str] = ()) -> tuple[dict[str, 
         "hints": hints(truth, everything),
         "frames": rank_frames(chosen),
         "suspects": [one.as_json() for one in chosen],
+        **({"kinds": sorted(kinds)} if kinds else {}),
     }
     write_whole(folder / CHECK_FILE, to_json(document, indent=True) + b"\n")
     return document, chosen

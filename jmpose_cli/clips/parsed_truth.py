@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 import jmpose_cli
-from jmpose.files import WholeFile
+from jmpose.files import WholeFile, file_sha256
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.clips.operation import settled
 from jmpose_cli.formats.base import VideoMeta
@@ -72,6 +72,18 @@ def corrected_from(path: Path, sha256: str, source: Path, parse: Callable[[], Tr
         if cached is not None and _keep(base, cached):
             base = _mapped(cached, path) or base  # its memory can be given back
     return lambda: _copied(base)
+
+
+def is_parsed(source: Path) -> bool:
+    """Whether `corrected_from` needs no time for a file: it is small, in the cache, or there is no cache.
+
+    Args:
+        source: What the model gave.
+    """
+    if source.stat().st_size < LEAST_BYTES:
+        return True
+    cached = _cache_file(file_sha256(source))
+    return cached is None or cached.is_file()
 
 
 def _copied(base: Truth) -> Truth:

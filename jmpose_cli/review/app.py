@@ -74,6 +74,7 @@ def make_app(clips: Sequence[ReviewClip], estimator: Estimator) -> Starlette:
             Route("/", index),
             Route("/page/{name}", page_file),
             Route("/api/clips", listing),
+            Route("/api/clips/progress", lambda _: _json([one.progress() for one in clips])),
             Route(clip, lambda request: _json(of(request).summary())),
             Route(f"{clip}/poses", lambda r: _json(of(r).poses(_number(r, "first"), _number(r, "end")))),
             Route(f"{clip}/changes", lambda r: _json(of(r).changes(_number(r, "since")))),

@@ -24,6 +24,8 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.truth import Truth
 from jmpose_cli.review.estimate import NEAR, EstimateRequest, Estimator, operation_for
 from jmpose_cli.review.frames import FrameCache
+from jmpose_cli.review.opening import parse_aside
+from jmpose_cli.review.progress import Progress, progress_of
 from jmpose_cli.review.summaries import lanes, poses, runs
 from jmpose_cli.review.suspicions import Suspicions
 from jmpose_cli.runs.clip_claim import kept_from_runs
@@ -93,6 +95,16 @@ class ReviewClip:
                 **self._standing(now),
                 "lanes": lanes(now.corrections.live),
             }
+
+    def progress(self) -> Progress:
+        """Return how far it is, see `progress_of`; at once, also while it is being opened."""
+        now = self._open
+        if now is None:
+            return progress_of(self.folder)
+        reviewed = now.corrections.live.reviewed
+        found, is_all = now.suspicions.found(0.0)
+        left = len(still_suspicious(found, now.corrections.done)) if is_all else None
+        return {"frames": len(reviewed), "reviewed": int(reviewed.sum()), "suspects": left}
 
     def changes(self, since: int) -> dict[str, Any]:
         """Return how the clip stands now, and what has changed since another revision.
@@ -261,6 +273,7 @@ class ReviewClip:
         if self._open is None:
             with ExitStack() as stack:
                 stack.enter_context(kept_from_runs(self.folder))
+                parse_aside(self.folder)
                 corrections = stack.enter_context(Corrections(self.folder))
                 head = corrections.live.head
                 frames = FrameCache(self._opener(head), int(head.index.max(initial=-1)))

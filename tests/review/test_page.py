@@ -1,8 +1,11 @@
 """The page in a real browser: what a reviewer does by mouse and by keys reaches the clip, and is shown."""
 
+import json
+import re
 import shutil
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 from playwright.sync_api import expect, sync_playwright
 
 from jmpose.keypoints import COCO17_HEAD
-from jmpose_cli.clips.operations import Propagate, SetJoints
+from jmpose_cli.clips.corrections import Corrections
+from jmpose_cli.clips.operations import Propagate, Review, SetJoints
 from jmpose_cli.review.estimate import Estimator
 from jmpose_cli.review.serve import listening, server_of
 from jmpose_cli.values import FramePoses, TrackedFrame
@@ -47,9 +51,15 @@ def review(made, tmp_path):
 
 @pytest.fixture
 def address(review):
+    with serving(review) as address:
+        yield address
+
+
+@contextmanager
+def serving(*clips):
     with listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        server = server_of(guarded(review, port=port))
+        server = server_of(guarded(*clips, port=port))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield f"http://127.0.0.1:{port}/?token={TOKEN}"
@@ -274,6 +284,30 @@ def test_more_suspects_are_fetched_where_the_worst_end(page):
     page.keyboard.press("n")
     expect(page.locator("#suspects [aria-current=true]")).to_have_attribute("data-name", "1")
     expect(page.locator("#suspects button")).to_have_count(total)
+
+
+def test_the_next_clip_is_one_that_is_not_finished(browser, made, tmp_path):
+    clips = [make_review(shutil.copytree(made[0], tmp_path / f"clip{number}"), made[1]) for number in range(3)]
+    for clip in clips:
+        clip.name = clip.folder.name
+        (clip.folder / "run.json").write_text(
+            json.dumps({"frames": FRAMES, "config": {"decode": {"frames": [FIRST, 14]}}})
+        )
+    with Corrections(clips[1].folder) as corrections:
+        corrections.do([Review()])
+    with serving(*clips) as address, browser.new_page() as page:
+        page.route("**/api/clips/2", lambda route: (time.sleep(1), route.continue_()))
+        page.goto(address)
+        page.wait_for_selector("html[data-ready=yes]", timeout=LOADED_MS)
+        options = page.locator("#clips option")
+        expect(options.nth(1)).to_have_text(f"clip1 · ✓ · {FRAMES} of {FRAMES} reviewed")
+        expect(options.nth(2)).to_have_text(f"clip2 · 0 of {FRAMES} reviewed")
+        page.keyboard.press("PageDown")
+        expect(page.locator("#note")).to_contain_text("Opening clip2", timeout=LOADED_MS)
+        expect(page).to_have_title(re.compile("^clip2 "), timeout=LOADED_MS)
+        expect(page.locator("#note")).to_be_hidden()
+    for clip in clips:
+        clip.close()
 
 
 def test_suspects_lead_to_their_frames_and_keys_are_told(page):

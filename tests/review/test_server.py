@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from jmpose_cli.clips.edit import edit_clip
 from jmpose_cli.clips.layout import TRUTH_FILE
 from jmpose_cli.console import Reporter
 from jmpose_cli.formats.truth import read_truth, write_truth
+from jmpose_cli.review import opening
 from jmpose_cli.video.content import facts_of
 from tests.clips.clip_assets import FIRST, FRAMES, TRACKS
 from tests.clips.walkers import Walker, moved, walk
@@ -225,6 +227,41 @@ def test_the_worst_suspects_are_told_and_how_many_there_are(page):
     worst = page.get("/0/suspects?most=1")
     assert len(every["suspects"]) == every["total"] == worst["total"] > 1
     assert worst["suspects"] == every["suspects"][:1] and worst["is_all"]
+
+
+def test_how_far_clips_are_is_told_without_a_look_at_their_truths(page, clip):
+    config = {"decode": {"frames": [FIRST, None]}, "output": {"overlay": False}}
+    (clip.folder / "run.json").write_text(json.dumps({"input": "lost.mp4", "frames": FRAMES, "config": config}))
+    assert page.get("/progress") == [{"frames": FRAMES, "reviewed": 0, "suspects": None}] and not clip.is_open
+    page.do({"op": "review", "frames": [None, 6]})
+    page.do({"op": "review", "frames": [4, 5], "reviewed": False})
+    page.do({"op": "review"})
+    page.post("undo")
+    count = page.get("/0/suspects")["total"]
+    known = {"frames": FRAMES, "reviewed": 3, "suspects": count}
+    assert page.get("/progress") == [known]
+    page.post("render")
+    clip.close()
+    assert page.get("/progress") == [known | {"suspects": None}] and not clip.is_open
+    check_clip(clip.folder)
+    assert page.get("/progress") == [known]
+    check_clip(clip.folder, kinds=["jump"])  # not all that there are
+    assert page.get("/progress") == [known | {"suspects": None}]
+    (clip.folder / "corrections.jsonl").write_bytes(b"0 nothing\n")
+    assert page.get("/progress") == [{"frames": FRAMES, "reviewed": None, "suspects": None}]
+
+
+def test_a_large_truth_is_parsed_by_a_process_of_its_own(page, clip, monkeypatch, tmp_path):
+    monkeypatch.setattr("jmpose_cli.clips.parsed_truth.LEAST_BYTES", 1)
+    monkeypatch.setenv("JMPOSE_CACHE", str(tmp_path / "cache"))
+    began = []
+    ended = SimpleNamespace(returncode=-9)
+    monkeypatch.setattr(opening.subprocess, "run", lambda words, **_: began.append(words) or ended)
+    assert "ended by signal 9" in page.get("/0", 422)["error"]
+    assert began[0][-2:] == ["jmpose_cli.review.opening", str(clip.folder)]
+    with Corrections(clip.folder):  # what the process does
+        pass
+    assert page.get("/0")["name"] == "clip" and len(began) == 1
 
 
 def test_suspects_come_with_what_mends_them(page, clip):

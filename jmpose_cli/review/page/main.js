@@ -10,6 +10,7 @@ import { Timeline } from "./timeline.js";
 const AHEAD = 10;
 const POLL_MS = 3000;
 const NOTE_MS = 6000;
+const SLOW_MS = 300;
 const THEMES = ["system", "dark", "light"];
 
 class Cancelled extends Error {}
@@ -34,10 +35,22 @@ class Review {
   }
 
   async open(number) {
-    this.stop();
-    const clip = await Clip.load(number);
-    Object.assign(this, { clip, place: 0, track: null, joint: null, other: null, range: null, suspectPlace: -1, looked: null });
+    if (this.clip) this.stop();
+    this.opening = number;
     element("clips").value = number;
+    const saying = setTimeout(() => this.note(`Opening ${this.clips[number].name} … A very long clip takes a minute the first time.`, true), SLOW_MS);
+    let clip;
+    try {
+      clip = await Clip.load(number);
+    } catch (error) {
+      if (this.clip && this.opening === number) element("clips").value = this.clip.number;
+      throw error;
+    } finally {
+      clearTimeout(saying);
+      if (this.opening === number) this.note(null);
+    }
+    if (this.opening !== number) return; // another one was chosen meanwhile
+    Object.assign(this, { clip, place: 0, track: null, joint: null, other: null, range: null, suspectPlace: -1, looked: null });
     document.title = `${clip.name} – jmpose review`;
     for (const [name, follow] of [
       ["change", () => this.update()], ["suspects", () => this.updateSuspects()], ["failed", (event) => this.say(event.detail)],
@@ -48,6 +61,19 @@ class Review {
     this.stage.panX = this.stage.panY = 0;
     this.seek(0);
     await clip.findSuspects();
+    await this.showProgress();
+  }
+
+  // How far each clip is, in the list of clips.
+  async showProgress() {
+    if (this.clips.length < 2) return;
+    const all = await get("/progress");
+    all.forEach((progress, number) => {
+      Object.assign(this.clips[number], { progress });
+      const option = element("clips").options[number];
+      const text = `${this.clips[number].name} · ${progressText(progress)}`;
+      if (option.text !== text) option.text = text;
+    });
   }
 
   number() { return this.clip.numbers[this.place]; }
@@ -380,9 +406,19 @@ class Review {
     if (next >= 0 && next < this.clips.length) return this.open(next);
   }
 
+  async nextClip() {
+    await this.showProgress();
+    const count = this.clips.length;
+    const others = Array.from({ length: count - 1 }, (_, i) => (this.clip.number + 1 + i) % count);
+    const next = others.find((number) => !isFinished(this.clips[number].progress));
+    if (next === undefined) return this.note(count > 1 ? "All other clips are finished: reviewed, or without suspects." : "There is one clip only.");
+    return this.open(next);
+  }
+
   help() { element("help").showModal(); }
 
   run(command) {
+    if (!this.clip) return undefined;
     if (command.needs && !this.has()[command.needs]) return this.say(LACKING[command.needs]);
     return this.guarded(() => command.run(this));
   }
@@ -417,6 +453,18 @@ const LACKING = {
   suspect: "Go to a suspect first (n).", fix: "Nothing is advised here: correct it, or v says that it is right.",
 };
 
+// What is not known of a clip that was not opened is not told.
+function progressText(progress) {
+  const { frames, reviewed, suspects } = progress;
+  const parts = [];
+  if (isFinished(progress)) parts.push("✓");
+  if (reviewed !== null) parts.push(`${reviewed} of ${frames} reviewed`);
+  if (suspects !== null) parts.push(`${suspects} suspect${suspects === 1 ? "" : "s"}`);
+  return parts.join(" · ") || "not opened yet";
+}
+
+const isFinished = ({ frames, reviewed, suspects }) => suspects === 0 || (reviewed !== null && reviewed >= frames);
+
 function suspectsLeft({ total, isAll }) {
   if (total === null) return "looking for suspects …";
   return `${total} suspect${total === 1 ? "" : "s"} left${isAll ? "" : ", looking for more …"}`;
@@ -435,6 +483,7 @@ async function main() {
   element("clips").replaceChildren(...clips.map(({ number, name }) => made("option", name, { value: number })));
   fillHelp();
   const review = new Review(clips);
+  element("clips").onfocus = () => review.guarded(() => review.showProgress());
   element("clips").onchange = (event) => review.guarded(() => review.open(Number(event.target.value)));
   element("frame").onchange = (event) => {
     const place = review.clip.placeOf.get(Number(event.target.value));
