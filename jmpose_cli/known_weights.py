@@ -16,6 +16,8 @@ YOLO_SCALES_CPU = "nsmlx"  # smallest first: a large detector would take seconds
 YOLO_SCALES_GPU = "mlxsn"
 TEMPORAL_PART = SHIPPED / "parts" / "temporal-coco17.safetensors"
 """For pretrained backbones, which know single frames only; see its model card."""
+REID_NANO = SHIPPED / "reid-nano.safetensors"
+_REID_SUFFIXES = (".safetensors", ".pth", ".pt")
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {"pose": (".safetensors",), "detector": (".safetensors", ".pt")}
 _FOLDERS: dict[Kind, str] = {"pose": "of ViTPose", "detector": "of RT-DETR or D-FINE"}
 
@@ -70,6 +72,21 @@ def choose_detector(name: str, *, on_gpu: bool, access: Access | None = None) ->
             if found.is_file():
                 return Choice(found, f"found in {folder}")
     return Choice(SHIPPED / "person-nano.safetensors", "shipped; for better boxes: --detector yolo26s or dfine-s")
+
+
+def choose_reid(name: str) -> Path | None:
+    """Resolve `--reid`: the shipped `reid-nano`, a file of it or of torchreid's OSNet; None for `none`.
+
+    Raises:
+        JmposeError: It is neither.
+    """
+    if name == "none":
+        return None
+    path = REID_NANO if name == REID_NANO.stem else Path(name)
+    if path.is_file() and path.suffix in _REID_SUFFIXES:
+        return path
+    matter = "is no weights file" if path.exists() else "no such file"
+    raise JmposeError(f"--reid {name}: {matter}", hint="reid-nano, none, or a .pth of torchreid's OSNet")
 
 
 def _named(option: str, name: str, kind: Kind, access: Access) -> Choice:

@@ -22,15 +22,16 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from jmpose_cli.annotate.networks import open_embedder
 from jmpose_cli.config import PeopleConfig
 from jmpose_cli.formats.mot import read_mot
-from jmpose_cli.known_weights import choose_detector
+from jmpose_cli.known_weights import choose_detector, choose_reid
 from jmpose_cli.metrics.boxes import BoxSequence, BoxTracking, evaluate_sequences, overlaps_of
 from jmpose_cli.people import association
+from jmpose_cli.people.appearance import Embedder
 from jmpose_cli.people.association import FIRST_ROUND_SCORE
 from jmpose_cli.people.crops import person_crops
 from jmpose_cli.people.detect import YoloDetector
-from jmpose_cli.people.osnet import OSNet
 from jmpose_cli.people.track import PeopleTracker
 from jmpose_cli.values import Detections
 
@@ -84,7 +85,7 @@ def fps_of(folder: Path) -> float:
     return float(next(line.partition("=")[2] for line in lines if line.startswith("frameRate")))
 
 
-def observe(folder: Path, detector: YoloDetector, embedder: OSNet | None, cache: Path) -> Sequence:
+def observe(folder: Path, detector: YoloDetector, embedder: Embedder | None, cache: Path) -> Sequence:
     """Find the people of a sequence and what they look like, or read what was found before."""
     keep = PeopleConfig().keep_box_score
     found_at = cache / f"{folder.name}-{detector.name}-{detector.sha256[:8]}.npz"
@@ -108,7 +109,7 @@ def observe(folder: Path, detector: YoloDetector, embedder: OSNet | None, cache:
     return Sequence(folder, fps_of(folder), (width, height), people, looks, detector.start_score, scale)
 
 
-def look_at(folder: Path, people: list[Detections], embedder: OSNet) -> Iterator[np.ndarray]:
+def look_at(folder: Path, people: list[Detections], embedder: Embedder) -> Iterator[np.ndarray]:
     """Yield the looks of each frame as `jmpose infer` takes them."""
     height, width = embedder.crop_size
     for frame, found in zip(frames_of(folder), people, strict=True):
@@ -261,7 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/tracking"))
     parser.add_argument("--detector", action="append", help="A name or a file; twice for two.")
-    parser.add_argument("--reid", type=Path, help="A .pth of OSNet.")
+    parser.add_argument("--reid", default="none", help="reid-nano, or a .pth of OSNet.")
     parser.add_argument("--cache", type=Path, default=Path("out/identity"))
     parser.add_argument("--tracker", action="append", choices=TRACKERS)
     parser.add_argument("--parts", action="store_true")
@@ -269,7 +270,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.cache.mkdir(parents=True, exist_ok=True)
-    embedder = OSNet(args.reid, device="cpu") if args.reid else None
+    looks = choose_reid(args.reid)
+    embedder = open_embedder(looks, device="cpu") if looks else None
     chosen = PARTS if args.parts else {name: TRACKERS[name] for name in args.tracker or TRACKERS}
     for name in args.detector or ["person-nano"]:
         path = choose_detector(name, on_gpu=False).path

@@ -13,7 +13,7 @@ from jmpose_cli.config import InferConfig, PeopleConfig, PoseConfig
 from jmpose_cli.device import may_take_gpu, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.writers import FORMATS
-from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model
+from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model, choose_reid
 from jmpose_cli.people.yolo_description import START_SCORE
 from jmpose_cli.video.source import ChildPool
 
@@ -115,8 +115,7 @@ def check_settings(config: InferConfig, *, videos: int, access: Access) -> None:
     for name in config.output.formats:
         FORMATS[name].check()
     temporal_file(config.pose)
-    if config.people.reid != "none" and not Path(config.people.reid).is_file():
-        raise JmposeError(f"--reid {config.people.reid}: no such file", hint="none, or a .pth of OSNet")
+    choose_reid(config.people.reid)
     fetch_models(config, access, detecting=config.people.boxes is None)
     if config.people.boxes is None:
         return
@@ -227,8 +226,8 @@ def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool
             files["boxes"] = config.people.boxes
         else:
             files["detector"] = choose_detector(config.people.detector, on_gpu=on_gpu, access=offline).path
-        if config.people.reid != "none":
-            files["reid"] = Path(config.people.reid)
+        if reid := choose_reid(config.people.reid):
+            files["reid"] = reid
         if "temporal" in weights:
             files["temporal"] = temporal_file(config.pose) or Path()
         noted = {part: facts["sha256"] for part, facts in weights.items()}
@@ -320,11 +319,23 @@ def load_embedder(config: InferConfig, device: "Device") -> "Embedder | None":
     Raises:
         JmposeError: There is no such file, or it holds no such network.
     """
-    if config.people.reid == "none":
-        return None
+    path = choose_reid(config.people.reid)
+    return None if path is None else open_embedder(path, device=device.name)
+
+
+def open_embedder(path: Path, *, device: str) -> "Embedder":
+    """Load a network of appearance from a file of `reid-nano`, or of an OSNet of torchreid.
+
+    Raises:
+        JmposeError: It is damaged, or of another network.
+    """
+    if path.suffix == ".safetensors":
+        from jmpose_cli.people.reid_nano import ReidNano
+
+        return ReidNano(path)
     from jmpose_cli.people.osnet import OSNet
 
-    return OSNet(Path(config.people.reid), device=device.name)
+    return OSNet(path, device=device)
 
 
 def _described(name: str, choice: Choice) -> str:

@@ -72,8 +72,8 @@ def infer(
     reid: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|none",
-            help="Network that tells people by their looks: a .pth of OSNet.",
+            metavar="reid-nano|FILE|none",
+            help="Network that tells people by their looks (none): reid-nano, or a .pth of OSNet.",
             rich_help_panel=_PEOPLE,
         ),
     ] = None,

@@ -9,8 +9,10 @@ another. `jmpose models check` compares their results with those of torch. Needs
 
 import argparse
 
+from jmpose_cli.known_weights import REID_NANO
 from jmpose_cli.onnx_graphs import description_of
 from jmpose_cli.people.detect_export import write_detector_graph
+from jmpose_cli.people.reid_export import write_appearance_graph
 from jmpose_cli.pose.onnx_export import write_pose_graphs
 from jmpose_cli.zoo.catalogue import Shipped
 from jmpose_cli.zoo.store import known_models, location
@@ -20,11 +22,13 @@ def main() -> None:
     """Write the graphs of the models that are named, or of all."""
     shipped = {name: entry for name, entry in known_models().items() if isinstance(entry.place, Shipped)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*shipped, []], help="shipped models")
-    for name in parser.parse_args().names or shipped:
-        weights = location(shipped[name])
+    parser.add_argument("names", nargs="*", choices=[*shipped, REID_NANO.stem, []], help="shipped models")
+    for name in parser.parse_args().names or [*shipped, REID_NANO.stem]:
+        weights = location(shipped[name]) if name in shipped else REID_NANO
         description = description_of(weights)
-        if shipped[name].kind == "pose":
+        if name not in shipped:
+            write_appearance_graph(weights)
+        elif shipped[name].kind == "pose":
             write_pose_graphs(weights, description)
         else:
             write_detector_graph(weights)
