@@ -91,7 +91,7 @@ class PeopleConfig(_Section):
     detector: str = "auto"
     boxes: Path | None = Field(None, description="Own boxes instead of a detector.")
     detect_every: int = Field(1, ge=1, description="Frames between detections; between them boxes are interpolated.")
-    reid: str = Field("none", description="Network of appearance: none, reid-nano, or a file.")
+    reid: str = Field("reid-nano", description="Network of appearance: reid-nano, none, or a file.")
     stitch: bool | None = Field(
         None, description="Say at the end which tracks are one person. None: unless ids come with own boxes."
     )

@@ -137,5 +137,5 @@ def test_settings_without_effect_are_not_compared():
     }
     assert InferConfig.model_validate(other).of_results() == InferConfig().of_results()
     left = InferConfig().of_results()
-    assert set(left) == {"precision", "decode", "people", "pose", "output"}
+    assert set(left) == {"engine", "precision", "decode", "people", "pose", "output"}
     assert "batch" not in left["pose"] and "compile" in left["pose"]

@@ -29,9 +29,8 @@ from jmpose_cli.known_weights import choose_detector, choose_reid
 from jmpose_cli.metrics.boxes import BoxSequence, BoxTracking, evaluate_sequences, overlaps_of
 from jmpose_cli.people import association
 from jmpose_cli.people.appearance import Embedder
-from jmpose_cli.people.association import FIRST_ROUND_SCORE
-from jmpose_cli.people.crops import person_crops
 from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.looks import looks_of
 from jmpose_cli.people.track import PeopleTracker
 from jmpose_cli.values import Detections
 
@@ -102,22 +101,12 @@ def observe(folder: Path, detector: YoloDetector, embedder: Embedder | None, cac
     if embedder is not None:
         looks_at = found_at.with_suffix(f".{embedder.sha256[:8]}.npy")
         if not looks_at.is_file():
-            np.save(looks_at, np.concatenate(list(look_at(folder, people, embedder))))
+            each = [looks_of(frame, some, embedder) for frame, some in zip(frames_of(folder), people, strict=True)]
+            np.save(looks_at, np.concatenate(each))
         looks = np.split(np.load(looks_at).astype(np.float32), ends)
     scale = None if embedder is None else embedder.scale
     height, width = next(frames_of(folder)).shape[:2]
     return Sequence(folder, fps_of(folder), (width, height), people, looks, detector.start_score, scale)
-
-
-def look_at(folder: Path, people: list[Detections], embedder: Embedder) -> Iterator[np.ndarray]:
-    """Yield the looks of each frame as `jmpose infer` takes them."""
-    height, width = embedder.crop_size
-    for frame, found in zip(frames_of(folder), people, strict=True):
-        rows = np.flatnonzero(found.scores >= FIRST_ROUND_SCORE)
-        some = embedder.embed(person_crops(frame, found.boxes_xyxy_px[rows], height=height, width=width))
-        looks = np.zeros((len(found), some.shape[1]), np.float16)
-        looks[rows] = some
-        yield looks
 
 
 def ours(sequence: Sequence, *, appearance: bool = True, stitched: bool = True, **options: Any) -> Frames:

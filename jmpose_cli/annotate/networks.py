@@ -179,7 +179,7 @@ def load_networks(
     if detecting:
         detector, header["people"] = load_detector(config, device, threads=share)
         info["weights"]["detector"] = {"name": detector.name, "sha256": detector.sha256}
-    embedder = load_embedder(config, device)
+    embedder = load_embedder(config, device) if detecting or own_boxes is not None else None
     if embedder is not None:
         header["people"] += f"; appearance: {embedder.name}"
         info["weights"]["reid"] = {"name": embedder.name, "sha256": embedder.sha256}

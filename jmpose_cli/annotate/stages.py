@@ -15,9 +15,8 @@ import numpy as np
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.background import StageClock, in_background
 from jmpose_cli.config import InferConfig
-from jmpose_cli.people.association import FIRST_ROUND_SCORE
-from jmpose_cli.people.crops import person_crops
 from jmpose_cli.people.cuts import CutDetector
+from jmpose_cli.people.looks import looks_of
 from jmpose_cli.people.stitch import Identities
 from jmpose_cli.people.track import PeopleTracker
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
@@ -288,17 +287,12 @@ class Observer:
         return frames
 
     def _looks(self, frame_rgb: Bytes, found: Detections | None) -> Halves | None:
-        """Return what the people of a frame look like; of boxes that are too weak nothing is known."""
+        """Return what the people of a frame look like; None where nothing tells it."""
         embedder = self._networks.embedder
         if embedder is None or not found:
             return None
         with self._clock("appearance"):
-            rows = np.flatnonzero(found.scores >= FIRST_ROUND_SCORE)
-            height, width = embedder.crop_size
-            some = embedder.embed(person_crops(frame_rgb, found.boxes_xyxy_px[rows], height=height, width=width))
-            looks = np.zeros((len(found), some.shape[1]), np.float16)
-            looks[rows] = some
-        return looks
+            return looks_of(frame_rgb, found, embedder)
 
     def _boxes(self, batch: FrameBatch, rows: list[int]) -> list[tuple[Detections | None, Ids | None]]:
         """Return the boxes of some frames of a batch, detected or from the file."""

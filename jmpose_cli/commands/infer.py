@@ -73,7 +73,7 @@ def infer(
         str | None,
         typer.Option(
             metavar="reid-nano|FILE|none",
-            help="Network that tells people by their looks (none): reid-nano, or a .pth of OSNet.",
+            help="Network that tells people by their looks (reid-nano): none, or a .pth of OSNet.",
             rich_help_panel=_PEOPLE,
         ),
     ] = None,

@@ -15,6 +15,9 @@ from jmpose_cli.people.reid_nano import CALL, PART
 class AppearanceOfCrops(nn.Module):
     """A network of appearance with what stands before it."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, network: AppearanceNetwork) -> None:
         super().__init__()
         self.model = network
