@@ -21,6 +21,7 @@ from jmpose_cli.text import to_json
 
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MOST_OPERATIONS = 1000
+_Act = Callable[[Request, dict[str, Any]], Any]
 
 
 def make_app(clips: Sequence[ReviewClip], estimator: Estimator) -> Starlette:
@@ -53,17 +54,24 @@ def make_app(clips: Sequence[ReviewClip], estimator: Estimator) -> Starlette:
     def frame(request: Request) -> Response:
         return Response(of(request).image(request.path_params["frame"]), media_type="image/jpeg")
 
-    def operations(request: Request, body: dict[str, Any]) -> Any:
-        return of(request).do(_operations(body.get("operations")), _revision(body))
+    def turned(change: Callable[[ReviewClip, dict[str, Any]], dict[str, Any]]) -> _Act:
+        """Return what makes a change, and answers with it and the poses of the frame that is looked at."""
+
+        def answer(request: Request, body: dict[str, Any]) -> Any:
+            clip, frame = of(request), body.get("frame")
+            changed = change(clip, body)
+            return changed | ({"here": clip.poses(frame, frame + 1)["frames"]} if type(frame) is int else {})
+
+        return answer
 
     def render(request: Request, _: dict[str, Any]) -> Any:
         return {"notes": of(request).render()}
 
-    def fix(request: Request, body: dict[str, Any]) -> Any:
+    def fix(clip: ReviewClip, body: dict[str, Any]) -> dict[str, Any]:
         kind = body.get("kind")
         if kind not in SUSPECT_KINDS:
             raise JmposeError(f"there is no kind {kind!r:.80} of suspects", hint=f"allowed: {', '.join(SUSPECT_KINDS)}")
-        return of(request).fix_all(kind, _revision(body))
+        return clip.fix_all(kind, _revision(body))
 
     def estimate(request: Request, body: dict[str, Any]) -> Any:
         return {"operation": of(request).estimate(estimator, request_in(body)).model_dump(exclude_none=True)}
@@ -83,10 +91,13 @@ def make_app(clips: Sequence[ReviewClip], estimator: Estimator) -> Starlette:
                 lambda r: _json(of(r).suspects(_number(r, "most") if "most" in r.query_params else None)),
             ),
             Route(f"{clip}/frames/{{frame:int}}", frame),
-            _post(f"{clip}/operations", operations),
-            _post(f"{clip}/undo", lambda request, body: of(request).undo(_revision(body))),
-            _post(f"{clip}/redo", lambda request, body: of(request).redo(_revision(body))),
-            _post(f"{clip}/fix", fix),
+            _post(
+                f"{clip}/operations",
+                turned(lambda clip, body: clip.do(_operations(body.get("operations")), _revision(body))),
+            ),
+            _post(f"{clip}/undo", turned(lambda clip, body: clip.undo(_revision(body)))),
+            _post(f"{clip}/redo", turned(lambda clip, body: clip.redo(_revision(body)))),
+            _post(f"{clip}/fix", turned(fix)),
             _post(f"{clip}/estimate", estimate),
             _post(f"{clip}/render", render),
         ],
@@ -108,7 +119,7 @@ def _page_files() -> dict[str, Callable[[], Response]]:
     return found
 
 
-def _post(path: str, act: Callable[[Request, dict[str, Any]], Any]) -> Route:
+def _post(path: str, act: _Act) -> Route:
     """Return a route that takes a JSON object and gives one."""
 
     async def endpoint(request: Request) -> Response:

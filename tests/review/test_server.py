@@ -325,6 +325,13 @@ def test_an_action_is_answered_with_what_it_has_changed(page, clip):
     assert {one["id"]: one for one in page.get("/0")["lanes"]} == wanted
 
 
+def test_the_frame_that_is_looked_at_is_answered_with_the_action(page):
+    answer = page.post("operations", operations=[{"op": "delete", "track": 3}], frame=FIRST + 4)
+    assert answer["here"] == page.get(f"/0/poses?first={FIRST + 4}&end={FIRST + 5}")["frames"]
+    assert 3 not in {person["id"] for person in answer["here"][0]["people"]}
+    assert 3 in {person["id"] for person in page.post("undo", frame=FIRST + 4)["here"][0]["people"]}
+
+
 def test_suspects_follow_the_corrections(tmp_path, monkeypatch):
     monkeypatch.setattr("jmpose_cli.review.clip.LONGEST_LOOK_S", 60.0)
     walkers = (

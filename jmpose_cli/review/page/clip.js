@@ -15,7 +15,7 @@ export class Clip extends EventTarget {
     clip.placeOf = new Map(clip.numbers.map((n, place) => [n, place]));
     clip.chunks = new Map();
     clip.images = new Map();
-    Object.assign(clip, { suspects: [], most: SUSPECTS, total: null, isAll: false });
+    Object.assign(clip, { near: 0, suspects: [], most: SUSPECTS, total: null, isAll: false });
     clip.waiting = Promise.resolve();
     return clip;
   }
@@ -96,7 +96,7 @@ export class Clip extends EventTarget {
   act(path, body = {}) {
     this.waiting = this.waiting.catch(() => {}).then(async () => {
       try {
-        const answer = await post(`/${this.number}/${path}`, { revision: this.revision, ...body });
+        const answer = await post(`/${this.number}/${path}`, { revision: this.revision, frame: this.numbers[this.near], ...body });
         this.take(answer);
         return answer;
       } catch (error) {
@@ -127,7 +127,12 @@ export class Clip extends EventTarget {
   }
 
   take(answer) {
-    const { frames, lanes, gone, ...standing } = answer;
+    const { frames, lanes, gone, here = [], ...standing } = answer;
+    for (const frame of here) { // what is looked at is shown at once, the frames around come after
+      const place = this.placeOf.get(frame.n);
+      const known = this.chunks.get(Math.floor(place / CHUNK))?.frames;
+      if (known) known[place % CHUNK] = frame;
+    }
     const kept = frames ? this.lanes.filter(({ id }) => !gone.includes(id) && !lanes.some((lane) => lane.id === id)) : [];
     Object.assign(this, standing);
     this.lanes = [...kept, ...lanes].sort((a, b) => a.present[0][0] - b.present[0][0] || a.id - b.id);

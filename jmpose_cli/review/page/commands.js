@@ -93,12 +93,10 @@ export const COMMANDS = [
   { group: "tracks", key: "y", name: "Split: from here on somebody else", label: "Split", needs: "track",
     run: (r) => r.clip.do({ op: "split", track: r.track, frame: r.number() }) },
   { group: "tracks", key: "x", name: "Swap ids with the other track from here on", label: "Swap on", needs: "track",
-    run: async (r) => r.clip.do(
-      { op: "swap", tracks: [r.track, await r.askOther("Swap from here on with which track?")], frames: [r.number(), null] }) },
+    run: (r) => r.swap("Swap from here on with which track?", [r.number(), null]) },
   { group: "tracks", key: "Shift+X", name: "Swap ids with the other track here, or in the range", label: "Swap here",
     needs: "track", ranged: true,
-    run: async (r) => r.clip.do(
-      { op: "swap", tracks: [r.track, await r.askOther("Swap here with which track?")], frames: r.frames() }) },
+    run: (r) => r.swap("Swap here with which track?", r.frames()) },
   { group: "tracks", key: "t", name: "Fill the gaps of the track, or within the range", label: "Fill gaps", needs: "track",
     run: (r) => r.clip.do({ op: "interpolate", track: r.track, frames: r.rangeOrAll() }) },
   { group: "tracks", key: "d", name: "Nobody is here, or in the range", label: "Delete", needs: "track", ranged: true,

@@ -104,6 +104,7 @@ class Review {
     const { clip, place } = this;
     const isHere = () => clip === this.clip && place === this.place;
     const last = Math.min(place + AHEAD, clip.numbers.length - 1);
+    clip.near = place;
     clip.poses(place);
     clip.keepOnly(place, last);
     clip.image(place).then(() => {
@@ -294,6 +295,16 @@ class Review {
     const name = this.clip.joints[joint];
     const around = { op: "propagate", track, joints: [name], around: this.number() };
     return this.clip.do({ op: "set_joints", track, frame: this.number(), joints: { [name]: [...at, seen] } }, ...(this.atOnce ? [around] : []));
+  }
+
+  async swap(text, frames) {
+    const [track, other] = [this.track, await this.askOther(text)];
+    for (const person of this.poses()?.people ?? []) {
+      if (person.id === track) person.id = other;
+      else if (person.id === other) person.id = track;
+    }
+    this.showFrame();
+    return this.clip.do({ op: "swap", tracks: [track, other], frames });
   }
 
   placeAtPointer() {

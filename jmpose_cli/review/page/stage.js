@@ -197,8 +197,8 @@ export class Stage {
     points.forEach(([x, y], joint) => {
       if (person.v[joint]) this.drawJoint(paper, x, y, person, joint, colour, isSelected && joint === scene.joint);
     });
-    this.drawLabel(paper, person, colour, isSelected);
     paper.globalAlpha = 1;
+    this.drawLabel(paper, person, colour, isSelected);
   }
 
   isOf(side, ...joints) { return joints.some((joint) => this.scene.joints[joint].startsWith(side)); }
