@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.coco import CocoWriter
 from jmpose_cli.formats.truth import as_written, read_truth, write_truth
-from jmpose_cli.people.stitch import Identities
+from jmpose_cli.people.stitch import Identities, Join
 from jmpose_cli.pose.smooth import is_too_slow
 from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.text import printable, to_json
@@ -179,7 +179,11 @@ class _Clip:
         _remove_stale(folder, config.output)
         _write_run(result, self._task, config, self._networks, store.ending)
         files = facts | {RUN_FILE: file_facts(folder / RUN_FILE)}
-        return replace(result, notes=(*notes, *_suspicions(folder / TRUTH_FILE)), files=files)
+        return replace(
+            result,
+            notes=(*notes, *_suspicions(folder / TRUTH_FILE, identities.joins if identities else ())),
+            files=files,
+        )
 
     def _smoothing_notes(self, source: FrameSource) -> Iterator[str]:
         """Yield a sentence where smoothing was asked for and cannot be."""
@@ -287,12 +291,12 @@ def _described(info: VideoInfo) -> dict[str, Any]:
     return {name: getattr(info, name) for name in (*names, "decoder", "stream")}
 
 
-def _suspicions(path: Path) -> list[str]:
+def _suspicions(path: Path, joins: Sequence[Join]) -> list[str]:
     """Say in a line or two what is suspicious in a clip; of a very long one, how to find out."""
     if path.stat().st_size > _MOST_CHECKED_BYTES:
         return ["long: `jmpose check` shows what is suspicious in it"]
     truth = read_truth(path)
-    found = suspects(truth)
+    found = suspects(truth, joins)
     return summary(found, hints(truth, found))
 
 

@@ -12,6 +12,7 @@ from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.clips.tracks import tracks_of
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.formats.truth import Truth
+from jmpose_cli.people.stitch import Join
 from jmpose_cli.values import Ids
 
 SAID: dict[SuspectKind, tuple[str, str]] = {
@@ -34,18 +35,19 @@ FALSE_PEOPLE_SHARE = 0.5
 HIGHER_BOX_SCORE = 0.5
 
 
-def suspects(truth: Truth) -> list[Suspect]:
+def suspects(truth: Truth, joins: Sequence[Join] = ()) -> list[Suspect]:
     """Find what is suspicious in a clip, worst first.
 
     Frames that somebody reviewed and joints that somebody corrected are not suspicious by their scores.
 
     Args:
         truth: The clip; any number of frames and people, also none.
+        joins: Tracks that were taken to be one person.
     """
     if len(truth) == 0:
         return []
     tracks = tracks_of(truth)
-    return worst_first(joint_suspects(tracks), list(people_suspects(tracks)))
+    return worst_first(joint_suspects(tracks), list(people_suspects(tracks, joins)))
 
 
 def worst_first(joints: Iterable[Suspect], people: Sequence[Suspect]) -> list[Suspect]:

@@ -3,35 +3,47 @@
 Weights are errors to be expected, as for joints: an id that is wrong counts as the joints of one person.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from jmpose_cli.choices import SuspectKind
+from jmpose_cli.clips.check_joins import Link, changed_tracks, doubtful_joins, links_of
 from jmpose_cli.clips.check_meetings import doubles, exchanged_ids, pairs_of, shared_tracks
 from jmpose_cli.clips.suspect import LEAST_LIKELY, PERSON_WEIGHT, Suspect, frame_list, suspect
 from jmpose_cli.clips.tracks import Tracks
 from jmpose_cli.clips.trajectories import LOOK_S, misfit_of, overlap_of, side_of
 from jmpose_cli.formats.records import Doubles
+from jmpose_cli.people.stitch import Join
 from jmpose_cli.values import Bools, Ids
 
 NOBODY_WEIGHT = 0.3
 """And somebody who is not there: one deletion does for all frames, of which one is as good to look at as another."""
 
 
-def people_suspects(tracks: Tracks) -> Iterator[Suspect]:
-    """Find what is suspicious about ids and whole people."""
+def people_suspects(tracks: Tracks, joins: Sequence[Join] = ()) -> Iterator[Suspect]:
+    """Find what is suspicious about ids and whole people.
+
+    Args:
+        tracks: The rows.
+        joins: Tracks that were taken to be one person.
+    """
     cuts = cuts_of(tracks)
     pairs = pairs_of(tracks)
-    gaps = list(_gaps(tracks, cuts))
+    links = links_of(tracks, joins)
+    gaps = list(_gaps(tracks, cuts, links))
     yield from (gap.suspect(tracks) for gap in gaps)
     yield from doubles(tracks, pairs)
     leaps = list(shared_tracks(tracks))
-    yield from exchanged_ids(tracks, pairs, leaps)
+    exchanges = list(exchanged_ids(tracks, pairs, leaps))
+    yield from exchanges
     yield from leaps
-    yield from interrupted(tracks)
-    yield from _comings_and_goings(tracks, cuts, gaps)
+    yield from doubtful_joins(tracks, links)
+    holes = list(interrupted(tracks))
+    yield from changed_tracks(tracks, [*exchanges, *leaps, *(one for one in holes if one.kind == "shared")])
+    yield from holes
+    yield from _comings_and_goings(tracks, cuts, [*gaps, *links])
     yield from nobodies(tracks)
 
 
@@ -145,8 +157,8 @@ class _Gap:
         )
 
 
-def _gaps(tracks: Tracks, cuts: Ids) -> Iterator[_Gap]:
-    """Join ends of tracks to beginnings of others, the likeliest first, each once."""
+def _gaps(tracks: Tracks, cuts: Ids, links: Sequence[Link]) -> Iterator[_Gap]:
+    """Join ends of tracks to beginnings of others, the likeliest first, each once, but those that are joined."""
     if len(tracks) == 0:
         return
     order = np.argsort(tracks.place[tracks.starts], kind="stable")
@@ -162,8 +174,7 @@ def _gaps(tracks: Tracks, cuts: Ids) -> Iterator[_Gap]:
         if len(rows):
             likely = _same_person(tracks, end, rows)
             found += [(float(chance), end, int(row)) for chance, row in zip(likely, rows.tolist(), strict=True)]
-    taken_ends: set[int] = set()
-    taken_starts: set[int] = set()
+    taken_ends, taken_starts = {link.end for link in links}, {link.start for link in links}
     for chance, end, row in sorted(found, reverse=True):
         if chance < LEAST_LIKELY:
             break
@@ -197,8 +208,8 @@ BEHIND = 0.5
 """Share of a box that is covered by another one, nearer to the camera, whose owner may have hidden somebody."""
 
 
-def _comings_and_goings(tracks: Tracks, cuts: Ids, gaps: list[_Gap]) -> Iterator[Suspect]:
-    """Ids that are born or die inside the picture, and belong to no gap."""
+def _comings_and_goings(tracks: Tracks, cuts: Ids, gaps: Sequence[_Gap | Link]) -> Iterator[Suspect]:
+    """Ids that are born or die inside the picture, and belong to no gap and no join."""
     if len(tracks) == 0:
         return
     first_places = np.concatenate([[0], cuts])

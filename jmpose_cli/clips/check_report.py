@@ -14,6 +14,7 @@ from jmpose_cli.clips.corrections import notes_on_state, steps_of
 from jmpose_cli.clips.dismissals import still_suspicious
 from jmpose_cli.clips.find import find_clips
 from jmpose_cli.clips.layout import CHECK_FILE, TRUTH_FILE
+from jmpose_cli.clips.run_record import recorded_joins
 from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.console import Reporter, make_console
 from jmpose_cli.errors import JmposeError
@@ -78,7 +79,7 @@ def check_clip(folder: Path, *, kinds: Collection[str] = ()) -> tuple[dict[str, 
         JmposeError: The truth cannot be read, or the file cannot be written.
     """
     truth = read_truth(folder)
-    everything = still_suspicious(suspects(truth), steps_of(folder))
+    everything = still_suspicious(suspects(truth, recorded_joins(folder)), steps_of(folder))
     chosen = [one for one in everything if not kinds or one.kind in kinds]
     document = {
         "sha256": file_sha256(folder / TRUTH_FILE),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from jmpose.files import file_sha256
 from jmpose.keypoints import KeypointSet
@@ -15,6 +15,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.formats.json_file import read_json
 from jmpose_cli.formats.keypoint_mapping import derived_joints, present_joints
+from jmpose_cli.people.stitch import Join
 from jmpose_cli.text import to_json
 from jmpose_cli.video.content import check_unchanged
 
@@ -115,6 +116,16 @@ def recorded_files(folder: Path) -> dict[str, FileFacts] | None:
         return read_run(folder).files or None
     except (JmposeError, OSError):
         return None
+
+
+def recorded_joins(folder: Path) -> tuple[Join, ...]:
+    """Return which tracks of a clip were taken to be one person; none where nothing tells."""
+    try:
+        identities = read_run(folder).values.get("identities")
+        given = identities.get("joins") if isinstance(identities, dict) else ()
+        return TypeAdapter(tuple[Join, ...]).validate_python(given)
+    except (JmposeError, OSError, ValidationError):
+        return ()
 
 
 def write_record(record: RunRecord, changes: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ class Merge(Operation):
 
 
 class Split(Operation):
-    """From a frame on, a track is somebody else.
+    """From a frame on, a track is somebody else: than before, or than the other tracks that it was joined with.
 
     Attributes:
         track: Its id, which the part before the frame keeps.
@@ -76,7 +76,7 @@ class Split(Operation):
 
     def _apply(self, truth: Truth) -> Truth:
         later = rows_of(truth, self.track, (self.frame, None))
-        if len(later) == len(rows_of(truth, self.track)):
+        if len(later) == len(rows_of(truth, self.track)) and not _is_joined(truth, later[0]):
             first = int(truth.index[truth.frame[later[0]]])
             hint = f"split it after frame {first}, where it begins, or give it another id with --rename"
             raise JmposeError(f"{self}: all of track {self.track} is from frame {self.frame} on", hint=hint)
@@ -177,6 +177,13 @@ class Delete(Operation):
 
     def __str__(self) -> str:
         return f"delete {self.track}{text_of(self.frames)}"
+
+
+def _is_joined(truth: Truth, row: int) -> bool:
+    """Whether another track was taken to be the same person as a row."""
+    everybody = truth.roster
+    same = everybody.identity == truth.identity[row]
+    return bool((same & (everybody.track_ids != truth.track_ids[row])).any())
 
 
 def _check_is_new(truth: Truth, new: int, operation: Operation) -> None:

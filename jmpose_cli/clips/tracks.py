@@ -29,6 +29,7 @@ class Tracks:
         clock: `[M]` seconds.
         place: `[N]` place of the row's frame in `index`.
         ids: `[N]` track id.
+        who: `[N]` identity.
         boxes: `[N, 4]` corners.
         size: `[N]` body size: the root of the box's area, steadied over a second.
         xy: `[N, K, 2]` joints.
@@ -47,6 +48,7 @@ class Tracks:
     clock: Doubles
     place: Ids
     ids: Ids
+    who: Ids
     boxes: Doubles
     size: Doubles
     xy: Doubles
@@ -136,6 +138,7 @@ def tracks_of(truth: Truth) -> Tracks:
         clock=truth.time_s,
         place=rows.frame,
         ids=rows.track_ids,
+        who=rows.identity,
         boxes=boxes,
         size=steadied(rows, np.sqrt(sides.prod(1)), truth.time_s),
         xy=rows.xy * stretch,

@@ -16,7 +16,7 @@ from jmpose_cli.clips.live_truth import Change, joined
 from jmpose_cli.clips.operation import rows_in
 from jmpose_cli.clips.operations import Estimated, Operation
 from jmpose_cli.clips.render import Step, refresh
-from jmpose_cli.clips.run_record import read_run
+from jmpose_cli.clips.run_record import read_run, recorded_joins
 from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.clips.video import open_clip
 from jmpose_cli.config import DecodeConfig, InferConfig
@@ -278,7 +278,7 @@ class ReviewClip:
                 head = corrections.live.head
                 frames = FrameCache(self._opener(head), int(head.index.max(initial=-1)))
                 stack.callback(frames.close)
-                suspicions = Suspicions(lambda: corrections.live, self._lock)
+                suspicions = Suspicions(lambda: corrections.live, self._lock, recorded_joins(self.folder))
                 threading.Thread(target=_prepare, args=(corrections,), name="prepare", daemon=True).start()
                 self._open = _Open(corrections, frames, suspicions, stack.pop_all())
         return self._open

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -14,6 +14,7 @@ from jmpose_cli.clips.live_truth import Change, LiveTruth
 from jmpose_cli.clips.operation import rows_in
 from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.clips.tracks import tracks_of
+from jmpose_cli.people.stitch import Join
 
 AT_ONCE_ROWS = 20_000
 """Joints of tracks with so many people in all are looked at together."""
@@ -28,10 +29,13 @@ class Suspicions:
     Args:
         live: Gives the truth as it is now.
         lock: Held while that is looked at.
+        joins: Tracks that were taken to be one person.
     """
 
-    def __init__(self, live: Callable[[], LiveTruth], lock: AbstractContextManager[object]) -> None:
-        self._live, self._lock = live, lock
+    def __init__(
+        self, live: Callable[[], LiveTruth], lock: AbstractContextManager[object], joins: Sequence[Join] = ()
+    ) -> None:
+        self._live, self._lock, self._joins = live, lock, joins
         self._changed = threading.Condition()
         self._joints: dict[int, list[Suspect]] = {}
         self._people: list[Suspect] = []
@@ -118,7 +122,7 @@ class Suspicions:
             live, state = self._live(), self._state
             part = live.part(np.arange(len(live)), ("probabilities",))
         found: list[Suspect] = []
-        for one in people_suspects(tracks_of(part)) if len(part) else ():
+        for one in people_suspects(tracks_of(part), self._joins) if len(part) else ():
             found.append(one)
             if self._state != state or self._is_closed:
                 return

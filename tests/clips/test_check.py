@@ -14,6 +14,7 @@ from jmpose_cli.clips.dismissals import Dismiss, right_tracks, still_suspicious
 from jmpose_cli.clips.edit import operations_in
 from jmpose_cli.formats.truth import CORRECTED, TRUTH_FILE, write_truth
 from jmpose_cli.main import app
+from jmpose_cli.people.stitch import Join
 from tests.clips.walkers import Walker, moved, walk
 
 ALONE = Walker(3, 400.0)
@@ -144,6 +145,34 @@ def test_a_gap_is_found_and_merged():
     assert gap.tracks == (3, 7) and gap.frames == (39, 55) and gap.remedy == "--merge 3,7" and gap.severity > 0.5
     assert not found(truth, "appears") and not found(truth, "vanishes")
     assert np.unique(mended(truth, gap).track_ids).tolist() == [3]
+
+
+def test_joins_are_told_where_they_are_doubtful_and_not_asked_about_where_they_are_certain():
+    truth = walk(replace(ALONE, frames=(0, 40)), Walker(7, 400.0, frames=(55, 100)), Walker(4, 900.0))
+    truth = replace(truth, identity=np.where(truth.track_ids == 7, 3, truth.track_ids))
+    join = Join(first=3, second=7, frame=55, gap_s=0.64, odds=6.0, appearance=4.0, motion=2.0)
+    assert suspects(truth, [join]) == []
+    (doubt,) = suspects(truth, [replace(join, odds=2.6)])
+    assert (doubt.kind, doubt.tracks, doubt.at, doubt.remedy) == ("shared", (3, 7), 55, "--split 7@55")
+    split = mended(truth, doubt)
+    assert np.unique(split.track_ids).tolist() == np.unique(split.identity).tolist() == [3, 4, 8]
+    # Where people have said otherwise since, the ends are asked about as any others.
+    assert [one.kind for one in suspects(split, [join])] == ["gap"]
+
+
+@pytest.mark.parametrize("later", [0, 3])
+def test_tracks_that_changed_by_their_looks_are_told_with_what_to_try(later):
+    truth = walk(ALONE, Walker(4, 420.0, y=430.0), Walker(5, 900.0))
+    who, frame, ids = truth.identity.copy(), truth.frame, truth.track_ids
+    who[(ids == 5) & (frame >= 30)] = 6
+    (changed,) = suspects(replace(truth, identity=who))
+    assert (changed.kind, changed.at, changed.remedy) == ("shared", 30, "--split 5@30")
+    assert not found(mended(replace(truth, identity=who), changed), "shared")
+    who[(ids == 5)] = 5
+    who[(ids == 3) & (frame >= 50)] = 4
+    who[(ids == 4) & (frame >= 50 + later)] = 3
+    (changed,) = suspects(replace(truth, identity=who))
+    assert (changed.tracks, changed.at, changed.remedy) == ((3, 4), 50, "--swap 3,4@50:")
 
 
 def test_births_and_deaths_inside_the_picture_are_found_and_others_are_not():
@@ -310,6 +339,16 @@ def test_the_command_shows_and_writes_what_it_finds(out):
     assert [one["kind"] for one in json.loads(told.stdout)[0]["suspects"]] == ["jump"]
     none = CliRunner().invoke(app, ["check", str(out / "a"), "--kind", "gap"])
     assert "nothing suspicious" in none.output
+
+
+@pytest.mark.parametrize(("odds", "kinds"), [(9.0, []), (2.5, ["shared"]), ("many", ["gap"]), (None, ["gap"])])
+def test_joins_are_those_of_the_run(tmp_path, odds, kinds):
+    truth = walk(replace(ALONE, frames=(0, 40)), Walker(7, 400.0, frames=(55, 100)))
+    write_truth(replace(truth, identity=np.full(len(truth), 3)), tmp_path / TRUTH_FILE)
+    join = {"first": 3, "second": 7, "frame": 55, "gap_s": 0.64, "odds": odds, "appearance": None, "motion": 2.0}
+    (tmp_path / "run.json").write_text(json.dumps({"input": "clip.mp4", "identities": {"joins": [join]}}))
+    told = CliRunner().invoke(app, ["check", str(tmp_path), "--json"])
+    assert [one["kind"] for one in json.loads(told.stdout)[0]["suspects"]] == kinds
 
 
 def test_wrong_input_is_told(out, tmp_path):
