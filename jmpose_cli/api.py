@@ -142,7 +142,8 @@ class Annotator:
         """Yield the poses of all frames of a video as they come, frames without people included.
 
         Decoding, detection and the network run ahead in the background, some frames; they end when the loop is left,
-        however it is left. With `pose.smooth`, all poses come when the last one is known.
+        however it is left. With `pose.smooth` or `people.max_people`, all poses come when the last one
+        is known.
 
         Args:
             video: A video file, or a folder of images.
@@ -271,6 +272,7 @@ class Annotator:
         return found
 
     def _frames(self, video: Path, boxes: Boxes | None, config: InferConfig) -> Generator[FramePoses, None, None]:
+        from jmpose_cli.annotate.second_pass import needs_all
         from jmpose_cli.annotate.stages import pose_frames, queue_frames
         from jmpose_cli.background import in_background
         from jmpose_cli.clips.video import open_clip
@@ -279,24 +281,27 @@ class Annotator:
             self.notes = []
             networks = self._networks_for(boxes)
             with open_clip(video, config.decode, children=networks.children) as source:
-                posed = pose_frames(source, config, networks)
+                found: dict[str, Any] = {}
+                posed = pose_frames(source, config, networks, found=found)
                 with in_background(posed, ahead=queue_frames(source.info), name="pose") as ahead:
                     poses = (frame.poses for frame in ahead)
-                    yield from self._smoothed(poses, config) if config.pose.smooth else poses
+                    yield from self._finished(poses, config, found) if needs_all(config) else poses
                 self.notes.extend(source.notes)
 
-    def _smoothed(self, poses: Iterator[FramePoses], config: InferConfig) -> Iterator[FramePoses]:
-        """Yield smoothed poses, when all have come."""
-        from jmpose_cli.pose.spool import PoseSpool
+    def _finished(
+        self, poses: Iterator[FramePoses], config: InferConfig, found: dict[str, Any]
+    ) -> Iterator[FramePoses]:
+        """Yield finished poses, when all have come and `found` holds what is known of the whole video."""
+        from jmpose_cli.annotate.second_pass import SecondPass
 
         joints = len(self.keypoints)
         with (
             tempfile.TemporaryDirectory(prefix="jmpose-") as folder,
-            PoseSpool(Path(folder) / "poses", joints=joints) as spool,
+            SecondPass(config, Path(folder) / "poses", joints=joints) as second,
         ):
             for frame in poses:
-                spool.write(frame)
-            yield from spool.smoothed(cutoff_hz=config.pose.smooth_cutoff_hz)
+                second.add(frame)
+            yield from second.finished(found)
 
     def _networks_for(self, boxes: "Boxes | GivenBoxes | None") -> "Networks":
         """Return the networks with what says where people are in the next video."""

@@ -102,7 +102,9 @@ class PeopleConfig(_Section):
     same_pose_oks: float = Field(
         0.7, gt=0, le=1, description="Of people found with poses more alike than this, one is kept; 1 keeps all."
     )
-    max_people: int | None = Field(None, ge=1, description="Keep at most this many people in a frame.")
+    max_people: int | None = Field(
+        None, ge=1, description="Keep at most so many people in a frame: the largest for longest."
+    )
     input_size: int | None = Field(None, ge=64, le=4096, description="Detector input in pixels; None: as trained.")
     lost_after_s: float = Field(
         2.0, gt=0, description="Seconds for which a lost person is remembered, in slow videos for 3 looks."

@@ -19,8 +19,8 @@ from tests.conftest import ROOT
 from tests.runs.batch_assets import run_here, street_video
 
 FRAMES = 12
-SETTINGS = {"people.input_size": 320, "people.max_people": 2}
-OPTIONS = ("--model", "nano", "--device", "cpu", "--set", "people.input_size=320", "--set", "people.max_people=2")
+SETTINGS = {"people.input_size": 320, "people.min_box_score": 0.6}
+OPTIONS = ("--model", "nano", "--device", "cpu", "--set", "people.input_size=320", "--set", "people.min_box_score=0.6")
 
 
 @pytest.fixture(scope="module")

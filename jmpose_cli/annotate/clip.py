@@ -18,6 +18,7 @@ from jmpose.regular_file import open_own
 from jmpose_cli import __version__
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.annotate.resume import ChangedVideoError, first_needed, kept_frames, resumed_frames
+from jmpose_cli.annotate.second_pass import SecondPass, identities_in, needs_all
 from jmpose_cli.annotate.stages import PosedFrame, queue_frames
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.annotate.task import ClipSummary, ClipTask, StoppedError, Watcher
@@ -46,9 +47,8 @@ from jmpose_cli.files import explain_os_errors, write_whole
 from jmpose_cli.formats.base import PoseWriter, VideoMeta
 from jmpose_cli.formats.coco import CocoWriter
 from jmpose_cli.formats.truth import as_written, read_truth, write_truth
-from jmpose_cli.people.stitch import Identities, Join
+from jmpose_cli.people.stitch import Join
 from jmpose_cli.pose.smooth import is_too_slow
-from jmpose_cli.pose.spool import PoseSpool
 from jmpose_cli.text import printable, to_json
 from jmpose_cli.values import Bytes, FramePoses
 from jmpose_cli.video.content import INPUT_FACTS, input_hash
@@ -143,8 +143,8 @@ class _Clip:
             ahead = queue_frames(source.info)
             results = stack.enter_context(in_background(results, ahead=ahead, name="pose"))
             frames = self._kept(results, source)
-            if config.pose.smooth:
-                frames = self._smoothed(frames)
+            if needs_all(config):
+                frames = self._finished(frames)
             writers = [stack.enter_context(writer) for writer in self._writers(source)]
             overlay = stack.enter_context(self._overlay(source))
             self._write(frames, writers, overlay, count, source.info.pixel_width)
@@ -154,7 +154,7 @@ class _Clip:
                 open_own(replacing_mark(self._task.work), "ab").close()
             assert store.ending is not None
         folder = self._task.folder
-        identities = _identities(store.ending)
+        identities = identities_in(store.ending)
         if identities is not None and not identities.changes_nothing:
             truth = read_truth(folder / TRUTH_FILE)
             write_truth(replace(truth, identity=identities.of(truth.track_ids, truth.index[truth.frame])), truth.path)
@@ -196,7 +196,7 @@ class _Clip:
 
     def _needed_from(self) -> int:
         """Return the ordinal number of the first frame whose pixels are needed."""
-        shown = self._config.output.overlay and not self._config.pose.smooth
+        shown = self._config.output.overlay and not needs_all(self._config)
         return first_needed(self._store, self._networks, drawn=self._encoded if shown else None)
 
     def _open(self, needed_from: int) -> FrameSource:
@@ -211,21 +211,22 @@ class _Clip:
         if store.ending is None:
             store.finish({"notes": list(source.notes), "video": _described(source.info), **self._found})
 
-    def _smoothed(self, frames: Iterator[tuple[Bytes | None, FramePoses]]) -> Iterator[tuple[Bytes | None, FramePoses]]:
-        """Yield smoothed poses with the pixels of a second pass over the video, from the first not yet encoded."""
-        store = self._store
-        with PoseSpool(self._task.work / SMOOTH_SCRATCH, joints=len(self._networks.estimator.keypoints)) as spool:
+    def _finished(self, frames: Iterator[tuple[Bytes | None, FramePoses]]) -> Iterator[tuple[Bytes | None, FramePoses]]:
+        """Yield finished poses with the pixels of a second pass over the video, from the first not yet encoded."""
+        store, joints = self._store, len(self._networks.estimator.keypoints)
+        with SecondPass(self._config, self._task.work / SMOOTH_SCRATCH, joints=joints) as second:
             for _, poses in frames:
-                spool.write(poses)
-            smooth = spool.smoothed(cutoff_hz=self._config.pose.smooth_cutoff_hz)
+                second.add(poses)
+            assert store.ending is not None
+            finished = second.finished(store.ending)
             if self._config.output.overlay and self._encoded < store.frames:
-                for _, poses in zip(range(self._encoded), smooth, strict=False):
+                for _, poses in zip(range(self._encoded), finished, strict=False):
                     yield None, poses
                 with self._open(self._encoded) as again:
                     for batch in self._clock.waiting_for("decode again", iter(again)):
                         # The frames come first: when they run out, no pose has been taken for nothing.
-                        yield from zip(batch.frames, smooth, strict=False)
-            for poses in smooth:
+                        yield from zip(batch.frames, finished, strict=False)
+            for poses in finished:
                 yield None, poses
 
     def _write(
@@ -320,16 +321,10 @@ def _write_run(
         "notes": summary.notes,
         "files": summary.files,
     }
-    identities = _identities(ending)
+    identities = identities_in(ending)
     if identities is not None:
         record["identities"] = {name: identities.as_json()[name] for name in ("joins", "splits")}
     write_whole(task.folder / RUN_FILE, to_json(record, indent=True) + b"\n")
-
-
-def _identities(ending: dict[str, Any]) -> Identities | None:
-    """Return who the tracks are; None where nobody asked."""
-    given = ending.get("identities")
-    return None if given is None else Identities.from_json(given)
 
 
 def _remove_stale(folder: Path, output: OutputConfig) -> None:

@@ -209,7 +209,8 @@ class LiveStages:
     ) -> None:
         self._config, self._networks, self._clock = config, networks, clock or StageClock()
         self._observer = Observer(config, networks, self._clock, pixel_width=pixel_width)
-        self._tracker = TrackStage(config, networks, self._clock, fps=fps, pixel_width=pixel_width)
+        most = config.people.max_people
+        self._tracker = TrackStage(config, networks, self._clock, fps=fps, pixel_width=pixel_width, max_people=most)
         self._maker = WindowMaker(spacing_for(networks, fps))
 
     def push(self, batch: FrameBatch) -> list[PosedFrame]:
@@ -314,10 +315,18 @@ class TrackStage:
         clock: Counts busy seconds.
         fps: Average frame rate.
         pixel_width: Width of a pixel in heights of a pixel.
+        max_people: Choose so many in each frame, by what came before it; of whole videos they are chosen later.
     """
 
     def __init__(
-        self, config: InferConfig, networks: Networks, clock: StageClock, *, fps: float, pixel_width: float
+        self,
+        config: InferConfig,
+        networks: Networks,
+        clock: StageClock,
+        *,
+        fps: float,
+        pixel_width: float,
+        max_people: int | None = None,
     ) -> None:
         people = config.people
         self._tracker = PeopleTracker(
@@ -325,7 +334,7 @@ class TrackStage:
             lost_after_s=people.lost_after_s,
             max_gap_s=people.max_gap_s,
             detect_every=people.detect_every,
-            max_people=people.max_people,
+            max_people=max_people,
             fps=fps,
             pixel_width=pixel_width,
             heights_per_s=people.heights_per_s,

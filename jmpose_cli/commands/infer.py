@@ -87,7 +87,12 @@ def infer(
     ] = None,
     max_people: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Keep at most N people in a frame.", rich_help_panel=_PEOPLE),
+        typer.Option(
+            metavar="N",
+            help="Keep at most N people in a frame: those who are largest for longest, by box area times time over the "
+            "whole video. Poses are estimated of all.",
+            rich_help_panel=_PEOPLE,
+        ),
     ] = None,
     model: Annotated[
         str | None,

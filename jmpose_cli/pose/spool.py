@@ -19,7 +19,7 @@ _OPTIONAL = ("covariances", "probabilities")
 
 
 class PoseSpool:
-    """Append frames of poses to a scratch file, then read them back, smoothed along each track.
+    """Append frames of poses to a scratch file, then read them back, where asked for smoothed along each track.
 
     A context manager; the file is gone at the end. Only a row number and a time a person a frame are held in memory.
 
@@ -84,8 +84,12 @@ class PoseSpool:
         self._frames.append((people.index, people.time_s, people.segment, len(poses), known))
         self._count += len(poses)
 
-    def smoothed(self, *, cutoff_hz: float) -> Iterator[FramePoses]:
-        """Yield all frames in order with smoothed joints; the raw ones ride along, all else is as it was."""
+    def again(self, *, cutoff_hz: float | None) -> Iterator[FramePoses]:
+        """Yield all frames in order as they were.
+
+        Args:
+            cutoff_hz: Smooth the joints; the raw ones ride along. None: not.
+        """
         assert self._file is not None
         with explain_os_errors(self._path):
             self._file.flush()
@@ -93,11 +97,13 @@ class PoseSpool:
         ids = np.zeros(self._count, np.int64)
         smooth_path = self._path.with_suffix(".smooth")
         try:
-            smooth = _scratch(smooth_path, (self._count, *self._row["xy"].shape))
+            size = 0 if cutoff_hz is None else self._count
+            smooth = _scratch(smooth_path, (size, *self._row["xy"].shape))
             for track, (held_rows, held_times) in self._track.items():
                 at, times = np.array(held_rows), np.array(held_times)
                 ids[at] = track
-                smooth[at] = smooth_track(times, rows["xy"][at], rows["scores"][at], cutoff_hz=cutoff_hz)
+                if cutoff_hz is not None:
+                    smooth[at] = smooth_track(times, rows["xy"][at], rows["scores"][at], cutoff_hz=cutoff_hz)
             start = 0
             for index, time_s, segment, people, known in self._frames:
                 part = rows[start : start + people]
@@ -112,10 +118,10 @@ class PoseSpool:
                 )
                 yield FramePoses(
                     people=tracked,
-                    xy_image=smooth[start : start + people].copy(),
+                    xy_image=part["xy"].copy() if cutoff_hz is None else smooth[start : start + people].copy(),
                     scores=part["scores"].copy(),
                     person_scores=part["person_score"].copy(),
-                    xy_raw_image=part["xy"].copy(),
+                    xy_raw_image=None if cutoff_hz is None else part["xy"].copy(),
                     **{name: part[name].copy() for name in known},
                 )
                 start += people

@@ -159,7 +159,7 @@ def test_tracks_of_one_person_are_joined_at_the_end(tmp_path):
     boxes = "".join(f"{f + 1},-1,{100 + 4 * f},60,60,150,0.9,-1,-1,-1\n" for f in there)
     (tmp_path / "boxes.txt").write_text(boxes)
     options = (CLIP, "--boxes", tmp_path / "boxes.txt", "--frames", "0:24", "--no-overlay", "--quiet")
-    short = ("--set", "people.lost_after_s=0.1", "--set", "people.max_gap_s=0")
+    short = ("--reid", "none", "--set", "people.lost_after_s=0.1", "--set", "people.max_gap_s=0")
     for switch, who in (("--stitch", {(1, 1), (2, 1)}), ("--no-stitch", {(1, 1), (2, 2)})):
         assert infer(*options, *short, switch, "--out", tmp_path / switch) == 0
         folder = tmp_path / switch / "street"
@@ -169,6 +169,18 @@ def test_tracks_of_one_person_are_joined_at_the_end(tmp_path):
         joins = record.get("identities", {"joins": []})["joins"]
         wanted = [(1, 2, 14)] if switch == "--stitch" else []
         assert [(one["first"], one["second"], one["frame"]) for one in joins] == wanted
+
+
+def test_the_largest_for_longest_is_kept_over_the_whole_video(tmp_path):
+    rows = [f"{f + 1},1,100,60,60,150,0.9,-1,-1,-1\n" for f in range(16)]
+    rows += [f"{f + 1},2,300,40,100,250,0.9,-1,-1,-1\n" for f in range(4, 16)]
+    (tmp_path / "boxes.txt").write_text("".join(rows))
+    options = ("--boxes", tmp_path / "boxes.txt", "--frames", "0:16", "--quiet", "--max-people", 1)
+    assert infer(CLIP, *options, "--out", tmp_path) == 0
+    people = read(tmp_path / "street", "keypoints.coco.json")["annotations"]
+    assert [one["track_id"] for one in people] == [2] * 12
+    overlay = cv2.VideoCapture(str(tmp_path / "street" / "overlay.mp4"))
+    assert overlay.get(cv2.CAP_PROP_FRAME_COUNT) == 16
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def test_the_spool_gives_back_what_was_written_with_smoothed_joints_beside_raw(t
     with PoseSpool(tmp_path / "spool", joints=2) as spool:
         for frame in written:
             spool.write(frame)
-        back = list(spool.smoothed(cutoff_hz=6.0))
+        assert list(spool.again(cutoff_hz=None)) == written
+        back = list(spool.again(cutoff_hz=6.0))
     assert list(tmp_path.iterdir()) == []
     for before, after in zip(written, back, strict=True):
         for name in ("boxes_xyxy_px", "scores", "track_ids", "observed"):
@@ -112,4 +113,4 @@ def test_a_spool_of_empty_frames(tmp_path):
     with PoseSpool(tmp_path / "spool", joints=2) as spool:
         for index in range(3):
             spool.write(poses(index, [], empty))
-        assert [len(p) for p in spool.smoothed(cutoff_hz=6.0)] == [0, 0, 0]
+        assert [len(p) for p in spool.again(cutoff_hz=6.0)] == [0, 0, 0]
