@@ -236,7 +236,7 @@ class Annotator:
 
         A frame is settled when no gap of a track can be filled in it any more (`people.max_gap_s`), and when that holds
         for the frames which its windows reach for. `decode.fps` tells the frame rate to expect (25): with it, the
-        shipped models return a frame when the ninth after it comes. An exception ends the stream.
+        shipped models return a frame when the fifteenth after it comes. An exception ends the stream.
 
         Args:
             frame_rgb: `[H, W, 3]` uint8, RGB, all of one size; it is copied.
@@ -339,6 +339,7 @@ def _task_for(video: str, folder: Path) -> Iterator["ClipTask"]:
     """Yield a video as a task, with room for what is unfinished, which goes in the end."""
     from jmpose_cli.annotate.task import ClipTask
     from jmpose_cli.runs.inputs import find_clips
+    from jmpose_cli.video.content import local_stamp
 
     clips = find_clips([video], out=folder)
     if len(clips) > 1:
@@ -346,13 +347,15 @@ def _task_for(video: str, folder: Path) -> Iterator["ClipTask"]:
     (clip,) = clips
     if clip.problem:
         raise JmposeError(clip.problem)
+    with explain_os_errors(clip.path):
+        stamp = {} if clip.url else local_stamp(clip.path)
     made = not folder.exists()
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         work = tempfile.TemporaryDirectory(prefix=".jmpose-", dir=folder)
     try:
         with work as unfinished:
-            yield ClipTask(clip.name, clip.path, clip.url, folder, Path(unfinished), {})
+            yield ClipTask(clip.name, clip.path, clip.url, folder, Path(unfinished), stamp)
     finally:
         if made:
             with suppress(OSError):  # it is not empty: all went well
