@@ -15,5 +15,7 @@ Labels = Literal["id", "score", "both", "none"]
 SuspectKind = Literal["jump", "sides", "limb", "unsure", "appears", "vanishes", "gap", "double", "shared", "nobody"]
 """What `jmpose check` finds; see `clips/check`."""
 SUSPECT_KINDS: tuple[SuspectKind, ...] = get_args(SuspectKind)
+PersonIds = Literal["track", "identity"]
+"""By what the people of clips are known: their raw tracks, or who they are after tracks were joined."""
 ClipSide = Literal["model", "corrected"]
 """What of a clip is scored: what the model gave, or what people have made of it."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jmpose_cli.choices import ClipSide
+from jmpose_cli.choices import ClipSide, PersonIds
 from jmpose_cli.metrics.rules import HotaRule, Protocol
 
 _FILES, _RUN, _SCORE, _OUT = "Score existing files", "Run a model and score it", "Rules", "Output"
@@ -38,6 +38,10 @@ def evaluate(
         ClipSide,
         typer.Option("--as", help="What of clips is scored as predictions.", rich_help_panel=_FILES),
     ] = "corrected",
+    by: Annotated[
+        PersonIds,
+        typer.Option(help="Ids of clips in --pred: raw tracks, or those of joined tracks.", rich_help_panel=_FILES),
+    ] = "track",
     only_reviewed: Annotated[
         bool,
         typer.Option("--only-reviewed", help="Of clips in --gt, count reviewed frames only.", rich_help_panel=_FILES),
@@ -130,6 +134,7 @@ def evaluate(
         pred=tuple(pred or ()),
         ignore_extra=ignore_extra,
         as_model=as_ == "model",
+        by_identity=by == "identity",
         only_reviewed=only_reviewed,
         data=data,
         run=ModelOptions(split, model, tuple(boxes.split(",")), detector, flip_test, device, overwrite, offline),

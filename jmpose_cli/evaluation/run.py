@@ -25,6 +25,7 @@ class EvalOptions:
     pred: tuple[Path, ...]
     ignore_extra: bool
     as_model: bool
+    by_identity: bool
     only_reviewed: bool
     data: Path | None
     run: ModelOptions
@@ -79,8 +80,10 @@ def _check(options: EvalOptions) -> None:
         raise JmposeError("--gt without --pred", hint="name the predictions with --pred PATH")
     if options.data is not None and options.pred:
         raise JmposeError("--data with --pred", hint="use --gt PATH --pred PATH to score existing predictions")
-    if options.data is not None and (options.as_model or options.only_reviewed):
-        raise JmposeError("--data with --as or --only-reviewed", hint="they are about clips that --gt and --pred name")
+    if options.data is not None and (options.as_model or options.by_identity or options.only_reviewed):
+        raise JmposeError(
+            "--data with --as, --by or --only-reviewed", hint="they are about clips that --gt and --pred name"
+        )
     if options.data is not None and options.out is None:
         raise JmposeError("--data without --out", hint="name a folder for the predictions and the figures")
     if options.html and options.out is None:
@@ -108,6 +111,7 @@ def _evaluated(options: EvalOptions, reporter: Reporter) -> EvaluatedSet:
         fps=options.fps,
         ignore_extra=options.ignore_extra,
         as_model=options.as_model,
+        by_identity=options.by_identity,
         only_reviewed=options.only_reviewed,
     )
     if options.gt is not None:

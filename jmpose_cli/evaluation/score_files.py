@@ -41,6 +41,7 @@ class Scoring:
         fps: Frames a second of boxes whose files tell no times.
         ignore_extra: Predictions of videos that have no ground truth are left out instead of refused.
         as_model: Of clips that were corrected, what the model gave is scored as predictions.
+        by_identity: Joined tracks of predicted clips are one person.
         only_reviewed: Of the ground truth's clips, frames that somebody has reviewed count, and no others.
     """
 
@@ -51,6 +52,7 @@ class Scoring:
     fps: float = ASSUMED_FPS
     ignore_extra: bool = False
     as_model: bool = False
+    by_identity: bool = False
     only_reviewed: bool = False
 
 
@@ -246,8 +248,13 @@ def _is_set(folder: Path) -> bool:
 def _read(path: Path, scoring: Scoring, *, role: int) -> PoseRecords:
     protocol = scoring.protocol
     if is_truth(path) and (protocol != "coco" or role == 0 or scoring.as_model):
-        as_model, only_reviewed = scoring.as_model and role == 1, scoring.only_reviewed and role == 0
-        return read_as(path, protocol, as_model=as_model, only_reviewed=only_reviewed)
+        return read_as(
+            path,
+            protocol,
+            as_model=scoring.as_model and role == 1,
+            by_identity=scoring.by_identity and role == 1,
+            only_reviewed=scoring.only_reviewed and role == 0,
+        )
     records = read_poses(path)
     allowed = _KINDS[protocol][role]
     if records.kind not in allowed:

@@ -12,7 +12,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.posetrack18 import PoseTrack18Writer
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords, frame_numbers
-from jmpose_cli.formats.truth import Truth, read_truth
+from jmpose_cli.formats.truth import Truth, read_truth, write_truth
 from jmpose_cli.handover.write import write_poses
 from jmpose_cli.metrics.rules import Protocol
 
@@ -22,13 +22,14 @@ def is_truth(path: Path) -> bool:
     return path.name == TRUTH_FILE
 
 
-def read_as(path: Path, protocol: Protocol, *, as_model: bool, only_reviewed: bool) -> PoseRecords:
+def read_as(path: Path, protocol: Protocol, *, as_model: bool, by_identity: bool, only_reviewed: bool) -> PoseRecords:
     """Read the truth of a clip as a protocol scores it.
 
     Args:
         path: The truth.
         protocol: PoseTrack protocols get what `posetrack18.json` holds of it, `mot` its boxes.
         as_model: What the model gave before the first correction.
+        by_identity: Tracks that were joined have one id, where no two of them are in one frame.
         only_reviewed: Frames that nobody has reviewed are left out.
 
     Raises:
@@ -36,7 +37,7 @@ def read_as(path: Path, protocol: Protocol, *, as_model: bool, only_reviewed: bo
     """
     model = path.with_name(MODEL_FILE)
     truth = read_truth(model if as_model and model.is_file() else path)
-    records = _records(truth, path, protocol)
+    records = _records(_by_identity(truth) if by_identity else truth, path, protocol)
     return _with_frames(records, truth.index[truth.reviewed].tolist(), path) if only_reviewed else records
 
 
@@ -57,6 +58,15 @@ def of_frames(records: PoseRecords, numbers: list[int]) -> PoseRecords:
     )
 
 
+def _by_identity(truth: Truth) -> Truth:
+    """Return a truth whose tracks are its people; whoever is there twice in a frame has a second id in it."""
+    _, first = np.unique(np.stack([truth.frame, truth.identity]), axis=1, return_index=True)
+    twice = np.setdiff1d(np.arange(len(truth)), first)
+    ids = truth.identity.copy()
+    ids[twice] = truth.track_ids[twice] + max(ids.max(initial=0), truth.track_ids.max(initial=0))
+    return replace(truth, track_ids=ids)
+
+
 def _with_frames(records: PoseRecords, numbers: list[int], path: Path) -> PoseRecords:
     if not numbers:
         raise JmposeError(
@@ -72,7 +82,8 @@ def _records(truth: Truth, path: Path, protocol: Protocol) -> PoseRecords:
     with tempfile.TemporaryDirectory() as folder:
         if protocol == "mot":
             file = Path(folder, "boxes.txt")
-            write_poses(read_poses(truth.path, kind="coco"), file, to="mot")
+            write_truth(truth, Path(folder, TRUTH_FILE))
+            write_poses(read_poses(Path(folder, TRUTH_FILE), kind="coco"), file, to="mot")
         else:
             file = Path(folder, "posetrack18.json")
             with PoseTrack18Writer(file, truth.video, truth.keypoints) as writer:

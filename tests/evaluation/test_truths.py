@@ -102,3 +102,15 @@ def test_a_truth_that_lacks_corrections_on_record_is_not_scored(tmp_path, out):
     assert CliRunner().invoke(app, ["edit", str(out / "b"), "--review", "3:6", "--quiet"]).exit_code == 0
     (out / "b" / TRUTH_FILE).write_bytes(before)  # as if a process had been killed before it wrote
     assert "corrections are on record that are not in" in said("--gt", out / "b", "--pred", out / "a")
+
+
+def test_joined_tracks_are_one_person_where_asked_for(out):
+    truth = read_truth(out / "a")
+    broken = replace(truth, track_ids=np.where(truth.frame < 4, 1, 2), identity=np.ones(FRAMES, np.int64))
+    (out.parent / "pred/a").mkdir(parents=True)
+    write_truth(broken, out.parent / "pred/a" / TRUTH_FILE)
+    command = ("--protocol", "mot", "--gt", out / "a", "--pred", out.parent / "pred/a")
+    raw, joined = (said(*command, "--by", by) for by in ("track", "identity"))
+    idf1 = [next(line.split()[3] for line in told.splitlines() if line.startswith("boxes")) for told in (raw, joined)]
+    assert idf1 == ["60.0", "100.0"]
+    assert "--by" in said("--data", out, "--by", "identity", "--out", out.parent / "x")
