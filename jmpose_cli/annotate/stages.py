@@ -338,6 +338,7 @@ class TrackStage:
             fps=fps,
             pixel_width=pixel_width,
             heights_per_s=people.heights_per_s,
+            keep_all=networks.boxes is not None,
             appearance=None if networks.embedder is None else networks.embedder.scale,
         )
         self._clock, self._pixel_width = clock, pixel_width

@@ -66,6 +66,7 @@ class Associator:
         pixel_width: Width of a pixel in heights of a pixel.
         appearance: Scale of the looks that are given; None where none are.
         numbers: Gives the ids.
+        keep_all: Every box is somebody, also one that overlaps another.
     """
 
     def __init__(
@@ -77,9 +78,10 @@ class Associator:
         pixel_width: float,
         appearance: AppearanceScale | None,
         numbers: Iterator[int],
+        keep_all: bool = False,
     ) -> None:
         self._start_score, self._lost_after_s, self._heights_per_s = start_score, lost_after_s, heights_per_s
-        self._appearance = appearance
+        self._appearance, self._keep_all = appearance, keep_all
         self._wide = np.array([pixel_width, 1.0, pixel_width, 1.0])
         self._first_score = min(start_score, FIRST_ROUND_SCORE)
         self._tracks: list[Track] = []
@@ -129,7 +131,7 @@ class Associator:
             if track.id or track.best_score < self._start_score or not (track.hits > 1 or self._step == 1):
                 continue
             known = [place for place, other in enumerate(owners) if other.id and other.last_step == self._step]
-            if not self._is_double(row, known, frame):
+            if self._keep_all or not self._is_double(row, known, frame):
                 track.id = next(self._numbers)
 
     def _is_double(self, row: int, known: list[int], frame: "_Look") -> bool:

@@ -63,6 +63,7 @@ class PeopleTracker:
             joins boxes further apart, and gives more ids to the wrong person.
         pixel_width: Width of a pixel in heights of a pixel.
         appearance: Scale of the looks that come with the boxes; None: none come.
+        keep_all: Every box is somebody, as boxes of a file are.
     """
 
     def __init__(
@@ -77,10 +78,11 @@ class PeopleTracker:
         heights_per_s: float = 0.7,
         pixel_width: float = 1.0,
         appearance: AppearanceScale | None = None,
+        keep_all: bool = False,
     ) -> None:
         self._new_track_score, self._max_gap_s, self._max_people = new_track_score, max_gap_s, max_people
         self._lost_after_s, self._heights_per_s = lost_after_s, heights_per_s
-        self._pixel_width, self._appearance = pixel_width, appearance
+        self._pixel_width, self._appearance, self._keep_all = pixel_width, appearance, keep_all
         self._intervals_s: deque[float] = deque(maxlen=_STEPS_MEASURED)
         self._step_s = detect_every / fps  # typical time between two looks
         self._last_look_s = 0.0
@@ -150,6 +152,7 @@ class PeopleTracker:
             pixel_width=self._pixel_width,
             appearance=self._appearance,
             numbers=self._numbers,
+            keep_all=self._keep_all,
         )
 
     def _associate(self, frame: _Held, detections: Detections, rows: list[_Row], looks: Float | None) -> None:

@@ -28,7 +28,7 @@ from jmpose_cli.device import choose_device, cpu_has_bf16, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.home import is_kept
-from jmpose_cli.known_weights import Access, choose_detector, choose_model
+from jmpose_cli.known_weights import REID_NANO, Access, choose_detector, choose_model
 from jmpose_cli.machine import explain
 from jmpose_cli.text import to_json
 from jmpose_cli.zoo.catalogue import CATALOGUE
@@ -321,7 +321,8 @@ def check_models(asked: InferOptions) -> Iterator[Finding]:
         reason = f" ({choice.reason})" if choice.reason else ""
         text = f"{option} {name} takes {choice.path}{reason}"
         yield Finding("models", "ok", text, facts={"option": option, "path": str(choice.path)})
-    damaged = [path.name for path in SHIPPED.glob("*.safetensors") if not path.with_suffix(".json").is_file()]
+    described = [path for path in SHIPPED.glob("*.safetensors") if path != REID_NANO]
+    damaged = [path.name for path in described if not path.with_suffix(".json").is_file()]
     if damaged:
         yield Finding("models", "problem", f"shipped weights lack their .json: {', '.join(damaged)}", _REINSTALL)
     cached = {entry.name: str(location(entry)) for entry in known_models().values() if state(entry) == "cached"}

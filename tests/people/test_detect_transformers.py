@@ -437,7 +437,7 @@ def test_a_folder_is_what_detector_may_name(plain, monkeypatch):
     assert choose_detector("tiny", on_gpu=False) == Choice(Path("tiny"))
     config = InferConfig.model_validate({"people": {"detector": "tiny", "keep_box_score": 0.3, "input_size": 64}})
     detector, header = load_detector(config, Device("cpu", "cpu"), threads=2)
-    assert isinstance(detector, TransformersDetector) and header == "tiny (tiny)"
+    assert isinstance(detector, TransformersDetector) and header == "tiny (tiny); tracks start at a score of 0.25"
     (found,) = detector.detect(frames(1))
     assert detector.preprocessing.height == 64 and (found.scores >= 0.3).all()
     with pytest.raises(JmposeError, match="--detector nope: is neither a known name nor a file") as caught:
