@@ -83,7 +83,7 @@ class BrowserDesk(Desk):
         while True:
             answer = self._get("/suspects")
             found = answer["suspects"]
-            shown = self._page.locator("#suspects button").evaluate_all(
+            shown = self._page.locator("#suspects button[data-name]").evaluate_all(
                 "all => all.map((one) => [Number(one.dataset.name), one.textContent])"
             )
             if (
@@ -95,9 +95,14 @@ class BrowserDesk(Desk):
             self._in_time(end, "the list of suspects is not that of the clip")
 
     def go_to_suspect(self, place: int) -> Suspect:
-        """Click on it."""
+        """Click on it; to turn the pages of the list is no action, as to scroll it is none."""
         found = self.suspects()[place]
-        self._page.locator(f'#suspects button[data-name="{place}"]').click()
+        button = self._page.locator(f'#suspects button[data-name="{place}"]')
+        while not button.count():
+            first = int(self._page.locator("#suspects button[data-name]").first.get_attribute("data-name") or 0)
+            turns = self._page.locator("#suspects button.turn")
+            (turns.first if place < first else turns.last).click()
+        button.click()
         self._at(found)
         self._shown()
         return found

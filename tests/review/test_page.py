@@ -286,6 +286,26 @@ def test_more_suspects_are_fetched_where_the_worst_end(page):
     expect(page.locator("#suspects button")).to_have_count(total)
 
 
+def test_all_of_a_long_list_of_suspects_can_be_reached_by_mouse(page):
+    def many(route):
+        told = route.fetch().json()
+        suspects = (told["suspects"] * 170)[:170]
+        route.fulfill(json=told | {"suspects": suspects, "total": 170, "is_all": True})
+
+    page.route("**/suspects?most=1000", many)
+    page.reload()
+    expect(page.locator("#progress")).to_contain_text("170 suspects left", timeout=LOADED_MS)
+    first = page.locator("#suspects button[data-name]").first
+    for _ in range(2):
+        page.locator("#suspects .turn").last.click()
+    expect(first).to_have_attribute("data-name", "100")
+    page.locator('#suspects button[data-name="169"]').click()
+    expect(page.locator("#suspects [aria-current=true]")).to_have_attribute("data-name", "169")
+    for _ in range(2):
+        page.locator("#suspects .turn").first.click()
+    expect(first).to_have_attribute("data-name", "0")
+
+
 def test_the_next_clip_is_one_that_is_not_finished(browser, made, tmp_path):
     clips = [make_review(shutil.copytree(made[0], tmp_path / f"clip{number}"), made[1]) for number in range(3)]
     for clip in clips:

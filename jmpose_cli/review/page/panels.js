@@ -64,10 +64,12 @@ export function fillHelp() {
 const MANY = 16; // people: not all of their buttons may be in view
 const [SHOWN, STEP] = [100, 50];
 let listed = "";
+let turned = {}; // to which part of the list, while which suspect was looked at
 
 export function fillSuspects(review) {
   const { clip, suspectPlace } = review;
-  const from = Math.max(Math.floor((suspectPlace - STEP / 2) / STEP) * STEP, 0);
+  const near = Math.max(Math.floor((suspectPlace - STEP / 2) / STEP) * STEP, 0);
+  const from = turned.clip === clip.number && turned.place === suspectPlace ? turned.from : near;
   const looks = [clip.number, clip.found, clip.suspects.length, from].join();
   if (looks !== listed) listSuspects(review, from);
   listed = looks;
@@ -92,9 +94,21 @@ function listSuspects(review, from) {
   });
   if (!items.length) items.push(made("li", clip.isAll ? "Nothing suspicious." : "Looking for suspects …", { className: "empty" }));
   const after = clip.total - from - items.length;
-  if (after > 0) items.push(made("li", `and ${after} more`, { className: "empty" }));
-  if (from) items.unshift(made("li", `${from} before`, { className: "empty" }));
+  if (after > 0 && from + SHOWN < clip.suspects.length) items.push(turning(review, from + STEP, `and ${after} more`));
+  else if (after > 0) items.push(made("li", `and ${after} more`, { className: "empty" }));
+  if (from) items.unshift(turning(review, Math.max(from - STEP, 0), `${from} before`));
   fill(element("suspects"), items);
+}
+
+// What leads to another part of the list; the suspect that is looked at stays.
+function turning(review, from, label) {
+  const turn = () => {
+    turned = { clip: review.clip.number, place: review.suspectPlace, from };
+    fillSuspects(review);
+  };
+  const item = made("li");
+  item.append(made("button", label, { type: "button", className: "turn", onclick: pressed(turn) }));
+  return item;
 }
 
 export function fillPeople(review) {
