@@ -4,8 +4,9 @@
 
 Pictures: `person_boxes` (all people boxed) and `coco_persons/train`, where only people with keypoints
 are listed: the others get pseudo-boxes from the YOLO11n teacher (score >= 0.35, IoU < 0.5 with a
-listed box), so that the detector is not punished for finding them. Every third picture of Leeds Sports Pose
-extended and frames of the training videos have the teacher's boxes alone. Plain pictures (black, one colour, shades,
+listed box), so that the detector is not punished for finding them. So do those of `people_more`, where some people are
+not boxed. Every third picture of Leeds Sports Pose extended and frames of the training videos have the teacher's boxes
+alone. Plain pictures (black, one colour, shades,
 blocks, noise) have nobody: a video that fades to black shall have none. Validation is `person_boxes/val`.
 """
 
@@ -24,6 +25,8 @@ from jmpose_cli.video.source import open_video
 os.environ.setdefault("YOLO_AUTOINSTALL", "False")
 
 from ultralytics import YOLO
+
+from nano_data import read_rgb
 
 PSEUDO_SCORE = 0.35
 PSEUDO_IOU = 0.5
@@ -56,24 +59,25 @@ def _write_labels(path: Path, boxes_xyxy: np.ndarray, width: int, height: int) -
     path.write_text("\n".join(rows) + "\n" if rows else "")
 
 
-def add_coco(data: Path, teacher: YOLO, out: Path) -> int:
-    """Add COCO train pictures with listed and pseudo boxes; return the number of pseudo boxes."""
-    coco = json.loads((data / "coco_persons" / "train.json").read_text())
+def add_listed(name: str, annotations: Path, pictures: Path, teacher: YOLO, out: Path) -> int:
+    """Add the pictures of a COCO file with listed and pseudo boxes; return the number of pseudo boxes."""
+    coco = json.loads(annotations.read_text())
     listed: dict[int, list[list[float]]] = {}
     for annotation in coco["annotations"]:
         listed.setdefault(annotation["image_id"], []).append(annotation["bbox"])
     pseudo = 0
     for image in coco["images"]:
-        source = data / "coco_persons" / image["file_name"]
+        picture = cv2.cvtColor(read_rgb(pictures / image["file_name"]), cv2.COLOR_RGB2BGR)
+        height, width = picture.shape[:2]
         xywh = np.array(listed.get(image["id"], []), float).reshape(-1, 4)
         boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
-        found = teacher.predict(str(source), classes=[0], conf=PSEUDO_SCORE, imgsz=448, verbose=False)[0]
+        found = teacher.predict(picture, classes=[0], conf=PSEUDO_SCORE, imgsz=448, verbose=False)[0]
         extra = found.boxes.xyxy.cpu().numpy().astype(float)
         new = extra[_iou(extra, boxes).max(1, initial=0) < PSEUDO_IOU]
         pseudo += len(new)
-        shutil.copyfile(source, out / "images/train" / f"coco_{source.name}")
-        label = out / "labels/train" / f"coco_{source.stem}.txt"
-        _write_labels(label, np.concatenate([boxes, new]), image["width"], image["height"])
+        stem = f"{name}_{Path(image['file_name']).stem}"
+        cv2.imwrite(str(out / "images/train" / f"{stem}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _write_labels(out / "labels/train" / f"{stem}.txt", np.concatenate([boxes, new]), width, height)
     return pseudo
 
 
@@ -137,7 +141,11 @@ def main() -> None:
                 if file.suffix in {".jpg", ".txt"}:
                     shutil.copyfile(file, target / file.name)
     teacher = YOLO(args.data / "teachers" / "yolo11n_dequant.pt")
-    pseudo = add_coco(args.data, teacher, args.out)
+    coco, more = args.data / "coco_persons", args.data / "people_more"
+    pseudo = {
+        "coco": add_listed("coco", coco / "train.json", coco, teacher, args.out),
+        "more": add_listed("more", more / "boxes.json", more / "images", teacher, args.out),
+    }
     taught = add_taught(lsp_pictures(args.data), teacher, args.out, teacher_size=448)
     taught += add_taught(video_frames(args.data), teacher, args.out, teacher_size=TEACHER_SIZE)
     add_plain(args.out)
@@ -145,7 +153,7 @@ def main() -> None:
         f"path: {args.out.resolve()}\ntrain: images/train\nval: images/val\nnames:\n  0: person\n"
     )
     count = len(list((args.out / "images/train").iterdir()))
-    print(f"{count} training pictures, {taught} of them taught; {pseudo} pseudo boxes among COCO's; in {args.out}")
+    print(f"{count} training pictures, {taught} of them taught; pseudo boxes {pseudo}; in {args.out}")
 
 
 if __name__ == "__main__":
