@@ -102,6 +102,9 @@ class OptimConfig(_Section):
     epochs: int = Field(20, ge=1)
     steps: int | None = Field(None, ge=1, description="Stop after so many steps, whatever `epochs` says.")
     warmup_steps: int = Field(300, ge=0)
+    io_warmup_steps: int = Field(
+        0, ge=0, description="Steps in which the weight of information orthogonality grows from 0 to io_weight."
+    )
     schedule: Literal["step", "cosine"] = "cosine"
     milestones: tuple[int, ...] = Field((6, 12, 18), description="Epochs at which `step` divides the rate by ten.")
     clip_norm: float = Field(5.0, gt=0, description="Largest norm of the gradient; the estimators' is clipped apart.")

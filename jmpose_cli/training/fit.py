@@ -18,7 +18,7 @@ from jmpose_cli.training.board import Board
 from jmpose_cli.training.devices import gather_objects, mean_over_devices
 from jmpose_cli.training.display import Display
 from jmpose_cli.training.loader import batches
-from jmpose_cli.training.optimise import clip_gradients, rate_share, set_rate
+from jmpose_cli.training.optimise import clip_gradients, io_share, rate_share, set_rate
 from jmpose_cli.training.prepare import Run
 from jmpose_cli.training.report import StepReport
 from jmpose_cli.training.validate import PCK, Located, Score, ValidationSet, locate, score_set
@@ -82,6 +82,7 @@ def train_step(run: Run, loaded: Iterator[Batch]) -> StepReport:
     began, waited, accumulate = time.monotonic(), 0.0, run.config.optim.accumulate
     losses: dict[str, float] = {}
     seen: list[Tensor] = []
+    run.trainee.set_io_share(io_share(run.position.step, run.config.optim))
     for number in range(accumulate):
         asked = time.monotonic()
         batch = next(loaded).to(run.fabric.device)

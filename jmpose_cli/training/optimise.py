@@ -13,6 +13,7 @@ from jmpose.network import JMPose
 from jmpose_cli.training.config import OptimConfig
 from jmpose_cli.training.trainee import Trainee
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 LEAST_RATE = 0.01
 """Share of the rate at which a cosine schedule ends."""
 
@@ -58,6 +59,11 @@ def rate_share(step: int, settings: OptimConfig, *, steps_an_epoch: int, total_s
     return warm * (LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
 
 
+def io_share(step: int, settings: OptimConfig) -> float:
+    """Share of the weight of information orthogonality at a step, counted from 0: it grows evenly, then stays 1."""
+    return min((step + 1) / settings.io_warmup_steps, 1.0) if settings.io_warmup_steps else 1.0
+
+
 def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
     """Set the rate of every group to a share of its highest."""
     for group in optimizer.param_groups:
@@ -79,12 +85,14 @@ def clip_gradients(trainee: Trainee, largest: float) -> Tensor:
 def moving_average(model: JMPose, decay: float) -> AveragedModel:
     """Exponential moving average of weights and BatchNorm statistics; young averages forget faster."""
 
-    def average(kept: Tensor, new: Tensor, count: Any) -> Tensor:
-        if not kept.is_floating_point():
-            return new
-        weight = min(decay, (1 + int(count)) / (10 + int(count)))
-        return torch.lerp(new, kept, weight)
+    @torch.no_grad()
+    def average(kept: Tensors, new: Tensors, count: Any) -> None:
+        # All tensors of one type at once: one by one, a GPU waits for each.
+        mixed = new
+        if kept[0].is_floating_point():
+            mixed = torch._foreach_lerp(new, kept, min(decay, (1 + int(count)) / (10 + int(count))))
+        torch._foreach_copy_(kept, mixed)
 
-    averaged = AveragedModel(model, avg_fn=average, use_buffers=True)
+    averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     averaged.requires_grad_(False)
     return averaged.eval()

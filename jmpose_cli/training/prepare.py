@@ -125,8 +125,14 @@ class Run:
         return list(sampler)[: min(self.batches_an_epoch - self.position.batch, steps_left * optim.accumulate)]
 
 
-def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
+def prepare(config: TrainConfig, folder: Path, *, resume: bool, data: TrainingData | None = None) -> Run:
     """Build a run, or with `resume` take it up where its newest checkpoint left it.
+
+    Args:
+        config: Its settings.
+        folder: Its folder.
+        resume: Whether to look for a checkpoint.
+        data: Where another run with the same data, crops and seed has opened them; None opens them.
 
     Raises:
         JmposeError: Data, weights, device or checkpoint are not as asked for.
@@ -143,7 +149,7 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool) -> Run:
     torch.manual_seed(config.seed)
     has_weights = resume and bool(checkpoint_files(folder))
     model = build_model(config.build_model_config()) if has_weights else _new_model(config)
-    data = open_data(config, model.config.preprocess)
+    data = data or open_data(config, model.config.preprocess)
     model.to(fabric.device)
     model.backbone.to(memory_format=torch.channels_last)
     if config.temporal and not config.optim.backbone_lr:

@@ -34,7 +34,9 @@ class Trainee(nn.Module):
         self._temporal, self._initial_loss = temporal, initial_loss
         # Parameters that get no gradient must not be in a module that devices synchronise.
         self.trained: nn.Module = model if temporal else model.backbone
-        self.loss = JMPoseLoss(model.config, mean_over_devices=mean_over_devices) if temporal else nn.Module()
+        self.loss: nn.Module = (
+            JMPoseLoss(model.config, mean_over_devices=mean_over_devices) if temporal else nn.Module()
+        )
         self._preprocess = model.config.preprocess
         object.__setattr__(self, "_model", model)  # not a submodule: `trained` is
 
@@ -43,6 +45,11 @@ class Trainee(nn.Module):
         """The whole model, with what is not trained."""
         model: JMPose = self.__dict__["_model"]
         return model
+
+    def set_io_share(self, share: float) -> None:
+        """Set the share of the weight of information orthogonality that is in use."""
+        if isinstance(self.loss, JMPoseLoss):
+            self.loss.io_share.fill_(share)
 
     def forward(
         self, crops: Tensor, exists: Tensor, xy: Tensor, weight: Tensor, present: Tensor, swap: Tensor

@@ -120,12 +120,21 @@ def score_set(chosen: ValidationSet, parts: Sequence[Located], joints: tuple[str
     order = np.argsort(samples)
     outputs = range(len(OUTPUTS))
     ap = [_average_precision(chosen, samples[order], xy[o][order], scores[o][order], joints) for o in outputs]
-    right = [_correct_share(chosen, samples[order], xy[o][order]) for o in outputs]
+    right = [correct_share(chosen, samples[order], xy[o][order]) for o in outputs]
     return [Score(chosen.label, chosen.ap_name, *ap), Score(chosen.label, PCK, *right)]
 
 
-def _correct_share(chosen: ValidationSet, samples: Ids, xy: Float) -> float | None:
-    """Share of the known joints within 0.1 times the square root of the box's area: finer than AP for weak models."""
+def correct_share(chosen: ValidationSet, samples: Ids, xy: Float) -> float | None:
+    """Share of the known joints within 0.1 times the square root of the box's area: finer than AP for weak models.
+
+    Args:
+        chosen: The set.
+        samples: `[n]` numbers of its samples.
+        xy: `[n, K, 2]` image pixels.
+
+    Returns:
+        Per cent; None where no joint is known.
+    """
     right = total = 0
     for sample, found in zip(samples, xy, strict=True):
         number, index = chosen.windows.source_of(int(sample))

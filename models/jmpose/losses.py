@@ -71,7 +71,12 @@ class JMPoseLoss(nn.Module):
     Args:
         config: Of the model.
         mean_over_devices: As in `heatmap_loss`. The information terms are estimated on each device by itself.
+
+    Attributes:
+        io_share: Scalar tensor, share of beta in use, 1 unless it is filled with another: so that beta can grow.
     """
+
+    io_share: Tensor
 
     def __init__(
         self, config: ModelConfig, *, mean_over_devices: Callable[[Tensor], Tensor] = torch.Tensor.detach
@@ -79,6 +84,7 @@ class JMPoseLoss(nn.Module):
         super().__init__()
         self._preprocess, self._mean_over_devices = config.preprocess, mean_over_devices
         self.io_weight = config.io_weight
+        self.register_buffer("io_share", torch.ones(()), persistent=False)
         blocks, joints = config.mutual_blocks if config.io_estimator else 0, len(config.preprocess.keypoints)
         self.information = nn.ModuleList(InformationOrthogonality(config.channels, joints) for _ in range(blocks))
 
@@ -118,5 +124,5 @@ class JMPoseLoss(nn.Module):
             ]
             information = torch.stack([p.objective for p in parts]).sum()
             estimator = torch.stack([p.learning for p in parts]).sum()
-        total = heatmap + initial + self.io_weight * information + estimator
+        total = heatmap + initial + self.io_weight * self.io_share * information + estimator
         return LossTerms(total, heatmap, initial, information, estimator)

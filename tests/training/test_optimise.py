@@ -9,7 +9,14 @@ import torch
 from jmpose.build import build_model
 from jmpose.presets import CONFIGS
 from jmpose_cli.training.config import OptimConfig
-from jmpose_cli.training.optimise import build_optimizer, clip_gradients, moving_average, rate_share, set_rate
+from jmpose_cli.training.optimise import (
+    build_optimizer,
+    clip_gradients,
+    io_share,
+    moving_average,
+    rate_share,
+    set_rate,
+)
 from jmpose_cli.training.trainee import Trainee
 
 
@@ -39,6 +46,27 @@ class TestSchedule:
         optimizer = build_optimizer(trainee, OptimConfig(lr=1e-3, backbone_lr=1e-4))
         set_rate(optimizer, 0.5)
         assert {round(group["lr"], 9) for group in optimizer.param_groups} == {5e-4, 5e-5}
+
+
+class TestWeightOfInformation:
+    def test_grows_evenly_then_stays(self):
+        shares = [io_share(step, OptimConfig(io_warmup_steps=4)) for step in range(6)]
+        assert shares == [0.25, 0.5, 0.75, 1, 1, 1]
+        assert io_share(0, OptimConfig()) == 1
+
+    def test_a_share_of_it_is_in_the_total(self, trainee):
+        torch.manual_seed(0)
+        xy = 60 * torch.rand(2, 5, 19, 2)
+        seen, some = torch.randint(0, 255, (2, 5, 64, 64, 3), dtype=torch.uint8), torch.ones(2, 5, 19)
+        windows = seen, torch.ones(2, 5, dtype=torch.bool), xy, some, some, torch.zeros(2, 5, 2)
+        of = {}
+        for share in (0.0, 0.5, 1.0):
+            trainee.set_io_share(share)
+            with torch.no_grad():
+                of[share] = trainee(*windows)
+        half, whole = (float(of[share]["total"] - of[0.0]["total"]) for share in (0.5, 1.0))
+        assert whole == pytest.approx(0.01 * float(of[1.0]["information"]), abs=1e-4)
+        assert half == pytest.approx(whole / 2, abs=1e-4) and abs(whole) > 1e-2
 
 
 class TestGroups:
