@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="processes that load windows")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto", help="as of `jmpose train`; fp32 has fewer kernels to launch")
     parser.add_argument("--table", action="store_true", help="print what is finished, train nothing")
     args = parser.parse_args()
     ready = [Path(args.backbone).stem] * bool(args.backbone)
@@ -152,7 +153,7 @@ def shared_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": args.model,
         "change": {"preprocess": size},
-        "precision": "auto",
+        "precision": args.precision,
         "threads": args.threads,
         "device": args.device,
     }

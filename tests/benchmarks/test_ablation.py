@@ -27,7 +27,7 @@ EVERY_ROW = [(model, row) for model, starts in ROWS.items() for rows in starts.v
 
 
 def config_of(model: str, row: Variant) -> TrainConfig:
-    args = Namespace(model=model, height=128, threads=1, device="cpu", steps=10, workers=0)
+    args = Namespace(model=model, height=128, threads=1, device="cpu", precision="auto", steps=10, workers=0)
     return TrainConfig.model_validate(settings(row, 0, "nano", args))
 
 
