@@ -29,12 +29,14 @@ class Position:
         batch: Batches of one device that are done in it.
         step: Optimiser steps that are done.
         best: Best validation score so far; None before the first.
+        seconds: Spent on the steps.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     best: float | None = None
+    seconds: float = 0.0
 
     def check(self) -> None:
         """Raise ValueError where a value is not what it should be."""
@@ -42,6 +44,8 @@ class Position:
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise ValueError(f"{name} is {str(value)[:40]}")
+        if not isinstance(self.seconds, int | float) or not 0 <= self.seconds < float("inf"):
+            raise ValueError(f"seconds is {str(self.seconds)[:40]}")
         if self.best is not None and not isinstance(self.best, int | float):
             raise ValueError(f"best is {str(self.best)[:40]}")
 

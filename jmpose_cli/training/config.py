@@ -101,6 +101,12 @@ class OptimConfig(_Section):
     accumulate: int = Field(1, ge=1, description="Batches added up before a step.")
     epochs: int = Field(20, ge=1)
     steps: int | None = Field(None, ge=1, description="Stop after so many steps, whatever `epochs` says.")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="Train so long, in place of `epochs` and `steps`: the rate follows the time and reaches its end with "
+        "it. Validations and checkpoints come on top; a resumed run has what is left.",
+    )
     warmup_steps: int = Field(300, ge=0)
     io_warmup_steps: int = Field(
         0, ge=0, description="Steps in which the weight of information orthogonality grows from 0 to io_weight."

@@ -27,10 +27,10 @@ class EpochProgress:
     Args:
         show: Called with a line of figures and the steps done.
         first: Steps of the run that were done before.
-        total: Steps of the whole run.
+        total: Steps of the whole run; None where its length is a time.
     """
 
-    def __init__(self, show: "_Show", *, first: int, total: int) -> None:
+    def __init__(self, show: "_Show", *, first: int, total: int | None) -> None:
         self._show, self._done, self._total = show, first, total
         self._means: dict[str, float] = {}
         self._began, self._steps, self._windows, self._waited_s = time.monotonic(), 0, 0, 0.0
@@ -43,10 +43,13 @@ class EpochProgress:
         self._windows, self._waited_s = self._windows + report.windows, self._waited_s + report.waited_s
         elapsed = time.monotonic() - self._began
         losses = " ".join(f"{said} {self._means[name]:.4f}" for name, said in _SHOWN.items() if name in self._means)
-        left_s = elapsed / self._steps * (self._total - self._done)
-        left = f", {timedelta(seconds=round(left_s))} left" if elapsed >= _STEADY_S and self._steps > 1 else ""
+        left_s, of_total = report.left_s, ""
+        if self._total is not None:
+            left_s, of_total = elapsed / self._steps * (self._total - self._done), f"/{self._total}"
+        steady = elapsed >= _STEADY_S and self._steps > 1 and left_s is not None
+        left = f", {timedelta(seconds=round(left_s or 0))} left" if steady else ""
         self._show(
-            f"step {self._done}/{self._total} loss: {losses}; rate {report.rate:.2g} "
+            f"step {self._done}{of_total} loss: {losses}; rate {report.rate:.2g} "
             f"{self._windows / elapsed:.0f} windows/s, {self._waited_s / elapsed:.0%} waiting for data{left}",
             self._steps,
         )
@@ -105,9 +108,11 @@ class Display:
         self._console.print(f"note: {text}", style="yellow", highlight=False, markup=False)
 
     @contextmanager
-    def epoch(self, number: int, epochs: int, first: int, total: int, steps: int) -> Iterator[EpochProgress]:
+    def epoch(
+        self, number: int, epochs: int | None, first: int, total: int | None, steps: int
+    ) -> Iterator[EpochProgress]:
         """Show the progress of one epoch of `steps` steps; `first` steps of the run's `total` are done."""
-        with self._shown(f"epoch {number + 1}/{epochs}", steps) as show:
+        with self._shown(f"epoch {number + 1}" + (f"/{epochs}" if epochs else ""), steps) as show:
             yield EpochProgress(show, first=first, total=total)
 
     @contextmanager

@@ -57,7 +57,9 @@ def _train_epoch(run: Run, display: Display, board: Board) -> None:
     loaded = batches(run.data.train, draws, workers=run.config.data.workers, pin=run.fabric.device.type == "cuda")
     saved_at = time.monotonic()
     steps, position = len(draws) // accumulate, run.position
-    with display.epoch(position.epoch, run.config.optim.epochs, position.step, run.total_steps, steps) as progress:
+    by_time = run.seconds_left is not None
+    epochs, total = (None, None) if by_time else (run.config.optim.epochs, run.total_steps)
+    with display.epoch(position.epoch, epochs, position.step, total, steps) as progress:
         for _ in range(steps):
             report = train_step(run, loaded)
             progress.advance(report)
@@ -68,6 +70,8 @@ def _train_epoch(run: Run, display: Display, board: Board) -> None:
             if time.monotonic() - saved_at > 60 * run.config.save.every_minutes:
                 _save(run, display)
                 saved_at = time.monotonic()
+            if by_time and run.is_last_epoch:
+                break
     # The end of the steps: a run that is killed while it is validated does not train this epoch again.
     if draws:
         _save(run, display)
@@ -105,8 +109,18 @@ def train_step(run: Run, loaded: Iterator[Batch]) -> StepReport:
     run.average.update_parameters(run.model)
     run.position.step += 1
     run.position.batch += accumulate
-    rate = max(group["lr"] for group in run.optimizer.param_groups)
-    return StepReport(losses, rate, gradient, run.whole_batch * accumulate, time.monotonic() - began, waited)
+    seconds = time.monotonic() - began
+    # All devices go by one clock: they must stop at the same step.
+    run.position.seconds += float(mean_over_devices(torch.tensor(seconds, device=run.fabric.device)))
+    return StepReport(
+        losses=losses,
+        rate=max(group["lr"] for group in run.optimizer.param_groups),
+        gradient=gradient,
+        windows=run.whole_batch * accumulate,
+        seconds=seconds,
+        waited_s=waited,
+        left_s=run.seconds_left,
+    )
 
 
 def _forward_backward(run: Run, batch: Batch, *, is_last: bool) -> Mapping[str, Tensor]:

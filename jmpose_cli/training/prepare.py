@@ -92,15 +92,27 @@ class Run:
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        whole = self.steps_an_epoch * self.config.optim.epochs
-        return min(whole, self.config.optim.steps or whole)
+        """Optimiser steps of the whole run; of one whose length is a time, what is to be expected by now."""
+        optim, position = self.config.optim, self.position
+        whole = self.steps_an_epoch * optim.epochs
+        if optim.minutes is None or not position.step:
+            return min(whole, optim.steps or whole)
+        if self.seconds_left == 0:
+            return position.step
+        return max(position.step + 1, round(position.step * 60 * optim.minutes / max(position.seconds, 1e-9)))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time for further steps; None where the length is a number of steps."""
+        minutes = self.config.optim.minutes
+        return None if minutes is None else max(60 * minutes - self.position.seconds, 0.0)
 
     @property
     def is_done(self) -> bool:
         """Whether the last epoch is trained and validated."""
-        at_start = self.position.batch == 0
-        return at_start and (self.position.step >= self.total_steps or self.position.epoch >= self.config.optim.epochs)
+        optim, position = self.config.optim, self.position
+        out_of_epochs = optim.minutes is None and position.epoch >= optim.epochs
+        return position.batch == 0 and (out_of_epochs or self.is_last_epoch)
 
     @property
     def is_last_epoch(self) -> bool:
@@ -111,6 +123,8 @@ class Run:
         """What is left of this epoch, for this device."""
         epoch, optim = self.position.epoch, self.config.optim
         share = (epoch + 0.5) / optim.epochs
+        if optim.minutes is not None:
+            share = min(self.position.seconds / (60 * optim.minutes), 1.0)
         height = next(height for end, height in optim.sizes if share <= end)
         sampler = EpochSampler(
             self.data.order.epoch(epoch),

@@ -14,6 +14,7 @@ class StepReport:
         windows: Windows of all devices.
         seconds: It took, with waiting.
         waited_s: Seconds of them spent waiting for the loader.
+        left_s: Time for further steps, where the length of the run is a time.
     """
 
     losses: dict[str, float]
@@ -22,3 +23,4 @@ class StepReport:
     windows: int
     seconds: float
     waited_s: float
+    left_s: float | None = None

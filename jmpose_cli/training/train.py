@@ -76,8 +76,10 @@ def check(origin: Origin, folder: Path, *, display: Display) -> None:
     try_validation(run, display)
     validation_s = sum(len(chosen.windows) for chosen in run.data.validation) / run.whole_batch
     validation_s *= (time.monotonic() - began) / len(run.data.validation)
-    validations = -(-run.config.optim.epochs // run.config.save.validate_every)
-    whole = timedelta(seconds=round(step_s * run.total_steps + validation_s * validations))
+    epochs = -(-run.total_steps // run.steps_an_epoch)
+    validations = -(-epochs // run.config.save.validate_every)
+    steps_s = 60 * config.optim.minutes if config.optim.minutes else step_s * run.total_steps
+    whole = timedelta(seconds=round(steps_s + validation_s * validations))
     losses = " ".join(f"{name} {value:.4f}" for name, value in reports[-1].losses.items())
     display.header(
         {
@@ -122,6 +124,9 @@ def _introduce(run: Run, origin: Origin, display: Display) -> None:
     every = sum(p.numel() for p in run.model.parameters())
     devices = f"{run.fabric.world_size} x {run.fabric.device.type}, {run.arithmetic.name}"
     devices += f" ({run.arithmetic.reason})" if run.arithmetic.reason else ""
+    length = f"{run.total_steps} in {config.optim.epochs} epochs"
+    if config.optim.minutes:
+        length = f"as many as {config.optim.minutes:g} minutes have,"
     display.header(
         {
             "settings": origin.said,
@@ -129,8 +134,7 @@ def _introduce(run: Run, origin: Origin, display: Display) -> None:
             "device": devices,
             "training": f"{len(data.train)} people in {len(data.train.sources)} sources, {len(data.order)} an epoch",
             "validation": ", ".join(map(_validation_set, data.validation)),
-            "steps": f"{run.total_steps} of {run.whole_batch * config.optim.accumulate} windows, "
-            f"{config.optim.epochs} epochs",
+            "steps": f"{length} of {run.whole_batch * config.optim.accumulate} windows",
         }
     )
     if run.position.step:

@@ -1,10 +1,12 @@
 """`jmpose train` as a user meets it: what it writes, and what it says to bad input."""
 
 import errno
+import itertools
 import json
 import math
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -142,6 +144,21 @@ class TestRun:
         train(config, "--out", out, "--resume", "-q")
         assert (out / "last.safetensors").read_bytes() == before
         assert len((out / "validation.jsonl").read_text().splitlines()) == 1
+
+    def test_length_in_time(self, write, tmp_path, monkeypatch):
+        """Steps of three seconds by the clock: twelve seconds have four, and the rate goes down over them."""
+        clock = itertools.count()
+        monkeypatch.setattr(fit, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+        shares = []
+        monkeypatch.setattr(fit, "set_rate", lambda _, share: shares.append(share))
+        out = tmp_path / "run"
+        said = train(write("optim.minutes=0.2", "optim.epochs=1", "save.every_minutes=9"), "--out", out).stderr
+        assert "as many as 0.2 minutes have" in said
+        assert shares == sorted(shares, reverse=True)
+        assert len(shares) == 4
+        assert shares[-1] < 0.3
+        train("--resume", "--out", out)
+        assert len(shares) == 4
 
     def test_list(self):
         said = train("--list").stdout
