@@ -72,6 +72,7 @@ class Mistakes:
         frame: `[N]` place of each pose's frame in `index`.
         off: `[N, K]` 1 for joints that are off, 0 for those that are right, NaN for those that nobody knows.
         wanted: `[N, K, 2]` where the joints are in fact, NaN likewise.
+        size: `[N]` body size in pixels of those who were found, NaN of others.
         who: `[N]` id of the person in the ground truth; -1 where it is nobody.
         missed: `[M]` people who were not found.
         switches: Ids that change.
@@ -81,6 +82,7 @@ class Mistakes:
     frame: np.ndarray
     off: np.ndarray
     wanted: np.ndarray
+    size: np.ndarray
     who: np.ndarray
     missed: np.ndarray
     switches: list[Switch]
@@ -110,7 +112,7 @@ def mistakes_of(truth: Truth, ground: Path | PoseRecords) -> Mistakes:
     common = [(truth.keypoints.joints.index(j), k) for k, j in enumerate(records.joints) if j in truth.keypoints.joints]
     ours, theirs = np.array(common, int).reshape(-1, 2).T
     off, missed = np.full(truth.scores.shape, np.nan), np.zeros(len(truth.index), int)
-    wanted, whose = np.full(truth.xy.shape, np.nan), np.full(len(truth), -1)
+    wanted, whose, size = np.full(truth.xy.shape, np.nan), np.full(len(truth), -1), np.full(len(truth), np.nan)
     last: dict[int, int] = {}
     switches = []
     for place, index in enumerate(truth.index.tolist()):
@@ -124,11 +126,12 @@ def mistakes_of(truth: Truth, ground: Path | PoseRecords) -> Mistakes:
                 switches.append(Switch(index, last[who], track))
             last[who] = track
             away = np.linalg.norm(truth.xy[row, ours] - records.xy[person, theirs], axis=1)
-            is_off = away > OFF * np.sqrt((2 * half[person]).prod())
+            size[row] = np.sqrt((2 * half[person]).prod())
+            is_off = away > OFF * size[row]
             off[row, ours] = np.where(records.present[person, theirs], is_off, np.nan)
             wanted[row, ours] = np.where(records.present[person, theirs, None], records.xy[person, theirs], np.nan)
             whose[row] = who
-    return Mistakes(truth.index, truth.frame, off, wanted, whose, missed, switches)
+    return Mistakes(truth.index, truth.frame, off, wanted, size, whose, missed, switches)
 
 
 def match(

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from check import ABOUT_IDS, Mistakes, Switch, mistakes_of
+from check import ABOUT_IDS, OFF, Mistakes, Switch, mistakes_of
 from jmpose_cli.clips.check import suspects
 from jmpose_cli.clips.edit import operations_in
-from jmpose_cli.clips.operations import Merge, Operation, Propagate, Review, SetJoints, Swap
+from jmpose_cli.clips.operations import Merge, Operation, Propagate, Review, SetJoints, Swap, SwapSides
 from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import PoseRecords
@@ -24,7 +24,9 @@ GOAL_PCK = 95.0
 REACH_S = 0.16  # of a correction: so long a stretch around it is taken to be mended
 GOES, SELECTS, JOINTS, IDS, REVIEWS = KINDS = ("go", "select", "joints", "ids", "review")
 NEAR_PX, BONUS_PX, MOVED_PX = 11.0, 4.0, 3.0  # of the page: a joint is gripped, one of the selected person, and dragged
+SELECTED_AND_PRESSED = 2  # actions
 MOST_TRIES = 5  # of exchanges of ids in a frame: those that are left come with the rest
+LIMBS = {"Shift+F": ("shoulder", "elbow", "wrist"), "Shift+L": ("hip", "knee", "ankle")}  # keys that exchange them
 CANVAS = (1097.0, 653.0)  # of the page in a window of 1440x900, for desks without a browser
 
 
@@ -160,6 +162,12 @@ class Desk:
         """Say what a key would do now; nothing where it needs more."""
         if key == "Enter":
             return operations_in(self.suspect.remedy) if self.suspect is not None else ()
+        if key in LIMBS and self.track is not None:
+            left = [f"left_{part}" for part in LIMBS[key]]
+            joints = tuple(name for name in self.truth.keypoints.joints if name in left)
+            if self.spreads:
+                return [SwapSides(track=self.track, joints=joints, around=self.number)]
+            return [SwapSides(track=self.track, joints=joints, frames=(self.number, self.number + 1))]
         if self.track is None or self.other is None:
             return ()
         if key == "m":
@@ -220,6 +228,7 @@ class Reviewer:
     ground: PoseRecords
     curve: list[tuple[int, float, int]] = field(default_factory=list)
     _seen: tuple[Truth, Progress] | None = None
+    _vain: set[tuple[int, int, str]] = field(default_factory=set)  # exchanges that would not help: frame, track, key
 
     def look(self) -> Progress:
         """Compare the clip with what is so."""
@@ -247,12 +256,15 @@ class Reviewer:
 
     def _take_advice(self, _: Suspect) -> None:
         """Do what is advised if fewer joints are wrong then."""
-        advised = self.desk.meaning("Enter")
-        truth = self.desk.truth
-        for operation in advised:
-            truth = operation.apply(truth)
-        if advised and Progress(mistakes_of(truth, self.ground)).pck > self.look().pck:
+        if self._gained("Enter") > 0:
             self.desk.press("Enter")
+
+    def _gained(self, key: str) -> float:
+        """Return how many per cent of the joints more would be right after a key; 0 where it means nothing."""
+        truth, meant = self.desk.truth, self.desk.meaning(key)
+        for operation in meant:
+            truth = operation.apply(truth)
+        return Progress(mistakes_of(truth, self.ground)).pck - self.look().pck if meant else 0.0
 
     def _mend_switches(self) -> None:
         self._follow(lambda one: one.kind in ABOUT_IDS, self._mend_ids, lambda now: bool(now.switches))
@@ -274,6 +286,11 @@ class Reviewer:
                 self._swap(here[0].after, here[0].before)
                 tried += 1
             rows = self.desk.truth.of_frame(self.desk.place)
+            for key, gained in self._exchanged(self.look().mistakes).items():
+                for row in (rows.start + np.flatnonzero(gained[rows] > SELECTED_AND_PRESSED)).tolist():
+                    if self.look().pck < GOAL_PCK:
+                        self.desk.select(int(self.desk.truth.track_ids[row]))
+                        self.desk.press(key)
             mistakes = self.look().mistakes
             for row, joint in np.argwhere(mistakes.off[rows] == 1).tolist():
                 if self.look().pck >= GOAL_PCK:
@@ -341,13 +358,44 @@ class Reviewer:
             self._drag(mistakes, row, joint)
 
     def _mend_worst(self, now: Progress) -> None:
-        """Go to the person and frame where corrections are worth most an action, and correct those joints there."""
-        worth = self._worth(now.mistakes)
-        values = np.sort(worth, 1)[:, ::-1].cumsum(1) / (1 + np.arange(1, worth.shape[1] + 1))
-        row = int(values.max(1).argmax())
-        self.desk.go(int(self.desk.truth.track_ids[row]), int(self.desk.truth.frame[row]))
-        for joint in best_of(worth[row]):
-            self._drag(now.mistakes, row, joint)
+        """Go to the person and frame where corrections are worth most an action, and correct those joints there.
+
+        Left and right of limbs are exchanged first, where that is worth more than to put their joints.
+        """
+        truth, worth = self.desk.truth, self._worth(now.mistakes)
+        best, row, chosen = 0.0, 0, ""
+        for key, gained in {"": np.zeros(len(truth)), **self._exchanged(now.mistakes)}.items():
+            columns = np.concatenate([worth, self._around(gained.clip(min=0)[:, None])], 1)
+            columns[:, [*self._limb(key), -1]] *= [0] * len(self._limb(key)) + [1]
+            values = np.sort(columns, 1)[:, ::-1].cumsum(1) / (1 + np.arange(1, columns.shape[1] + 1))
+            if values.max() > best:
+                best, row, chosen = values.max(), int(values.max(1).argmax()), key
+        track = int(truth.track_ids[row])
+        self.desk.go(track, int(truth.frame[row]))
+        if chosen and self._gained(chosen) > 0:
+            self.desk.press(chosen)
+        elif chosen:
+            self._vain.add((self.desk.number, track, chosen))
+        mistakes = self.look().mistakes
+        for joint in best_of(self._worth(mistakes)[row]):
+            self._drag(mistakes, row, joint)
+
+    def _limb(self, key: str) -> list[int]:
+        """Return the joints that a key exchanges."""
+        joints = self.desk.truth.keypoints.joints
+        return [joints.index(name) for name in joints if name.partition("_")[2] in LIMBS.get(key, ())]
+
+    def _exchanged(self, mistakes: Mistakes) -> dict[str, np.ndarray]:
+        """Return, by key, how many joints more `[N]` would be right in the frame if it was pressed there."""
+        truth, found = self.desk.truth, {}
+        for key in LIMBS:
+            limb = self._limb(key)
+            there = truth.xy[:, np.array(truth.keypoints.flip_index)[limb]]
+            is_off = np.linalg.norm(there - mistakes.wanted[:, limb], axis=2) > OFF * mistakes.size[:, None]
+            found[key] = np.nansum(mistakes.off[:, limb], 1) - (is_off & (mistakes.off[:, limb] >= 0)).sum(1)
+        for frame, track, key in self._vain:
+            found[key][(truth.index[truth.frame] == frame) & (truth.track_ids == track)] = 0
+        return found
 
     def _drag(self, mistakes: Mistakes, row: int, joint: int) -> None:
         self.desk.drag(int(self.desk.truth.track_ids[row]), joint, *mistakes.wanted[row, joint].tolist())
@@ -357,17 +405,20 @@ class Reviewer:
 
         Frames count less the further away they are: nothing from half a second on. Without spreading, 1 counts.
         """
-        off = np.nan_to_num(mistakes.off)
+        return self._around(np.nan_to_num(mistakes.off))
+
+    def _around(self, wrong: np.ndarray) -> np.ndarray:
+        """Sum `[N, C]` of what is wrong over the frames around, as `_worth` says."""
         if not self.desk.spreads:
-            return off
-        worth, truth = np.zeros(off.shape), self.desk.truth
+            return wrong
+        worth, truth = np.zeros(wrong.shape), self.desk.truth
         for track in np.unique(truth.track_ids).tolist():
             rows = np.flatnonzero(truth.track_ids == track)
             times = truth.time_s[truth.frame[rows]]
             near = (1 - np.abs(times[:, None] - times) / REACH_S).clip(0)
-            for joint in np.flatnonzero(off[rows].any(0)).tolist():
-                for first, end in runs(off[rows, joint] > 0):
-                    worth[rows[first:end], joint] = near[first:end, first:end].sum(1)
+            for column in np.flatnonzero(wrong[rows].any(0)).tolist():
+                for first, end in runs(wrong[rows, column] > 0):
+                    worth[rows[first:end], column] = near[first:end, first:end] @ wrong[rows[first:end], column]
         return worth
 
 

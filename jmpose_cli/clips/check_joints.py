@@ -242,6 +242,31 @@ def _to_next_or_nearer_end(tracks: Tracks, events: Ids) -> Iterator[tuple[int, i
             yield (start, rows[0]) if len(rows) == 1 and rows[0] - start < end - rows[0] else (rows[-1], end)
 
 
+def exchange_around(tracks: Tracks, row: int, pairs: Ids) -> slice:
+    """Return the rows around one in which left and right are exchanged as in it, by the motion.
+
+    It goes on from a frame to the next as long as the joints clearly fit better as they are than exchanged.
+
+    Args:
+        tracks: Has the row.
+        row: In which they are exchanged.
+        pairs: `[P, 2]` channels of left and right.
+    """
+    if len(pairs) == 0:
+        return slice(row, row + 1)
+    straight, crossed = _exchange_costs(tracks, pairs)
+    clear = (crossed - straight).sum(1) > CLEARLY_ON
+    ends = ~clear | ~tracks.together
+    ends |= tracks.confirmed[:, pairs.ravel()].any(1)
+    after = np.flatnonzero(ends[row + 1 :])
+    stays = clear[: row + 1] & tracks.together[: row + 1]
+    stays[1:] &= ~tracks.confirmed[:row, pairs.ravel()].any(1)
+    before = np.flatnonzero(~stays)
+    return slice(int(before[-1]), row + 1 + int(after[0]) if len(after) else len(tracks))
+
+
+CLEARLY_ON = 0.02
+"""Squared deviations, square body sizes, by which joints fit better as they are where an exchange goes on."""
 LONGEST_LIMB = 1.6
 """A limb is stretched when it is so many times as long as it mostly is in its track ..."""
 LEAST_STRETCH = 0.15

@@ -52,13 +52,6 @@ def _track_and_frames(kind: Callable[..., Operation]) -> tuple[str, str, Callabl
     return _TRACK.pattern, "ID or ID@FRAMES", lambda found: kind(track=int(found[1]), frames=_range(found[2]))
 
 
-def _track_frames_and_joints(kind: Callable[..., Operation]) -> tuple[str, str, Callable[[_Match], Operation]]:
-    def make(found: _Match) -> Operation:
-        return kind(track=int(found[1]), frames=_range(found[2]), joints=tuple(found[3].split(",")) if found[3] else ())
-
-    return rf"{_TRACK.pattern}(?:=(\w+(?:,\w+)*))?", "ID or ID@FRAMES, for some joints followed by =JOINT,JOINT", make
-
-
 def _filled(*, joints: tuple[str, ...], **fields: Any) -> Operation:
     return InterpolateJoints(joints=joints, **fields) if joints else Interpolate(**fields)
 
@@ -89,10 +82,25 @@ _WRITTEN: dict[str, tuple[str, str, Callable[[_Match], Operation]]] = {
         lambda found: Swap(tracks=(int(found[1]), int(found[2])), frames=_range(found[3])),
     ),
     "rename": (rf"{_ID}={_ID}", "ID=NEW", lambda found: Rename(track=int(found[1]), new=int(found[2]))),
-    "swap-sides": _track_frames_and_joints(SwapSides),
+    "swap-sides": (
+        rf"{_ID}(?:@~{_ID}|{_FRAMES})(?:=(\w+(?:,\w+)*))?",
+        "ID, ID@FRAMES or ID@~FRAME, for some joints followed by =JOINT,JOINT",
+        lambda found: SwapSides(
+            track=int(found[1]),
+            frames=_range(found[3]),
+            joints=tuple(found[4].split(",")) if found[4] else (),
+            around=int(found[2]) if found[2] else None,
+        ),
+    ),
     "delete": _track_and_frames(Delete),
     "propagate": _track_and_frames(Propagate),
-    "interpolate": _track_frames_and_joints(_filled),
+    "interpolate": (
+        rf"{_TRACK.pattern}(?:=(\w+(?:,\w+)*))?",
+        "ID or ID@FRAMES, for some joints followed by =JOINT,JOINT",
+        lambda found: _filled(
+            track=int(found[1]), frames=_range(found[2]), joints=tuple(found[3].split(",")) if found[3] else ()
+        ),
+    ),
     "accept": _track_and_frames(Accept),
     "take-back": _track_and_frames(TakeBack),
     "occluded": _occluded(True),

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jmpose_cli.clips.check_joints import exchange_around
 from jmpose_cli.clips.operation import (
     ALL,
     Box,
@@ -25,33 +26,51 @@ from jmpose_cli.clips.operation import (
     row_of,
     rows_in,
     rows_of,
+    rows_within,
     text_of,
     with_joints,
     with_people,
 )
+from jmpose_cli.clips.tracks import tracks_of
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import Doubles
-from jmpose_cli.formats.truth import CORRECTED, JOINT_COLUMNS, Truth
+from jmpose_cli.formats.truth import CORRECTED, JOINT_COLUMNS, PROPAGATED, Truth
 from jmpose_cli.values import Ids
+
+EXCHANGE_S = 0.4
+_TINY_S = 1e-9
 
 
 class SwapSides(Operation):
     """Left and right of a person were taken for each other.
 
+    Around a frame, the exchange goes on before and after it for as long as the motion clearly says so, at most
+    `EXCHANGE_S` each way, and ends before joints that are corrected and frames that are reviewed or lack the person.
+    Joints of the other frames are propagated then, until they are accepted; `take_back` leaves them exchanged.
+
     Attributes:
         track: Who.
         frames: Where.
         joints: Names of those that are exchanged, one of a pair is enough; none means all.
+        around: A frame; then only that one and those around it in which the exchange goes on.
     """
 
     op: Literal["swap_sides"] = "swap_sides"
     track: TrackId
     frames: FrameRange = ALL
     joints: tuple[str, ...] = ()
+    around: Frame | None = None
 
     def reach(self, clip: Clip) -> Ids:
-        """Return whom it changes."""
-        return rows_in(clip, self.track, self.frames)
+        """Return whom it changes, and around a frame as far as an exchange may go on."""
+        rows = rows_in(clip, self.track, self.frames)
+        return rows if self.around is None else self._near(rows, clip.roster.frame[rows], clip.index, clip.time_s)
+
+    def _near(self, rows: Ids, frame: Ids, index: Ids, time_s: Doubles) -> Ids:
+        """Return those of some rows, of people in `frame` (places), that are near enough to `around`."""
+        here = time_s[index == self.around]
+        away = np.abs(time_s[frame] - (here if len(here) else np.inf))
+        return rows[away <= EXCHANGE_S + _TINY_S]
 
     def _apply(self, truth: Truth) -> Truth:
         flip, everyone = np.array(truth.keypoints.flip_index), np.arange(len(truth.keypoints))
@@ -59,17 +78,29 @@ class SwapSides(Operation):
         flip = np.where(named | named[flip], flip, everyone)
         sided = flip != everyone
         rows = rows_of(truth, self.track, self.frames)
+        kinds = np.full(len(rows), CORRECTED)
+        if self.around is not None:
+            (here,) = rows_within(truth, truth, self.track, (self.around, self.around + 1))
+            rows = self._near(rows, truth.frame[rows], truth.index, truth.time_s)
+            if here not in rows:
+                raise JmposeError(
+                    f"{self}: the frame is not one of them", hint="leave the frames out, or the one around"
+                )
+            pairs = np.stack([everyone, flip], 1)[everyone < flip]
+            rows = rows[exchange_around(tracks_of(truth.rows(rows)), int(np.searchsorted(rows, here)), pairs)]
+            kinds = np.where(rows == here, CORRECTED, PROPAGATED)
         columns: dict[str, Any] = {}
         for name in JOINT_COLUMNS & truth.row_columns().keys():
             columns[name] = getattr(truth, name).copy()
             columns[name][rows] = columns[name][rows][:, flip]
         there = truth.present[rows] | truth.present[rows][:, flip]
-        columns["sources"][rows] = np.where(there & sided, CORRECTED, columns["sources"][rows])
+        columns["sources"][rows] = np.where(there & sided, kinds[:, None], columns["sources"][rows])
         return replace(truth, **columns)
 
     def __str__(self) -> str:
         joints = f" ({', '.join(self.joints)})" if self.joints else ""
-        return f"swap sides of {self.track}{text_of(self.frames)}{joints}"
+        around = "" if self.around is None else f" around frame {self.around}"
+        return f"swap sides of {self.track}{text_of(self.frames)}{around}{joints}"
 
 
 class SetJoints(Operation):

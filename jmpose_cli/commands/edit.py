@@ -73,7 +73,12 @@ def edit(
         ),
     ] = None,
     swap_sides: Annotated[
-        _Requests, typer.Option(metavar=_OF_SOME, help="Exchange left and right of a person.", rich_help_panel=_FRAMES)
+        _Requests,
+        typer.Option(
+            metavar=_OF_SOME,
+            help="Exchange left and right of a person; @~FRAME: for as long as it goes on around.",
+            rich_help_panel=_FRAMES,
+        ),
     ] = None,
     propagate: Annotated[
         _Requests,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jmpose_cli.clips.operations import SwapSides
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.truth import read_truth, write_truth
 from reviewer import GOES, IDS, JOINTS, SELECTS, Desk, Reviewer, best_of
@@ -52,6 +53,16 @@ def test_a_reviewer_reaches_the_goal_in_far_fewer_actions_than_frame_by_frame(wr
     assert plain.desk.actions[GOES] == LATE
 
 
+def test_exchanged_legs_take_a_key_or_two(right, ground):
+    legs = ("left_hip", "left_knee", "left_ankle")
+    wrong = SwapSides(track=2, frames=(20, 30), joints=legs).apply(right)
+    wrong = SwapSides(track=5, frames=(40, 60), joints=legs).apply(wrong)
+    reviewer = Reviewer(Desk(replace(wrong, sources=np.zeros_like(wrong.sources)), spreads=True), ground)
+    while reviewer.look().pck < 100:
+        reviewer._mend_worst(reviewer.look())
+    assert reviewer.desk.actions[JOINTS] == 0 and reviewer.desk.actions.total() <= 6
+
+
 def test_joints_are_gripped_where_no_other_lies_over_them(right):
     desk = Desk(right, spreads=False, canvas=(1280, 720))
     desk.go(2, 0)
@@ -87,10 +98,11 @@ def test_the_page_does_what_the_desk_says(tmp_path):
             desk.go(1, 3)
             desk.drag(1, 5, 300.0, 150.0)
             desk.step()
+            desk.press("Shift+L")
             desk.select(1)
             desk.select_other(8)
             desk.press("x")
             desk.mark_reviewed()
-    assert shown.actions == desks[1].actions and shown.actions.total() == 9
+    assert shown.actions == desks[1].actions and shown.actions.total() == 10
     assert same_poses(shown.truth, desks[1].truth, off_px=2.0) == []
     assert same_poses(read_truth(folder), shown.truth, off_px=0.02) == []

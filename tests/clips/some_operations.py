@@ -53,6 +53,7 @@ def operations(draw: st.DrawFn, truth: Truth) -> Operation:
             st.builds(Rename, track=track, new=st.integers(1, 60)),
             st.builds(Delete, track=track, frames=frames),
             st.builds(SwapSides, track=track, frames=frames, joints=joints),
+            st.builds(SwapSides, track=track, joints=joints, around=frame),
             st.builds(InterpolateJoints, track=track, frames=frames, joints=st.tuples(joint)),
             st.builds(SetJoints, track=track, frame=frame, joints=points),
             st.builds(SetVisibility, track=track, frames=frames, joints=joints, visibility=st.sampled_from([0, 1, 2])),

@@ -67,6 +67,8 @@ def test_options_of_boxes_people_who_are_hidden_and_what_is_right(folder):
     assert "(2 frames, 2 poses)" in said and "(4 frames, 4 poses)" in said
     with pytest.raises(JmposeError, match="take back what was propagated of 1: nothing was"):
         run(folder, "--take-back", "1")
+    said = run(folder, "--swap-sides", "1@~5=left_knee")
+    assert "1@~5=left_knee (2 frames, 2 poses)" in said and "swap sides of 1 around frame 5 (left_knee)" in run(folder)
 
 
 def test_corrections_are_done_in_the_order_in_which_they_stand(folder):

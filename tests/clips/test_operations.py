@@ -40,6 +40,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.truth import CORRECTED, INTERPOLATED, MODEL, PROPAGATED, Truth, read_truth, write_truth
 from tests.clips.clip_assets import FIRST, FRAMES, TRACKS, make_clip
 from tests.clips.some_operations import operations
+from tests.clips.walkers import Walker, walk
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,26 @@ def test_swap_sides_of_some_joints(truth):
     knees = [truth.keypoints.joints.index(side) for side in ("left_knee", "right_knee")]
     assert (joints_of(swapped, 1, 4)[knees] == joints_of(truth, 1, 4)[knees[::-1]]).all()
     assert np.delete(joints_of(swapped, 1, 4) == joints_of(truth, 1, 4), knees, 0).all()
+
+
+def test_legs_are_exchanged_around_a_frame_for_as_long_as_they_are():
+    right = walk(Walker(2, 300.0), frames=100)
+    legs = ("left_hip", "left_knee", "left_ankle")
+    wrong = SwapSides(track=2, frames=(20, 26), joints=legs).apply(settled(right))
+    wrong = replace(wrong, sources=np.zeros_like(wrong.sources))
+    mended = SwapSides(track=2, joints=legs, around=22).apply(wrong)
+    assert (mended.xy == settled(right).xy).all()
+    left, nose = (column(mended, "sources", 2, joint) for joint in ("left_knee", "nose"))
+    assert left[18:28].tolist() == [MODEL] * 2 + [PROPAGATED] * 2 + [CORRECTED] + [PROPAGATED] * 3 + [MODEL] * 2
+    assert (nose == MODEL).all()
+    reviewed = Review(frames=(24, 30)).apply(wrong)
+    assert column(SwapSides(track=2, joints=legs, around=22).apply(reviewed), "sources", 2, "left_knee")[24] == MODEL
+    accepted = Accept(track=2).apply(mended)
+    assert (accepted.xy == mended.xy).all() and (SwapSides(track=2, around=22).apply(accepted).xy != mended.xy).any()
+    with pytest.raises(JmposeError, match="the frame is not one of them"):
+        SwapSides(track=2, frames=(0, 10), around=22).apply(wrong)
+    with pytest.raises(JmposeError, match="track 2 is not in frames 7"):
+        SwapSides(track=2, around=7).apply(Delete(track=2, frames=(7, 8)).apply(wrong))
 
 
 def test_joints_on_the_line_between_before_and_after(truth):

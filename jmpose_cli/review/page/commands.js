@@ -21,6 +21,13 @@ const nudge = (dx, dy) => (r) => {
   if (person.v[r.joint]) r.setJoint(r.track, r.joint, x + dx, y + dy);
 };
 
+// Left and right of arms or legs: in the range, or around this frame as long as they are exchanged.
+const exchange = (parts) => (r) => {
+  const joints = r.clip.joints.filter((name) => parts.some((part) => name === `left_${part}`));
+  const around = r.atOnce && !r.range ? { around: r.number() } : { frames: r.frames() };
+  return r.clip.do({ op: "swap_sides", track: r.track, joints, ...around });
+};
+
 const visibility = (r, value) =>
   r.clip.do({ op: "set_visibility", track: r.track, frames: r.frames(), joints: [r.jointName()], visibility: value });
 
@@ -70,6 +77,10 @@ export const COMMANDS = [
     run: (r) => visibility(r, 0) },
   { group: "joints", key: "f", name: "Exchange left and right", label: "Swap sides", needs: "person", ranged: true,
     run: (r) => r.clip.do({ op: "swap_sides", track: r.track, frames: r.frames() }) },
+  { group: "joints", key: "Shift+F", name: "Exchange left and right of the arms, also around this frame as long as they are", label: "Swap arms",
+    needs: "person", ranged: true, run: exchange(["shoulder", "elbow", "wrist"]) },
+  { group: "joints", key: "Shift+L", name: "Exchange left and right of the legs, likewise", label: "Swap legs", needs: "person", ranged: true,
+    run: exchange(["hip", "knee", "ankle"]) },
   { group: "joints", key: "c", name: "Copy the previous pose; adds a person who is missing here", label: "Copy previous",
     needs: "track", run: (r) => r.clip.do({ op: "copy_pose", track: r.track, frame: r.number() }) },
   { group: "joints", key: "Shift+E", name: "Estimate here: the model looks into the person's box, or one that you draw", label: "Estimate",
@@ -85,7 +96,7 @@ export const COMMANDS = [
     run: (r) => r.clip.do({ op: "accept", ...r.whom(), frames: r.rangeOrAll() }) },
   { group: "spread", key: "Shift+G", name: "Take back what was propagated, likewise", label: "Take back",
     run: (r) => r.clip.do({ op: "take_back", ...r.whom(), frames: r.rangeOrAll() }) },
-  { group: "spread", key: "Shift+P", name: "At once, or not: a joint that is put is propagated to the frames around", label: "At once",
+  { group: "spread", key: "Shift+P", name: "At once, or not: a joint that is put, and arms or legs that are exchanged, change the frames around", label: "At once",
     pressed: (r) => r.atOnce, run: (r) => r.toggleAtOnce() },
 
   { group: "tracks", key: "m", name: "Merge with the other track", label: "Merge", needs: "track",

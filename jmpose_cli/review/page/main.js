@@ -314,7 +314,7 @@ class Review {
   toggleAtOnce() {
     this.atOnce = !this.atOnce;
     localStorage.setItem("jmpose-at-once", this.atOnce ? "yes" : "no");
-    this.note(this.atOnce ? "A joint that is put is propagated to the frames around, at once." : "Joints are propagated by g only.");
+    this.note(this.atOnce ? "Joints that are put, and arms and legs that are exchanged, change the frames around, at once." : "Only this frame is changed; g propagates joints.");
     this.updateTexts();
   }
 
