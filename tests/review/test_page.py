@@ -118,6 +118,34 @@ def test_a_joint_is_dragged_hidden_and_taken_back(page, review):
     assert (truth_of(review).xy == truth.xy).all()
 
 
+def test_keys_that_come_faster_than_answers_are_all_done(page, review):
+    nose = truth_of(review).keypoints.joints.index("nose")
+    begin = truth_of(review).xy[0, nose, 0]
+    page.locator("#people button", has_text="1").click()
+    page.locator("#joints button", has_text="nose").click()
+    for _ in range(10):
+        page.keyboard.press("Alt+ArrowRight")
+    wait_for_steps(page, 10)
+    assert truth_of(review).xy[0, nose, 0] == pytest.approx(begin + 10, abs=0.011)
+
+
+def test_legs_are_exchanged_by_a_key(page, review):
+    before = truth_of(review)
+    ankles = [before.keypoints.joints.index(f"{side}_ankle") for side in ("left", "right")]
+    page.locator("#people button", has_text="1").click()
+    page.keyboard.press("Shift+L")
+    wait_for_steps(page, 1)
+    (operation,) = review._open.corrections.done[0]
+    assert operation.around == FIRST and operation.joints == ("left_hip", "left_knee", "left_ankle")
+    assert (truth_of(review).xy[0, ankles] == before.xy[0, ankles[::-1]]).all()
+    page.keyboard.press("i")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("o")
+    page.keyboard.press("Shift+F")
+    wait_for_steps(page, 2)
+    assert review._open.corrections.done[1][0].frames == (FIRST, FIRST + 2)
+
+
 def test_tracks_are_merged_and_frames_reviewed_by_keys(page, review):
     page.locator("#people button", has_text="3").click()
     page.keyboard.press("m")

@@ -17,6 +17,7 @@ export class Clip extends EventTarget {
     clip.images = new Map();
     Object.assign(clip, { near: 0, suspects: [], most: SUSPECTS, total: null, isAll: false });
     clip.waiting = Promise.resolve();
+    clip.pending = 0; // actions that wait for their answers
     return clip;
   }
 
@@ -41,7 +42,8 @@ export class Clip extends EventTarget {
         const end = Math.min(first + 512, part.at(-1) + 1);
         frames.push(...(await get(`/${this.number}/poses?first=${first}&end=${end}`)).frames);
       }
-      chunk.frames = frames;
+      if (this.pending && chunk.frames) chunk.isStale = true; // what is shown is ahead of it
+      else chunk.frames = frames;
     } catch (error) {
       this.dispatchEvent(new CustomEvent("failed", { detail: error }));
     }
@@ -94,6 +96,7 @@ export class Clip extends EventTarget {
 
   // Actions come one after the other; each names the revision that was looked at.
   act(path, body = {}) {
+    this.pending++;
     this.waiting = this.waiting.catch(() => {}).then(async () => {
       try {
         const answer = await post(`/${this.number}/${path}`, { revision: this.revision, frame: this.numbers[this.near], ...body });
@@ -103,6 +106,8 @@ export class Clip extends EventTarget {
         await this.poll();
         this.forget(null);
         throw error;
+      } finally {
+        if (--this.pending === 0) this.dispatchEvent(new Event("change"));
       }
     });
     return this.waiting;
@@ -128,7 +133,7 @@ export class Clip extends EventTarget {
 
   take(answer) {
     const { frames, lanes, gone, here = [], ...standing } = answer;
-    for (const frame of here) { // what is looked at is shown at once, the frames around come after
+    for (const frame of this.pending > 1 ? [] : here) { // what is looked at is shown at once, the frames around come after
       const place = this.placeOf.get(frame.n);
       const known = this.chunks.get(Math.floor(place / CHUNK))?.frames;
       if (known) known[place % CHUNK] = frame;
