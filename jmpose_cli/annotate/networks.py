@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jmpose_cli.device import Device
     from jmpose_cli.people.appearance import Embedder
     from jmpose_cli.people.detect import PersonDetector
-    from jmpose_cli.pose.estimator import PoseEstimator
+    from jmpose_cli.pose.estimator import PoseEstimator, Views
     from jmpose_cli.pose.windows import Windows
     from jmpose_cli.values import Detections, FramePoses, Ids
 
@@ -66,16 +66,18 @@ class Networks:
         if self.detector is not None:
             self.detector.close()
 
-    def poses(self, frames: Sequence["Windows"], people: PeopleConfig) -> list["FramePoses"]:
+    def poses(
+        self, frames: Sequence["Windows"], people: PeopleConfig, views: "Views | None" = None
+    ) -> list["FramePoses"]:
         """Estimate the poses of some key frames; of people found twice one is left, known boxes are all kept.
 
         Args:
             frames: The windows of each key frame, all of one video.
             people: Says how alike the poses of one person are.
+            views: As `PoseEstimator.estimate` takes them.
         """
-        return [
-            self._each_once(poses, w, people) for poses, w in zip(self.estimator.estimate(frames), frames, strict=True)
-        ]
+        found = self.estimator.estimate(frames, views)
+        return [self._each_once(poses, w, people) for poses, w in zip(found, frames, strict=True)]
 
     def both_poses(
         self, frames: Sequence["Windows"], people: PeopleConfig
@@ -171,13 +173,11 @@ def load_networks(
     detecting = detecting and own_boxes is None
     if own_boxes is not None:
         header["people"] = f"boxes from {own_boxes}"
-    # The two networks run at the same time.
-    share = max(1, threads // 2) if detecting else threads
-    # The slower of the two is given all that the other leaves.
+    # The two networks run at the same time, and each waits for the other now and then: both may take all threads.
     estimator, header["model"] = load_estimator(config, device, threads=threads)
     detector = None
     if detecting:
-        detector, header["people"] = load_detector(config, device, threads=share)
+        detector, header["people"] = load_detector(config, device, threads=threads)
         info["weights"]["detector"] = {"name": detector.name, "sha256": detector.sha256}
     embedder = load_embedder(config, device) if detecting or own_boxes is not None else None
     if embedder is not None:

@@ -19,6 +19,7 @@ from jmpose_cli.people.cuts import CutDetector
 from jmpose_cli.people.looks import looks_of
 from jmpose_cli.people.stitch import Identities
 from jmpose_cli.people.track import PeopleTracker
+from jmpose_cli.pose.estimator import Views
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import (
     Bytes,
@@ -159,15 +160,37 @@ def in_batches(windows: Iterable[Windows], networks: Networks) -> Iterator[list[
 def estimated(
     windows: Iterable[Windows], config: InferConfig, networks: Networks, clock: StageClock
 ) -> Iterator[PosedFrame]:
-    """Yield the key frame of each window with its poses."""
-    for batch in in_batches(windows, networks):
-        yield from _posed(batch, config, networks, clock)
+    """Yield the key frame of each window with its poses.
+
+    Where calls run side by side, the backbone looks at the next windows while the temporal part has these: the last
+    call of either leaves no thread idle.
+    """
+    batches = in_batches(windows, networks)
+    if not networks.estimator.looks_ahead:
+        for batch in batches:
+            yield from _posed(batch, None, config, networks, clock)
+        return
+    with in_background(_looked(batches, networks, clock), ahead=1, name="look") as looked:
+        for batch, views in looked:
+            yield from _posed(batch, views, config, networks, clock)
 
 
-def _posed(batch: list[Windows], config: InferConfig, networks: Networks, clock: StageClock) -> list[PosedFrame]:
+def _looked(
+    batches: Iterator[list[Windows]], networks: Networks, clock: StageClock
+) -> Iterator[tuple[list[Windows], Views]]:
+    """Yield each batch with what the backbone sees in it."""
+    for batch in batches:
+        with clock("look"):
+            views = networks.estimator.look(batch)
+        yield batch, views
+
+
+def _posed(
+    batch: list[Windows], views: Views | None, config: InferConfig, networks: Networks, clock: StageClock
+) -> list[PosedFrame]:
     """Estimate the poses of some key frames."""
     with clock("pose"):
-        poses = networks.poses(batch, config.people)
+        poses = networks.poses(batch, config.people, views)
     return [PosedFrame(w.key.pixels, p, w.key.observation) for w, p in zip(batch, poses, strict=True)]
 
 
@@ -232,7 +255,8 @@ class LiveStages:
         return list(self._tracker.notes())
 
     def _estimate(self, windows: list[Windows]) -> list[PosedFrame]:
-        return list(estimated(windows, self._config, self._networks, self._clock))
+        batches = in_batches(windows, self._networks)
+        return [p for b in batches for p in _posed(b, None, self._config, self._networks, self._clock)]
 
 
 class Observer:

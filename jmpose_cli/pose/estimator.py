@@ -24,6 +24,8 @@ otherwise, so only calls of one shape give a person the same joints in any compa
 Result = TypeVar("Result")
 Located = tuple[Float, Float, Float]
 """Joints `[N, K, 2]`, scores `[N, K]` and covariances `[N, K, 3]`, in image pixels."""
+Views = list[list[list[PersonMaps]]]
+"""Of each person of some windows what was seen in the T frames: straight and, for the flip test, mirrored."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class PoseEstimator(ABC):
         temporal: Weights whose temporal part stands in the place of the model's own; None: none does.
         calibration: Gives the probabilities of joints, and scales their covariances; None: there are no probabilities.
         windows_wanted: Person windows that it would like to have at a time.
+        looks_ahead: Whether `look` on the next windows beside `estimate` on these keeps more threads busy.
 
     Args:
         config: Of the model.
@@ -92,6 +95,7 @@ class PoseEstimator(ABC):
         self._calls = calls
         self._people_a_call = CPU_PEOPLE if calls else settings.batch
         self.windows_wanted = max(settings.batch, CPU_PEOPLE * settings.threads) if calls else settings.batch
+        self.looks_ahead = calls is not None and calls.threads > 1
         self._keepers = [
             MapKeeper(self._look, self.preprocess, shared_crops=settings.shared_crops, mirrored=mirrored)
             for mirrored in ((False, True) if settings.flip_test else (False,))
@@ -102,22 +106,31 @@ class PoseEstimator(ABC):
         if self._calls:
             self._calls.close()
 
-    def estimate(self, frames: Sequence[Windows]) -> list[FramePoses]:
+    def look(self, frames: Sequence[Windows]) -> Views:
+        """Run the backbone on all people of some key frames' windows; one thread calls this, in the frames' order.
+
+        Args:
+            frames: The windows of each key frame, all of one video.
+        """
+        return [keeper.look_up(frames) for keeper in self._keepers]
+
+    def estimate(self, frames: Sequence[Windows], views: Views | None = None) -> list[FramePoses]:
         """Estimate the poses of all people of some key frames.
 
         The result for a person does not depend on who else is in the call.
 
         Args:
             frames: The windows of each key frame, all of one video.
+            views: What `look` gives for them; None: it is called here.
 
         Returns:
             One `FramePoses` a key frame, joints and covariances in image pixels, probabilities if they are calibrated.
         """
-        return self._estimate(frames, with_initial=False)[0]
+        return self._estimate(frames, self.look(frames) if views is None else views, with_initial=False)[0]
 
     def estimate_both(self, frames: Sequence[Windows]) -> tuple[list[FramePoses], list[FramePoses]]:
         """Like `estimate`, and beside it what the backbone alone sees in the key frames: the single-frame baseline."""
-        final, initial = self._estimate(frames, with_initial=True)
+        final, initial = self._estimate(frames, self.look(frames), with_initial=True)
         return final, initial
 
     @abstractmethod
@@ -134,7 +147,7 @@ class PoseEstimator(ABC):
             kinds: 1 for joints of the final heatmaps, 2 for those of the initial ones beside them.
         """
 
-    def _estimate(self, frames: Sequence[Windows], *, with_initial: bool) -> list[list[FramePoses]]:
+    def _estimate(self, frames: Sequence[Windows], views: Views, *, with_initial: bool) -> list[list[FramePoses]]:
         """Poses of the final heatmaps and, when asked, of the initial ones."""
         people = [len(w.key.people) for w in frames]
         kinds = 1 + with_initial
@@ -142,7 +155,6 @@ class PoseEstimator(ABC):
             joints = np.zeros((0, len(self.keypoints), 3), np.float32)
             nobody = joints[..., :2], joints[..., 0], joints
             return [[self._frame_poses(w, *nobody) for w in frames] for _ in range(kinds)]
-        views = [keeper.look_up(frames) for keeper in self._keepers]
         exists = np.concatenate([w.exists for w in frames])
 
         def call(part: Sequence[int]) -> list[Located]:

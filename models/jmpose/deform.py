@@ -43,9 +43,9 @@ def deform_conv_grid(x: Tensor, offsets: Tensor, weights: Tensor, kernel: Tensor
         align_corners=False,
     )  # [B*G, C/G, 9*h, w], zero outside
     taps = taps * weights.float().reshape(b * groups, 1, 9 * h, w)
-    columns = taps.reshape(b, c * 9, h * w)
-    out = kernel.float().reshape(-1, c * 9) @ columns  # [B, C_out, h*w]
-    return out.view(b, len(kernel), h, w).to(x.dtype)
+    # A convolution, because a product with one matrix for the whole batch would transpose all taps first.
+    out = F.conv2d(taps.reshape(b, c * 9, h, w), kernel.float().reshape(-1, c * 9, 1, 1))  # [B, C_out, h, w]
+    return out.to(x.dtype)
 
 
 def deform_conv(x: Tensor, offsets: Tensor, weights: Tensor, kernel: Tensor, *, dilation: int) -> Tensor:

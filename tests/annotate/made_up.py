@@ -73,8 +73,13 @@ class MadeUpEstimator:
     asked: list[int]
     keypoints: KeypointSet = COCO17
     windows_wanted: int = 5
+    looks_ahead: bool = True
 
-    def estimate(self, frames: list[Windows]) -> list[FramePoses]:
+    def look(self, frames: list[Windows]) -> list[int]:
+        return [windows.key.people.index for windows in frames]
+
+    def estimate(self, frames: list[Windows], views: list[int] | None = None) -> list[FramePoses]:
+        assert views in (None, self.look(frames)), "of other windows"
         return [self._poses(windows) for windows in frames]
 
     def _poses(self, windows: Windows) -> FramePoses:
