@@ -104,8 +104,8 @@ class OptimConfig(_Section):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="Train so long, in place of `epochs` and `steps`: the rate follows the time and reaches its end with "
-        "it. Validations and checkpoints come on top; a resumed run has what is left.",
+        description="Train so long, in place of `epochs` and `steps`: the rate follows the time and reaches its end "
+        "with it. Validations and checkpoints come on top; a resumed run has what is left.",
     )
     warmup_steps: int = Field(300, ge=0)
     io_warmup_steps: int = Field(
