@@ -29,11 +29,13 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from jmpose.files import file_sha256
 from jmpose_cli.clips.check import rank_frames, rank_people, suspects
 from jmpose_cli.clips.suspect import Suspect
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.records import PoseRecords, frame_numbers
 from jmpose_cli.formats.truth import Truth, read_truth
+from jmpose_cli.known_weights import choose_model
 from real_video import command, commit, table
 
 ROOT = Path(__file__).parents[2]
@@ -276,13 +278,18 @@ def run(*arguments: str) -> None:
 
 
 def annotated(source: Source, work: Path) -> Truth:
-    """Return the clip as the shipped models annotate it; made once."""
-    out = work / source.name.strip("*").replace(" ", "-").replace(",", "")
+    """Return the clip as the shipped models annotate it; made once for each weights of the pose model."""
+    out = work / weights() / source.name.strip("*").replace(" ", "-").replace(",", "")
     if not list(out.glob("*/keypoints.coco.json")):
         options = ("--detector", "person-nano", "--model", "nano", "--no-overlay", "--offline", "--format", "coco")
         run("-m", "jmpose_cli.main", "infer", *source.options, "--out", str(out), *options)
     (file,) = out.glob("*/keypoints.coco.json")
     return read_truth(file)
+
+
+def weights() -> str:
+    """The sha256 of `nano`, the first twelve digits."""
+    return file_sha256(choose_model("nano").path)[:12]
 
 
 FRAMES_HEAD = ("clip", "errors", "", "check", "random", "lowest score first", "best possible")
@@ -323,8 +330,9 @@ def main() -> None:
     lines = [
         "# What `jmpose check` names first",
         "",
-        f"`{command()}`, {date.today()}, commit {commit()}; `nano` with `person-nano`. What is an error, and how "
-        "people are matched, is told in `check.py`. Clips with a star were looked at when the weights were chosen.",
+        f"`{command()}`, {date.today()}, commit {commit()}; `nano` ({weights()}) with `person-nano`. "
+        "What is an error, and how people are matched, is told in `check.py`. "
+        "Clips with a star were looked at when the weights were chosen.",
         "",
         "## Errors in the first tenth of the frames",
         "",

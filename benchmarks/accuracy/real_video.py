@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -58,6 +58,7 @@ MIN_JOINTS = 6  # labelled joints a frame, on average
 AGREE = 0.03  # of the teacher's crop height, between its answers to a crop and to its mirror image
 STEADY = 0.05  # of the box size, from the middle between the frames before and after
 STEADY_FPS = 10
+TRACKED = ("boxes_xyxy_px", "scores", "track_ids", "observed")
 SMOOTH_HZ = 6.0  # as `jmpose infer --smooth`
 
 
@@ -125,7 +126,7 @@ def load_clips(
         folder = _cache_folder(cache, length, most) / video
         if not folder.is_dir():
             print(f"{video}: finding people and asking the teacher", flush=True)
-            _save(_real_clips(data / f"videos/{video}.mp4", data, length=length, most=most), folder)
+            _save(_real_clips(video, data, cache=cache, length=length, most=most), folder)
         clips += _load(folder)
     for seed in RENDERED_SEEDS if rendered else ():
         name = f"rendered-{seed}"
@@ -148,14 +149,48 @@ def _cache_folder(cache: Path, length: int, most: int) -> Path:
     return cache / hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 
-def find_tracks(video: Path, detector: Path) -> tuple[float, list[SeenFrame]]:
-    """Find and track people as `jmpose infer --detector` does; gives frames a second, and all frames."""
+def load_tracks(name: str, data: Path, *, cache: Path) -> tuple[float, list[TrackedFrame]]:
+    """Find and track people as `jmpose infer --detector` does; done once and kept under `cache`.
+
+    Returns:
+        Frames a second, and the people of every frame.
+    """
+    file = cache / "tracks" / f"{name}.npz"
+    if not file.is_file():
+        print(f"{name}: finding people", flush=True)
+        fps, people = find_tracks(data / f"videos/{name}.mp4", data / DETECTOR)
+        rows = {key: np.concatenate([getattr(p, key) for p in people]) for key in TRACKED}
+        frames = {key: np.array([getattr(p, key) for p in people]) for key in ("index", "time_s", "segment")}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial.npz")
+        np.savez(partial, fps=fps, people=[len(p) for p in people], **rows, **frames)
+        partial.rename(file)
+    with np.load(file) as kept:
+        ends = np.cumsum(kept["people"])[:-1]
+        parts = zip(*(np.split(kept[key], ends) for key in TRACKED), strict=True)
+        frames = zip(*(kept[key].tolist() for key in ("index", "time_s", "segment")), parts, strict=True)
+        people = [
+            TrackedFrame(index, time_s, **dict(zip(TRACKED, part, strict=True)), segment=segment)
+            for index, time_s, segment, part in frames
+        ]
+        return float(kept["fps"]), people
+
+
+def find_tracks(video: Path, detector: Path) -> tuple[float, list[TrackedFrame]]:
+    """Find and track people; gives frames a second, and the people of every frame."""
     config = InferConfig()
     yolo = YoloDetector(detector, device="cpu", min_score=config.people.keep_box_score)
     networks: Any = Networks(detector=yolo, boxes=None, estimator=None, info={})  # type: ignore[arg-type]  # no pose wanted
     with open_video(video) as source:
-        frames = [SeenFrame(s.pixels.copy(), s.people) for s in find_people(source, config, networks, StageClock())]
-        return source.info.fps, frames
+        return source.info.fps, [s.people for s in find_people(source, config, networks, StageClock())]
+
+
+def seen_frames(video: Path, people: Sequence[TrackedFrame]) -> Iterator[SeenFrame]:
+    """Yield consecutive frames of a video with the people tracked in them."""
+    with open_video(video, frames=(people[0].index, people[-1].index + 1)) as source:
+        pictures = (picture for batch in source for picture in batch.frames)
+        for picture, tracked in zip(pictures, people, strict=True):
+            yield SeenFrame(picture.copy(), tracked)
 
 
 def ask_teacher(frame: Bytes, box_xywh: Sequence[float], teacher: Teacher) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -272,16 +307,16 @@ def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], 1)
 
 
-def _real_clips(video: Path, data: Path, *, length: int, most: int) -> list[Clip]:
+def _real_clips(video: str, data: Path, *, cache: Path, length: int, most: int) -> list[Clip]:
     """Take clips in turn from all tracks, spread over the video, until there are enough with enough labels."""
-    fps, seen = find_tracks(video, data / DETECTOR)
-    length = min(length, len(seen))
+    fps, people = load_tracks(video, data, cache=cache)
+    length = min(length, len(people))
     teacher, clips = Teacher(data), []
-    for track, first in _candidates(seen, length, seed=zlib.crc32(video.stem.encode())):
-        part = seen[first : first + length]
-        boxes = np.stack([s.people.boxes_xyxy_px[s.people.track_ids == track][0] for s in part])
-        frames = [s.pixels for s in part]
-        clip = _cut_out(video.stem, track, first, fps, frames, boxes, *teach_clip(frames, boxes, teacher, fps=fps))
+    for track, first in _candidates(people, length, seed=zlib.crc32(video.encode())):
+        part = people[first : first + length]
+        boxes = np.stack([p.boxes_xyxy_px[p.track_ids == track][0] for p in part])
+        frames = [seen.pixels for seen in seen_frames(data / f"videos/{video}.mp4", part)]
+        clip = _cut_out(video, track, first, fps, frames, boxes, *teach_clip(frames, boxes, teacher, fps=fps))
         if clip.known[clip.scored].sum(1).mean() >= MIN_JOINTS:
             clips.append(clip)
         if len(clips) == most:
@@ -291,11 +326,11 @@ def _real_clips(video: Path, data: Path, *, length: int, most: int) -> list[Clip
     return clips
 
 
-def _candidates(seen: Sequence[SeenFrame], length: int, *, seed: int) -> list[tuple[int, int]]:
+def _candidates(people: Sequence[TrackedFrame], length: int, *, seed: int) -> list[tuple[int, int]]:
     """Tracks and first frames of clips that do not overlap, one of each track first, then a second one, and so on."""
     rng, places = np.random.default_rng(seed), []
-    for track in np.unique(np.concatenate([s.people.track_ids for s in seen])).tolist():
-        heights = [_height(s.people.boxes_xyxy_px[s.people.track_ids == track]) for s in seen]
+    for track in np.unique(np.concatenate([p.track_ids for p in people])).tolist():
+        heights = [_height(p.boxes_xyxy_px[p.track_ids == track]) for p in people]
         starts = []
         for there, run in groupby(enumerate(heights), lambda item: item[1] > 0):
             frames = [n for n, _ in run]

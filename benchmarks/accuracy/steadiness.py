@@ -1,8 +1,10 @@
-"""Jitter of still people, swaps of left and right, and how small a person the detector finds.
+"""Jitter, swaps of left and right, limbs on one point, one skeleton on two people, and how small a person is found.
 
-`python benchmarks/accuracy/steadiness.py [--model nano] [--detector person-nano ...] [--out FILE]`
+`python benchmarks/accuracy/steadiness.py [--model nano ...] [--parts clips people recall] [--out FILE]`
 
-On clips of people in videos that no training sees (see `real_video.py`), all of about 30 frames a second:
+Each part of each model is a section of the page; what is not asked for stays as it is.
+
+`clips`: on clips of people in videos that no training sees (see `real_video.py`), all of about 30 frames a second:
 
 - **Jitter**: the mean acceleration of a joint, |x(t-1) - 2 x(t) + x(t+1)| in thousandths of the box size (the root of
   the box area), over frames where the joint has a label in all three. Only clips of people who hardly move: the median
@@ -13,21 +15,28 @@ On clips of people in videos that no training sees (see `real_video.py`), all of
   have labels and the reference's left and right are a tenth of the box size apart. The reference is the label ("wrong
   side"), or the same output one frame before ("change of side", to which the teacher can be held too). Sharp frames,
   and the spoilt ones of motion blur in bursts at the middle strength (`degradation.py`).
-- **Detector**: share of people found (IoU 0.5, one box a person) by box height, at the score that starts a track and at
-  the score that continues one.
+
+`people`: limbs on one point, exchanged sides by view, and one skeleton on two people, one frame against five, as
+`mix_ups.py` tells. `--pictures FOLDER` draws the worst of each scene.
+
+`recall`: share of people that a detector finds (IoU 0.5, one box a person) by box height, at the score that starts a
+track and at the score that continues one.
 """
 
 import argparse
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torchvision.ops import box_iou
 
 from degradation import spoil
@@ -42,8 +51,22 @@ from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.values import Bools, Bytes
-from real_video import TEST, Clip, Teacher, ask_about_clip, at_most, command, commit, estimate_clip, load_clips, table
+from mix_ups import STILLS, Findings, Share, estimate, mix_up_tables, scene_of, sheet
+from real_video import (
+    DETECTOR,
+    TEST,
+    Clip,
+    Teacher,
+    ask_about_clip,
+    at_most,
+    command,
+    commit,
+    estimate_clip,
+    load_clips,
+    table,
+)
 
+PARTS = ("clips", "people", "recall")
 OUTPUTS = ("teacher", "single", "temporal", "smooth single", "smooth temporal")
 LENGTH, CLIPS, RENDERED_CLIPS = 48, 5, 1
 VIDEOS = TEST[:3]  # the others have 5 and 3 frames a second
@@ -55,23 +78,7 @@ LIMBS = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
 HEIGHTS_PX = (0, 24, 48, 96, 192, 10_000)
 
 
-@dataclass(frozen=True)
-class Swaps:
-    """Pairs of limbs counted and found swapped."""
-
-    counted: int
-    swapped: int
-
-    def __add__(self, other: "Swaps") -> "Swaps":
-        return Swaps(self.counted + other.counted, self.swapped + other.swapped)
-
-    @property
-    def share(self) -> float:
-        """Per cent; NaN where none was counted."""
-        return 100 * self.swapped / self.counted if self.counted else float("nan")
-
-
-def count_swaps(xy: np.ndarray, reference: np.ndarray, known: Bools, size_px: np.ndarray) -> Swaps:
+def count_swaps(xy: np.ndarray, reference: np.ndarray, known: Bools, size_px: np.ndarray) -> Share:
     """Count arms and legs whose left and right are exchanged; the rule stands at the top of the file.
 
     Args:
@@ -80,7 +87,7 @@ def count_swaps(xy: np.ndarray, reference: np.ndarray, known: Bools, size_px: np
         known: `[n, 17]` bool, joints to judge by.
         size_px: `[n]` box sizes.
     """
-    total = Swaps(0, 0)
+    total = Share(0, 0)
     for limb in LIMBS:
         left, right = ([COCO17.joints.index(f"{side}_{joint}") for joint in limb] for side in ("left", "right"))
         pairs = known[:, left] & known[:, right]
@@ -92,7 +99,7 @@ def count_swaps(xy: np.ndarray, reference: np.ndarray, known: Bools, size_px: np
         crossed = apart(xy[:, left], reference[:, right]) + apart(xy[:, right], reference[:, left])
         clear = apart(reference[:, left], reference[:, right]) >= APART * size_px
         counted = (pairs.sum(1) >= 2) & clear
-        total += Swaps(int(counted.sum()), int((counted & (crossed <= HALVED * kept)).sum()))
+        total += Share.of(crossed <= HALVED * kept, counted)
     return total
 
 
@@ -128,7 +135,7 @@ class ClipFigures:
     track: str
     speed: float
     jitter: dict[str, np.ndarray]
-    swaps: dict[tuple[str, str, str], Swaps]
+    swaps: dict[tuple[str, str, str], Share]
 
 
 def measure(clip: Clip, estimator: PoseEstimator, teacher: Teacher) -> ClipFigures:
@@ -184,8 +191,8 @@ def swap_table(clips: Sequence[ClipFigures]) -> list[str]:
     rows = []
     for state in ("sharp", "blurred"):
         for against in ("wrong side", "change of side"):
-            sums = [sum((c.swaps[state, against, output] for c in clips), Swaps(0, 0)) for output in OUTPUTS]
-            shares = [f"{s.share:.1f} ({s.swapped} of {s.counted})" for s in sums]
+            sums = [sum((c.swaps[state, against, output] for c in clips), Share(0, 0)) for output in OUTPUTS]
+            shares = [str(share) for share in sums]
             if against == "wrong side" and state == "sharp":
                 shares[0] = "-"  # the labels are its own
             rows.append([state, against, *shares])
@@ -245,23 +252,20 @@ def recall_table(data: Path, names: Sequence[str]) -> list[str]:
     return table(["", "", "score", *header, "all"], rows)
 
 
-def main() -> None:
-    """Measure and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--detector", nargs="+", default=["person-nano"])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/accuracy/steadiness.md"))
-    parser.add_argument("--cache", type=Path, default=Path("runs/robustness"))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clips", type=int, default=CLIPS, help="of a video, at most %(default)s")
-    args = parser.parse_args()
-    started = time.perf_counter()
-    torch.set_num_threads(1)
-    model = choose_model(args.model).path
-    settings = EstimatorSettings(device=args.device, threads=args.threads)
-    estimator, teacher = TorchEstimator.load(model, settings), Teacher(args.data)
+def write_section(page: Path, title: str, lines: Sequence[str]) -> None:
+    """Put a section of a page in the place of the one with the same title, else at its end."""
+    old = page.read_text() if page.is_file() else "# Steadiness\n\nHow it is measured is told in `steadiness.py`.\n"
+    head, *sections = old.rstrip().split("\n## ")
+    of = {section.split("\n")[0]: section for section in sections}
+    of[title] = "\n".join([title, "", *lines]).rstrip() + "\n"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n\n## ".join(part.strip() for part in [head, *of.values()]) + "\n")
+    print(of[title], flush=True)
+
+
+def clip_part(model: Path, teacher: Teacher, args: argparse.Namespace) -> list[str]:
+    """Jitter and swaps of one model."""
+    estimator = TorchEstimator.load(model, EstimatorSettings(device=args.device, threads=args.threads))
     clips = load_clips(args.data, cache=args.cache, length=LENGTH, most=CLIPS, rendered=RENDERED_CLIPS, videos=VIDEOS)
     clips = at_most(clips, args.clips)
     measured = []
@@ -274,37 +278,77 @@ def main() -> None:
         f"{new} against {old} {value:+.0f} % [{low:+.0f}, {high:+.0f}]"
         for (new, old), (value, low, high) in moved.items()
     ]
-    device = f"{os.cpu_count()}-core CPU" if args.device == "cpu" else torch.cuda.get_device_name(args.device)
-    seconds = round(time.perf_counter() - started)
-    lines = [
-        f"# Steadiness of {args.model}",
-        "",
-        f"`{command()}`, {device}, {date.today()}, commit {commit()}, {seconds} s; "
-        f"weights sha256 {file_sha256(model)[:12]}. How it is measured is told in `steadiness.py`.",
-        "",
+    return [
         f"Test videos: {', '.join(VIDEOS)}, and rendered scenes; {len(clips)} clips of {LENGTH} frames.",
         "",
-        f"## Jitter of {len(still)} clips of people who hardly move",
+        f"### Jitter of {len(still)} clips of people who hardly move",
         "",
         f"Acceleration, thousandths of the box size a frame squared. **Mean: {'; '.join(changes)}** (95 % bootstrap "
         "over tracks).",
         "",
         *jitter_table(still),
-        "## Left and right swapped",
+        "### Left and right swapped",
         "",
         "Per cent of the arms and legs counted.",
         "",
         *swap_table(measured),
-        "## Recall of the detector by box height",
-        "",
-        "Per cent of people found.",
-        "",
-        *recall_table(args.data, args.detector),
     ]
-    page = "\n".join(lines).rstrip() + "\n"
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(page)
-    print(page)
+
+
+def people_part(model: Path, teacher: Teacher, args: argparse.Namespace) -> list[str]:
+    """Mix-ups of one model, one frame beside five."""
+    estimator = TorchEstimator.load(model, EstimatorSettings(device=args.device, threads=args.threads))
+    found, sizes = {}, []
+    for name in (STILLS, *args.videos):
+        scene = scene_of(name, args.data, teacher, cache=args.cache)
+        sizes.append(f"{name} {sum(map(len, scene.people))} people in {len(scene.people)} frames")
+        print(sizes[-1], flush=True)
+        outputs = dict(zip(("1 frame", "5 frames"), estimate(estimator, scene, args.data), strict=True))
+        found[name] = {k: Findings(scene, poses) for k, poses in ({"teacher": scene.teacher} | outputs).items()}
+        if args.pictures:
+            args.pictures.mkdir(parents=True, exist_ok=True)
+            picture = sheet(scene, args.data, outputs["5 frames"], found[name]["5 frames"].wrong)
+            Image.fromarray(picture).save(args.pictures / f"{model.stem} {name.replace('/', ' ')}.png")
+    return [f"Per cent of the pairs counted. {'; '.join(sizes)}.", "", *mix_up_tables(found)]
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", nargs="+", default=["nano", "small"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--detector", nargs="+", default=["person-nano", f"../shared/data/{DETECTOR}"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/accuracy/steadiness.md"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/robustness"))
+    parser.add_argument("--videos", nargs="+", choices=TEST, default=TEST, help="scenes of `people`, beside the stills")
+    parser.add_argument("--pictures", type=Path, help="folder for the worst poses of each scene")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clips", type=int, default=CLIPS, help="of a video, at most %(default)s")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    models = {name: choose_model(name).path for name in args.model}
+    teacher = Teacher(args.data)
+    parts: list[tuple[str, Sequence[str], Callable[[], list[str]]]] = []
+    if "clips" in args.parts:
+        for name, path in models.items():
+            parts.append((f"Jitter and swaps of {name}", [name], partial(clip_part, path, teacher, args)))
+    if "people" in args.parts:
+        for name, path in models.items():
+            parts.append((f"Mix-ups of {name}", [name], partial(people_part, path, teacher, args)))
+    if "recall" in args.parts:
+        measure_recall = partial(recall_table, args.data, args.detector)
+        parts.append(("Recall of the detector by box height, per cent", [], measure_recall))
+    device = f"{os.cpu_count()}-core CPU" if args.device == "cpu" else torch.cuda.get_device_name(args.device)
+    for title, names, work in parts:
+        started = time.process_time()
+        lines = work()
+        weights = "".join(f"; {name} {file_sha256(models[name])[:12]}" for name in names)
+        seconds = round(time.process_time() - started)
+        made = f"`{command()}`, {device}, {date.today()}, commit {commit()}, {seconds} s of processor time{weights}."
+        write_section(args.out, title, [made, "", *lines])
 
 
 if __name__ == "__main__":

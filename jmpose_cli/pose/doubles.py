@@ -22,14 +22,14 @@ def without_doubles(
     """
     if len(poses) < 2:
         return poses
-    oks = _oks_between(poses.in_square_pixels(pixel_width), keypoints)
+    oks = oks_between(poses.in_square_pixels(pixel_width), keypoints)
     kept = np.zeros(len(poses), bool)
     for row in np.argsort(poses.people.track_ids, kind="stable").tolist():
         kept[row] = not (oks[row, kept] > same_pose_oks).any()
     return poses if kept.all() else poses.only(kept)
 
 
-def _oks_between(poses: FramePoses, keypoints: KeypointSet) -> Float:
+def oks_between(poses: FramePoses, keypoints: KeypointSet) -> Float:
     """Object keypoint similarity `[N, N]` of COCO between people, joints weighted by the lower of their two scores."""
     boxes = poses.people.boxes_xyxy_px
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)

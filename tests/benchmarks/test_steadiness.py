@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from jmpose.keypoints import COCO17
+from mix_ups import Share
 from real_video import Clip
-from steadiness import ClipFigures, Swaps, acceleration, count_swaps, is_found, reduction, speed
+from steadiness import ClipFigures, acceleration, count_swaps, is_found, reduction, speed
 
 SIZE = np.array([100.0])
 EVERYWHERE = np.ones((1, 17), bool)
@@ -27,32 +28,32 @@ def mirrored(xy: np.ndarray, *parts: str) -> np.ndarray:
 
 def test_exchanged_arms_and_legs_are_swapped() -> None:
     truth = standing()
-    assert count_swaps(truth, truth, EVERYWHERE, SIZE) == Swaps(2, 0)
+    assert count_swaps(truth, truth, EVERYWHERE, SIZE) == Share(2, 0)
     arms = mirrored(truth, "shoulder", "elbow", "wrist")
-    assert count_swaps(arms, truth, EVERYWHERE, SIZE) == Swaps(2, 1)
-    assert count_swaps(mirrored(arms, "hip", "knee", "ankle"), truth, EVERYWHERE, SIZE) == Swaps(2, 2)
-    assert count_swaps(arms + np.array([6, 3]), truth, EVERYWHERE, SIZE) == Swaps(2, 1)  # also when it is not exact
+    assert count_swaps(arms, truth, EVERYWHERE, SIZE) == Share(2, 1)
+    assert count_swaps(mirrored(arms, "hip", "knee", "ankle"), truth, EVERYWHERE, SIZE) == Share(2, 2)
+    assert count_swaps(arms + np.array([6, 3]), truth, EVERYWHERE, SIZE) == Share(2, 1)  # also when it is not exact
 
 
 def test_one_exchanged_pair_of_three_is_no_swap() -> None:
-    assert count_swaps(mirrored(standing(), "wrist"), standing(), EVERYWHERE, SIZE) == Swaps(2, 0)
+    assert count_swaps(mirrored(standing(), "wrist"), standing(), EVERYWHERE, SIZE) == Share(2, 0)
 
 
 def test_being_wrong_is_no_swap() -> None:
-    assert count_swaps(standing() + np.array([0, 50]), standing(), EVERYWHERE, SIZE) == Swaps(2, 0)
+    assert count_swaps(standing() + np.array([0, 50]), standing(), EVERYWHERE, SIZE) == Share(2, 0)
 
 
 def test_sides_that_are_not_apart_or_not_known_are_not_counted() -> None:
     from_the_side = standing() * [0.2, 1]  # left and right 8 pixels apart, of a box of 100
-    assert count_swaps(from_the_side, from_the_side, EVERYWHERE, SIZE) == Swaps(0, 0)
+    assert count_swaps(from_the_side, from_the_side, EVERYWHERE, SIZE) == Share(0, 0)
     few = EVERYWHERE.copy()
     few[0, [COCO17.joints.index("left_hip"), COCO17.joints.index("right_knee")]] = False
-    assert count_swaps(standing(), standing(), few, SIZE) == Swaps(1, 0)
+    assert count_swaps(standing(), standing(), few, SIZE) == Share(1, 0)
 
 
-def test_swaps_add_up() -> None:
-    assert (Swaps(3, 1) + Swaps(5, 1)).share == 25
-    assert np.isnan(Swaps(0, 0).share)
+def test_shares_add_up() -> None:
+    assert (Share(3, 1) + Share(5, 1)).percent == 25
+    assert np.isnan(Share(0, 0).percent)
 
 
 def test_acceleration_is_in_thousandths_of_the_box() -> None:
