@@ -109,6 +109,16 @@ def more_people(data: Path) -> Iterator[Person]:
             yield Person(files[annotation["image_id"]], (x, y, w, h), {}, "more")
 
 
+SETS = ("coco", "lsp", "boxes", "more")
+
+
+def people_of(source: str, data: Path) -> Iterator[Person]:
+    """Yield the people of one of `SETS`."""
+    if source == "coco":
+        return coco_people(data, "train")
+    return {"lsp": lsp_people, "boxes": boxed_people, "more": more_people}[source](data)
+
+
 def patch_to_image(box_xywh: tuple[float, float, float, float]) -> np.ndarray:
     """Affine `[2, 3]` from patch pixels to image pixels."""
     x, y, w, h = box_xywh
@@ -241,8 +251,9 @@ def write_set(people: Sequence[Person], teacher: Teacher, out: Path, *, source: 
             chosen[place] = patches[row]
         columns = zip(*(labels for _, labels in rows), strict=True)
         xy, weight, present = (np.stack(column).astype(np.float32) for column in columns)
-        names = np.array(COCO17_HEAD.joints)
-        np.savez(folder / "labels.npz", xy=xy, weight=weight, present=present, names=names)
+        rows_of = np.array([row for row, _ in rows], np.int32)  # in the order of the set, for `travel.py`
+        labels = {"xy": xy, "weight": weight, "present": present, "names": np.array(COCO17_HEAD.joints)}
+        np.savez(folder / "labels.npz", rows=rows_of, **labels)
     scratch.unlink()
     return {name: len(rows) for name, rows in kept.items()}
 
@@ -252,18 +263,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/people"))
-    parser.add_argument("--sets", nargs="+", choices=("coco", "lsp", "boxes", "more"), help="all, if not given")
+    parser.add_argument("--sets", nargs="+", choices=SETS, help="all, if not given")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     teacher = Teacher(args.data)
-    sets = {
-        "coco": lambda: coco_people(args.data, "train"),
-        "lsp": lambda: lsp_people(args.data),
-        "boxes": lambda: boxed_people(args.data),
-        "more": lambda: more_people(args.data),
-    }
-    for source in args.sets or sets:
-        print(write_set([*sets[source]()], teacher, args.out, source=source), flush=True)
+    for source in args.sets or SETS:
+        print(write_set([*people_of(source, args.data)], teacher, args.out, source=source), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ region, laid out as the patches of `nano_data.py`; scenes are written one by one
 """
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -45,21 +47,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/nano/rendered"))
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    for seed in range(args.scenes):
-        path = args.out / f"scene-{seed:03d}.npz"
-        if path.exists():
-            continue
-        frames = list(render_scene(1000 + seed, frames=args.frames, width=640, height=360, people=5, fps=30))
-        made = windows(frames)
-        if not made:
-            continue
-        pictures, joints, visible = (np.stack(column) for column in zip(*made, strict=True))
-        arrays = {"pictures": pictures, "joints": joints, "visible": visible, "names": np.array(COCO17_HEAD.joints)}
-        np.savez(path.with_suffix(".partial.npz"), **arrays)
-        path.with_suffix(".partial.npz").rename(path)
-        print(f"{path.name}: {len(pictures)} windows", flush=True)
+    with ProcessPoolExecutor(args.workers) as pool:
+        for said in pool.map(partial(write_scene, out=args.out, frames=args.frames), range(args.scenes)):
+            print(said, flush=True)
+
+
+def write_scene(seed: int, *, out: Path, frames: int) -> str:
+    """Render one scene into `scene-NNN.npz`, unless it is there; tell what there is."""
+    path = out / f"scene-{seed:03d}.npz"
+    if path.exists():
+        return f"{path.name} is there"
+    made = windows(list(render_scene(1000 + seed, frames=frames, width=640, height=360, people=5, fps=30)))
+    if not made:
+        return f"{path.name}: nobody in it is large enough"
+    pictures, joints, visible = (np.stack(column) for column in zip(*made, strict=True))
+    arrays = {"pictures": pictures, "joints": joints, "visible": visible, "names": np.array(COCO17_HEAD.joints)}
+    np.savez(path.with_suffix(".partial.npz"), **arrays)
+    path.with_suffix(".partial.npz").rename(path)
+    return f"{path.name}: {len(pictures)} windows"
 
 
 if __name__ == "__main__":

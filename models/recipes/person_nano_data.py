@@ -127,6 +127,24 @@ def add_plain(out: Path) -> None:
         (out / "labels/train" / f"{name}.txt").touch()
 
 
+def write_sources(data: Path, out: Path) -> None:
+    """Write `sources.json`, for `travel.py`: which file below `data` a training picture is, by its stem."""
+    prefixes = {
+        "coco_": data / "coco_persons/train",
+        "more_": data / "people_more/images",
+        "lsp_": data / "lspet/images",
+    }
+    folders = {name: {file.stem: file for file in folder.iterdir()} for name, folder in prefixes.items()}
+    folders[""] = {file.stem: file for file in (data / "person_boxes/images/train").iterdir()}
+    sources = {}
+    for picture in (out / "images/train").iterdir():
+        prefix = next((p for p in prefixes if picture.stem.startswith(p)), "")
+        file = folders[prefix].get(picture.stem.removeprefix(prefix))
+        if file is not None:
+            sources[picture.stem] = file.relative_to(data).as_posix()
+    (out / "sources.json").write_text(json.dumps(sources))
+
+
 def main() -> None:
     """Write the data set and its YAML."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -152,6 +170,7 @@ def main() -> None:
     (args.out / "data.yaml").write_text(
         f"path: {args.out.resolve()}\ntrain: images/train\nval: images/val\nnames:\n  0: person\n"
     )
+    write_sources(args.data, args.out)
     count = len(list((args.out / "images/train").iterdir()))
     print(f"{count} training pictures, {taught} of them taught; pseudo boxes {pseudo}; in {args.out}")
 
