@@ -28,6 +28,7 @@ from playwright.sync_api import Page
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks/accuracy"))
 from browser_desk import WINDOW, BrowserDesk, opened, served  # noqa: E402
+from check import Source, annotated  # noqa: E402
 from jmpose_cli.formats.truth import TRUTH_FILE, Truth, read_truth, write_truth  # noqa: E402
 from jmpose_cli.video.info import VideoInfo  # noqa: E402
 from jmpose_cli.video.source import open_video  # noqa: E402
@@ -108,9 +109,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/review"))
-    parser.add_argument("--clip", type=Path, required=True, help="folder of the example, annotated")
+    parser.add_argument(
+        "--clip", type=Path, help="folder of the example, annotated; made in the work folder if left out"
+    )
     args = parser.parse_args()
-    folder, video = make_clip(args.work, args.clip)
+    args.work.mkdir(parents=True, exist_ok=True)
+    example = Source("street*", (str(ROOT / "examples/street.mp4"),), ROOT / "examples/street.posetrack18.json")
+    folder, video = make_clip(args.work, args.clip or annotated(example, args.work).path.parent)
     generator = np.random.default_rng(0)
     print(f"Chromium at {WINDOW['width']}x{WINDOW['height']}, {SIZE[0]}x{SIZE[1]} video, load {os.getloadavg()[0]:.0f}")
     with served(folder, "--video", str(video)) as address, opened(address) as page:

@@ -73,6 +73,13 @@ def make_app(clips: Sequence[ReviewClip], estimator: Estimator) -> Starlette:
             raise JmposeError(f"there is no kind {kind!r:.80} of suspects", hint=f"allowed: {', '.join(SUSPECT_KINDS)}")
         return clip.fix_all(kind, _revision(body))
 
+    def soon(request: Request, body: dict[str, Any]) -> Any:
+        frames = body.get("frames")
+        if not isinstance(frames, list) or not all(type(one) is int for one in frames):
+            raise JmposeError("frames: not a list of numbers")
+        of(request).want_soon(frames)
+        return {}
+
     def estimate(request: Request, body: dict[str, Any]) -> Any:
         return {"operation": of(request).estimate(estimator, request_in(body)).model_dump(exclude_none=True)}
 
@@ -100,6 +107,7 @@ def make_app(clips: Sequence[ReviewClip], estimator: Estimator) -> Starlette:
             _post(f"{clip}/fix", turned(fix)),
             _post(f"{clip}/estimate", estimate),
             _post(f"{clip}/render", render),
+            _post(f"{clip}/soon", soon),
         ],
         exception_handlers={JmposeError: _failed, HTTPException: _refused},
     )

@@ -35,6 +35,8 @@ WINDOW = 256
 """Frames that a video is opened for at a time: a decoder that has reached the end of them is used again."""
 MOST_FRAMES = 512
 """Frames whose poses are told at once."""
+MOST_SOON = 4
+"""Frames that are read before they are asked for, as the page may jump there."""
 LONGEST_LOOK_S = 5.0
 """How long an answer waits for the suspects of the clip as it is; then it tells those that are known."""
 _MOST_CHANGES = 1000
@@ -207,6 +209,12 @@ class ReviewClip:
         if number not in index:
             raise JmposeError(f"there is no frame {number}", hint=f"the clip has {len(index)} frames")
         return now.frames.image(number)
+
+    def want_soon(self, numbers: Sequence[int]) -> None:
+        """Say which frames may be asked for next, at most `MOST_SOON`; they are read before."""
+        with self._lock:
+            now = self._opened()
+        now.frames.want_soon(numbers[:MOST_SOON])
 
     def do(self, operations: Sequence[Operation], revision: int) -> dict[str, Any]:
         """Apply operations as one step; it is on the disk when this returns.

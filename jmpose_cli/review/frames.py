@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import cv2
 
@@ -37,10 +38,20 @@ class FrameCache:
         self._bytes = 0
         self._failures: dict[int, JmposeError] = {}
         self._waiting: list[int] = []  # the latest last
+        self._soon: tuple[int, ...] = ()
         self._near = self._position = -1  # the last one asked for; the one after the last that was read
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread: threading.Thread | None = None
+
+    def want_soon(self, numbers: Sequence[int]) -> None:
+        """Say which frames may be asked for next, the likeliest first, in place of those that were said before.
+
+        They are read as soon as those right after the last one asked for are there.
+        """
+        with self._changed:
+            self._soon = tuple(index for index in numbers if 0 <= index <= self._last)
+            self._changed.notify_all()
 
     def image(self, index: int) -> bytes:
         """Return a frame as JPEG.
@@ -94,10 +105,16 @@ class FrameCache:
             return None if self._is_closed else self._wanted()
 
     def _wanted(self) -> int | None:
+        """Return what to read: what somebody waits for, what comes right after, what is wanted soon, then the rest."""
         missing = self._missing()
-        if missing is None and self._is_worth_reading(self._position):
-            return self._position
-        return self._behind() if missing is None else missing
+        if missing is not None:
+            return missing
+        if self._near in self._images and self._holds(AHEAD + len(self._soon) + 1):
+            ahead = range(self._near + 1, min(self._near + AHEAD, self._last) + 1)
+            for index in chain(ahead, self._soon):
+                if not self._is_known(index):
+                    return index
+        return self._position if self._is_worth_reading(self._position) else self._behind()
 
     def _behind(self) -> int | None:
         """Return where to read what is missing before the last one asked for, from the nearest back."""
@@ -113,6 +130,10 @@ class FrameCache:
 
     def _has_room(self) -> bool:
         return self._bytes < self._most_bytes // 2
+
+    def _holds(self, count: int) -> bool:
+        """Whether there is room for so many frames as those that are there, others taken out."""
+        return self._bytes * count <= self._most_bytes * len(self._images)
 
     def _is_worth_reading(self, position: int) -> bool:
         """Whether a frame that nobody waits for may be asked for soon."""
@@ -143,11 +164,9 @@ class FrameCache:
         """Wait until the next frame is worth reading; False when another place is, or nothing more."""
         with self._changed:
             while not self._is_closed:
-                missing = self._missing()
-                if missing is not None:
-                    return position <= missing <= position + REACH
-                if self._is_worth_reading(position):
-                    return True
+                wanted = self._wanted()
+                if wanted is not None:
+                    return position <= wanted <= position + REACH
                 if position > self._last or self._is_known(position):
                     return False
                 self._changed.wait()

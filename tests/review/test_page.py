@@ -359,8 +359,11 @@ def test_the_next_clip_is_one_that_is_not_finished(browser, made, tmp_path):
 
 
 def test_suspects_lead_to_their_frames_and_keys_are_told(page):
-    page.keyboard.press("n")
+    with page.expect_request("**/soon") as soon:
+        page.keyboard.press("n")
     assert page.locator("#suspects [aria-current=true]").count() == 1
+    following = [one["at"] for one in page.evaluate("fetch('/api/clips/0/suspects').then((a) => a.json())")["suspects"]]
+    assert soon.value.post_data_json == {"frames": following[1:4]}
     assert FIRST <= int(page.locator("#frame").input_value()) < FIRST + FRAMES
     page.keyboard.press("?")
     assert page.locator("#help").is_visible() and page.locator("#keys dt").count() > 40

@@ -217,13 +217,21 @@ def test_frames_that_cannot_be_decoded(clip, made, tmp_path):
     damaged.close()
 
 
+def looked_at(page):
+    """The suspects when all of the clip has been looked at."""
+    deadline = time.monotonic() + 60
+    while not (told := page.get("/0/suspects"))["is_all"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return told
+
+
 def test_suspects_are_those_of_the_check(page):
-    told = page.get("/0/suspects")
+    told = looked_at(page)
     assert told["revision"] == 1 and {"kind", "reason", "at", "tracks", "try"} <= told["suspects"][0].keys()
 
 
 def test_the_worst_suspects_are_told_and_how_many_there_are(page):
-    every = page.get("/0/suspects")
+    every = looked_at(page)
     worst = page.get("/0/suspects?most=1")
     assert len(every["suspects"]) == every["total"] == worst["total"] > 1
     assert worst["suspects"] == every["suspects"][:1] and worst["is_all"]
@@ -237,7 +245,7 @@ def test_how_far_clips_are_is_told_without_a_look_at_their_truths(page, clip):
     page.do({"op": "review", "frames": [4, 5], "reviewed": False})
     page.do({"op": "review"})
     page.post("undo")
-    count = page.get("/0/suspects")["total"]
+    count = looked_at(page)["total"]
     known = {"frames": FRAMES, "reviewed": 3, "suspects": count}
     assert page.get("/progress") == [known]
     page.post("render")
@@ -265,21 +273,21 @@ def test_a_large_truth_is_parsed_by_a_process_of_its_own(page, clip, monkeypatch
 
 
 def test_suspects_come_with_what_mends_them(page, clip):
-    leap = page.get("/0/suspects")["suspects"][0]
+    leap = looked_at(page)["suspects"][0]
     assert leap["try"] == "--split 8@9" and leap["fix"] == [{"op": "split", "track": 8, "frame": 9}]
     page.do(*leap["fix"])
-    assert leap["reason"] not in {one["reason"] for one in page.get("/0/suspects")["suspects"]}
+    assert leap["reason"] not in {one["reason"] for one in looked_at(page)["suspects"]}
 
 
 def test_what_is_right_is_told_no_more_also_by_the_check(page, clip):
-    one = page.get("/0/suspects")["suspects"][0]
+    one = looked_at(page)["suspects"][0]
     tracks, at = one["tracks"], one["at"]
     page.do({"op": "dismiss", "kind": one["kind"], "tracks": tracks, "frames": [at, at + 1]})
     assert (one["kind"], tuple(tracks), at) not in {
-        (other["kind"], tuple(other["tracks"]), other["at"]) for other in page.get("/0/suspects")["suspects"]
+        (other["kind"], tuple(other["tracks"]), other["at"]) for other in looked_at(page)["suspects"]
     }
     answer = page.do({"op": "dismiss", "tracks": [1, 3, 7, 8]})
-    assert answer["right"] == [1, 3, 7, 8] and page.get("/0/suspects")["suspects"] == []
+    assert answer["right"] == [1, 3, 7, 8] and looked_at(page)["suspects"] == []
     page.post("render")
     assert check_clip(clip.folder)[1] == []
     assert page.post("undo")["right"] == []
@@ -350,10 +358,10 @@ def test_suspects_follow_the_corrections(tmp_path, monkeypatch):
         {"op": "swap", "tracks": [1, 2], "frames": [80, None]},
         {"op": "delete", "track": 5},
     ]
-    assert {one["kind"] for one in page.get("/0/suspects")["suspects"]} >= {"jump", "gap"}
+    assert {one["kind"] for one in looked_at(page)["suspects"]} >= {"jump", "gap"}
     for operation in steps:
         page.do(operation)
-        told = page.get("/0/suspects")
+        told = looked_at(page)
         wanted = still_suspicious(suspects(review._open.corrections.truth), review._open.corrections.done)
         assert told["is_all"] and told["total"] == len(wanted)
         assert [one | {"fix": 0} for one in told["suspects"]] == [one.as_json() | {"fix": 0} for one in wanted]
@@ -420,3 +428,9 @@ def test_all_of_a_short_clip_is_read_ahead_also_what_lies_before(page, clip):
         time.sleep(0.02)
     assert set(cache._images) >= set(range(FIRST, FIRST + FRAMES))
     assert read_number(cv2.imdecode(np.frombuffer(cache.image(2), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]) == 2
+
+
+def test_frames_that_may_be_asked_for_soon(page, clip):
+    page.post("soon", frames=[9, 5, 11, 3, 2])
+    assert clip._open.frames._soon == (9, 5, 11, 3)
+    assert "not a list of numbers" in page.post("soon", 422, frames=["9"])["error"]

@@ -70,6 +70,14 @@ export class Clip extends EventTarget {
     return found;
   }
 
+  // The server reads pictures of these places before they are asked for.
+  wantSoon(places) {
+    const frames = places.map((place) => this.numbers[place]);
+    if (this.soon === frames.join()) return;
+    this.soon = frames.join();
+    post(`/${this.number}/soon`, { frames }).catch(() => {});
+  }
+
   // Pictures that are still to come and no longer wanted leave their connections to others.
   keepOnly(first, last) {
     for (const [place, image] of this.images) {

@@ -8,6 +8,7 @@ import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 
 const AHEAD = 10;
+const SOON = 3;
 const POLL_MS = 3000;
 const NOTE_MS = 6000;
 const SLOW_MS = 300;
@@ -157,6 +158,12 @@ class Review {
     element("picture").setAttribute("aria-label", `Frame ${this.number()}, people: ${poses?.people.map(({ id }) => id).join(", ") || "none"}`);
   }
 
+  // The next suspects are where one goes to most.
+  wantSoon() {
+    const { clip, suspectPlace } = this;
+    clip.wantSoon(clip.suspects.slice(suspectPlace + 1, suspectPlace + 1 + SOON).map(({ at }) => clip.placeOf.get(at)));
+  }
+
   updateSuspects() {
     // The one that was looked at, where it still is; else the next begins where it was.
     const place = this.clip.suspects.findIndex((one) => one.kind === this.looked?.kind && one.at === this.looked.at
@@ -164,6 +171,7 @@ class Review {
     if (place >= 0) this.suspectPlace = place;
     else if (this.looked) Object.assign(this, { suspectPlace: this.suspectPlace - 1, looked: null });
     fillSuspects(this);
+    this.wantSoon();
     this.timeline.draw();
     this.updateTexts();
   }
@@ -217,6 +225,7 @@ class Review {
     const joint = this.clip.joints.indexOf(suspect.joints[0]);
     Object.assign(this, { track: suspect.tracks[0], joint: joint < 0 ? null : joint, other: suspect.tracks[1] ?? null });
     this.seek(this.clip.placeOf.get(suspect.at));
+    this.wantSoon();
     fillSuspects(this);
   }
 
