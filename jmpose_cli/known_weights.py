@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.zoo.catalogue import Kind, Shipped
+from jmpose_cli.zoo.graph_files import GRAPH_SUFFIXES, is_graph, of_rtmlib
 from jmpose_cli.zoo.names import is_hub_id, nearest
 from jmpose_cli.zoo.store import SHIPPED as SHIPPED
 from jmpose_cli.zoo.store import Access as Access
@@ -18,7 +19,10 @@ TEMPORAL_PART = SHIPPED / "parts" / "temporal-coco17.safetensors"
 """For pretrained backbones, which know single frames only; see its model card."""
 REID_NANO = SHIPPED / "reid-nano.safetensors"
 _REID_SUFFIXES = (".safetensors", ".pth", ".pt")
-_SUFFIXES: dict[Kind, tuple[str, ...]] = {"pose": (".safetensors",), "detector": (".safetensors", ".pt")}
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    "pose": (".safetensors", *GRAPH_SUFFIXES),
+    "detector": (".safetensors", ".pt", *GRAPH_SUFFIXES),
+}
 _FOLDERS: dict[Kind, str] = {"pose": "of ViTPose", "detector": "of RT-DETR or D-FINE"}
 
 
@@ -27,7 +31,7 @@ class Choice:
     """A weights file and why it was taken.
 
     Attributes:
-        path: The weights file, or a folder that holds it and its configuration.
+        path: The weights file, a folder that holds it and its configuration, or a graph of another project.
         reason: Sentence for the header; empty when the user named the file.
     """
 
@@ -35,28 +39,36 @@ class Choice:
     reason: str = ""
 
 
-def choose_model(name: str, *, option: str = "--model", access: Access | None = None) -> Choice:
+def choose_model(name: str, *, option: str = "--model", access: Access | None = None, graphs: bool = True) -> Choice:
     """Resolve `--model`, or another option that names a pose model.
 
-    In this order: `auto`, a shipped or listed name, a `.safetensors` file or a folder, an id of the Hub. A folder here
-    that happens to have the name of a model is not taken for it: `./name` asks for it. A listed model that is not at
-    hand is fetched: its name asks for it. `auto` never fetches.
+    In this order: `auto`, a shipped or listed name, a file (`.safetensors`, or a graph: `.onnx`, `.xml`) or a folder, a
+    graph that rtmlib has fetched, an id of the Hub. A folder here that happens to have the name of a model is not taken
+    for it: `./name` asks for it. A listed model that is not at hand is fetched: its name asks for it. `auto` never
+    fetches.
 
     Args:
         name: What the user wrote.
         option: Which option that was, for messages.
         access: How models may be fetched.
+        graphs: Whether graphs of other projects will do; they can only be run.
 
     Raises:
         JmposeError: The name stands for nothing, or for what cannot be fetched.
     """
     if name == "auto":
         return Choice(SHIPPED / "nano.safetensors", "shipped; --model takes larger ones, see `jmpose models list`")
-    return _named(option, name, "pose", access or Access())
+    choice = _named(option, name, "pose", access or Access())
+    if is_graph(choice.path) and not graphs:
+        raise JmposeError(
+            f"{option} {name}: is a graph, which can be run but neither trained nor written anew",
+            hint="give weights: " + _allowed("pose"),
+        )
+    return choice
 
 
 def choose_detector(name: str, *, on_gpu: bool, access: Access | None = None) -> Choice:
-    """Resolve `--detector` as `choose_model` does; files may also be ultralytics' `.pt`.
+    """Resolve `--detector` as `choose_model` does; files may also be ultralytics' `.pt`, and graphs with boxes.
 
     A folder holds an RT-DETR, RT-DETRv2 or D-FINE as transformers saves it. `auto` takes the best YOLO in the cache.
 
@@ -97,6 +109,8 @@ def _named(option: str, name: str, kind: Kind, access: Access) -> Choice:
         return Choice(path)
     if path.is_file():
         raise JmposeError(f"{option} {name}: is not a weights file", hint=_allowed(kind, path))
+    if entry is None and (graph := of_rtmlib(option, name)):
+        return Choice(graph, f"fetched by rtmlib, {graph}")
     if entry is None and is_hub_id(name):
         entry = unlisted(name, kind)
     if entry is None:

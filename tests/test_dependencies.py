@@ -20,6 +20,7 @@ PLACES = {
     "starlette": ["jmpose_cli/review"],
     "uvicorn": ["jmpose_cli/review"],
     "onnx": ["models/jmpose/onnx_writing.py"],
+    "openvino": ["jmpose_cli/foreign/graph.py"],
     "pyarrow": ["jmpose_cli/formats/parquet.py"],
     "ezc3d": ["jmpose_cli/handover/c3d.py"],
     "ndx_pose": ["jmpose_cli/handover/nwb.py"],

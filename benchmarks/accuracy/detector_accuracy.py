@@ -11,15 +11,17 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
+from jmpose_cli.choices import Engine
 from jmpose_cli.config import PeopleConfig
 from jmpose_cli.known_weights import choose_detector
-from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.detectors import load_detector
 
 
 def read_truth(data: Path, split: str) -> tuple[list[np.ndarray], dict]:
@@ -76,10 +78,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--detector", default="person-nano")
     parser.add_argument("--input-size", type=int)
+    parser.add_argument("--engine", default="torch", choices=get_args(Engine), help="of detectors that have several")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     choice = choose_detector(args.detector, on_gpu=False)
-    detector = YoloDetector(choice.path, device="cpu", min_score=0.001, input_size=args.input_size)
+    detector, _ = load_detector(
+        choice.path, engine=args.engine, device="cpu", min_score=0.001, input_size=args.input_size, threads=1
+    )
     pictures, truth = read_coco(args.data) if args.data.is_file() else read_truth(args.data, args.split)
     results = []
     started = time.perf_counter()

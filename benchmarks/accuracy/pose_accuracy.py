@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -17,10 +18,11 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
 from jmpose.keypoints import COCO17
+from jmpose_cli.choices import Engine
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.known_weights import choose_model
+from jmpose_cli.pose.engines import load_estimator
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
-from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.values import TrackedFrame
 
@@ -58,10 +60,11 @@ def main() -> None:
     parser.add_argument("--model", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--flip-test", action="store_true")
+    parser.add_argument("--engine", default="auto", choices=get_args(Engine))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     choice = choose_model(args.model)
-    estimator = TorchEstimator.load(choice.path, EstimatorSettings(flip_test=args.flip_test))
+    estimator, _ = load_estimator(choice.path, EstimatorSettings(flip_test=args.flip_test), engine=args.engine)
     truth = json.loads(args.data.read_text())
     files = {i["id"]: args.data.parent / i["file_name"] for i in truth["images"]}
     by_image: dict[int, list[dict]] = {}

@@ -16,6 +16,7 @@ from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model, choose_reid
 from jmpose_cli.people.yolo_description import START_SCORE
 from jmpose_cli.video.source import ChildPool
+from jmpose_cli.zoo.graph_files import is_graph
 
 if TYPE_CHECKING:
     from jmpose_cli.device import Device
@@ -231,9 +232,18 @@ def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool
         if "temporal" in weights:
             files["temporal"] = temporal_file(config.pose) or Path()
         noted = {part: facts["sha256"] for part, facts in weights.items()}
-        return noted == {part: file_sha256(path) for part, path in files.items()}
+        return noted == {part: _sha256(path) for part, path in files.items()}
     except (JmposeError, OSError, KeyError, TypeError):
         return False
+
+
+def _sha256(path: Path) -> str:
+    """The checksum of a file of weights, or of the files of a graph."""
+    if not is_graph(path):
+        return file_sha256(path)
+    from jmpose_cli.foreign.graph import graph_sha256
+
+    return graph_sha256(path)
 
 
 def _engines_text(engines: Mapping[str, str]) -> str:

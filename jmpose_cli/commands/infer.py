@@ -46,7 +46,7 @@ def infer(
         typer.Option(
             metavar="NAME|ID|PATH",
             help="Person detector: person-nano (shipped), a name from `jmpose models list`, an RT-DETR or D-FINE of "
-            "the Hub or in a folder, a YOLO .pt file, or auto: the best one found here.",
+            "the Hub or in a folder, a YOLO .pt file, an .onnx or .xml file, or auto: the best one found here.",
             rich_help_panel=_PEOPLE,
         ),
     ] = None,
@@ -99,7 +99,7 @@ def infer(
         typer.Option(
             metavar="NAME|ID|PATH",
             help="Pose model: nano or small (shipped), a name from `jmpose models list`, a ViTPose of the Hub or in "
-            "a folder, a .safetensors file, or auto: nano.",
+            "a folder, a .safetensors, .onnx or .xml file, or auto: nano.",
             rich_help_panel=_POSE,
         ),
     ] = None,

@@ -34,7 +34,9 @@ def list_models(
 
 
 @models.command("show")
-def show(name: Annotated[str, typer.Argument(help="Name or Hub id.")], as_json: _Json = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="Name or Hub id, or a file: .onnx, .xml.")], as_json: _Json = False
+) -> None:
     """Show all that is known about a model: size, input, joints, licences, figures, files and their sha256.
 
     Example: jmpose models show vitpose-b
@@ -91,7 +93,7 @@ def convert(
 @models.command("check")
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Models to check; without any, all shipped ones.")
+        list[str] | None, typer.Argument(metavar="NAME|FILE", help="Models to check; without any, all shipped ones.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
     record: Annotated[

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jmpose_cli.choices import Engine
 from jmpose_cli.onnx_graphs import GraphsError, description_of
+from jmpose_cli.zoo.graph_files import is_graph
 
 if TYPE_CHECKING:
     from jmpose_cli.people.detect import PersonDetector
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 def load_detector(
     path: Path, *, engine: Engine, device: str, min_score: float, input_size: int | None, threads: int
 ) -> tuple["PersonDetector", str]:
-    """Load a detector: by ONNX Runtime where a graph lies beside it, else by torch.
+    """Load a detector: by ONNX Runtime where a graph lies beside it, else by torch; graphs of others as what they are.
 
     Args:
-        path: The weights, or a folder of transformers.
+        path: The weights, a folder of transformers, or a graph of another project, which is run on the CPU.
         engine: What runs the networks. Detectors without a graph are run by torch also with `onnx`.
         device: torch device name.
         min_score: Boxes below it are left out.
@@ -31,6 +32,11 @@ def load_detector(
         GraphsError: Its graph is damaged or of other weights, and `onnx` was asked for.
     """
     note = ""
+    if is_graph(path):
+        from jmpose_cli.people.detect_graph import GraphDetector
+
+        graph = GraphDetector(path, min_score=min_score, input_size=input_size, threads=threads)
+        return graph, graph.about
     if device == "cpu" and engine != "torch" and description_of(path).is_file():
         from jmpose_cli.people.detect_onnx import OnnxDetector
 

@@ -1,4 +1,6 @@
-"""Pictures as YOLO networks take them, and boxes back in the frame."""
+"""Pictures as detectors take them, and boxes back in the frame."""
+
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -10,6 +12,8 @@ MAX_BOXES = 300
 """Of a frame."""
 _GREY = 114  # what YOLO networks are trained to see around a letterboxed picture
 _GRID = 32  # coarsest stride of the networks
+Fit = Literal["centre", "corner", "stretch"]
+"""Where a scaled frame lies in an input of one size: in its middle, at its first pixel, or all over it."""
 
 
 def letterbox(
@@ -30,6 +34,36 @@ def letterbox(
     for picture, frame in zip(pictures, frames_rgb, strict=True):
         picture[top : top + h, left : left + w] = cv2.resize(frame, (w, h), interpolation=method)
     return pictures, (scale * pixel_width, scale), (left, top)
+
+
+def fitted(
+    frame_rgb: Bytes, size: tuple[int, int], fit: Fit, *, pixel_width: float = 1.0
+) -> tuple[Bytes, tuple[float, float], tuple[int, int]]:
+    """Bring a frame into an input of one size; what is left of that is grey.
+
+    Args:
+        frame_rgb: `[H, W, 3]` uint8.
+        size: (h, w) of the input.
+        fit: How; pixels become square but for `stretch`.
+        pixel_width: As in `letterbox`.
+
+    Returns:
+        `[h, w, 3]` uint8, the scales (x, y), and the (left, top) padding in pixels.
+    """
+    (height, width), (wanted_h, wanted_w) = frame_rgb.shape[:2], size
+    if fit == "stretch":
+        scale_x, scale_y = wanted_w / width, wanted_h / height
+    else:
+        scale_y = min(wanted_h / height, wanted_w / (width * pixel_width))
+        scale_x = scale_y * pixel_width
+    h, w = (
+        min(max(round(side), 1), most) for side, most in ((height * scale_y, wanted_h), (width * scale_x, wanted_w))
+    )
+    top, left = ((wanted_h - h) // 2, (wanted_w - w) // 2) if fit == "centre" else (0, 0)
+    picture = np.full((*size, 3), _GREY, np.uint8)
+    method = cv2.INTER_AREA if scale_x < 1 and scale_y < 1 else cv2.INTER_LINEAR
+    picture[top : top + h, left : left + w] = cv2.resize(frame_rgb, (w, h), interpolation=method)
+    return picture, (scale_x, scale_y), (left, top)
 
 
 def from_letterbox(

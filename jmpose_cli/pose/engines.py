@@ -14,6 +14,9 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.home import cache_folder, library_folder
 from jmpose_cli.onnx_graphs import FORM, Graphs, GraphsError, description_of, read_graphs
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.zoo.graph_files import is_graph
+
+ENGINE_NAMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 def load_estimator(
@@ -26,10 +29,11 @@ def load_estimator(
 ) -> tuple[PoseEstimator, str]:
     """Load a pose model on an engine.
 
-    `auto` is onnx for models that have graphs beside their weights, where it can do what is asked, else torch.
+    `auto` is onnx for models that have graphs beside their weights, where it can do what is asked, else torch. Graphs
+    of other projects are run as what they are, in float32 on the CPU, and the temporal part by torch.
 
     Args:
-        path: The weights.
+        path: The weights, or a graph of another project.
         settings: How they are run.
         engine: What runs them.
         temporal: Weights whose temporal part is put on a model that has learnt none of its own, if it fits.
@@ -42,6 +46,8 @@ def load_estimator(
         JmposeError: The model cannot be loaded, or the engine cannot do what is asked.
     """
     note, lacking = "", _lacking(settings)
+    if is_graph(path):
+        return _foreign(path, settings, engine, temporal, replace_temporal=replace_temporal)
     if engine == "onnx":
         if lacking:
             raise JmposeError(f"--engine onnx: it has no {lacking}", hint="use --engine torch, or auto")
@@ -60,6 +66,22 @@ def load_estimator(
     from jmpose_cli.pose.torch_engine import TorchEstimator
 
     return TorchEstimator.load(path, settings, temporal=temporal, replace_temporal=replace_temporal), note
+
+
+def _foreign(
+    path: Path, settings: EstimatorSettings, engine: Engine, temporal: Path | None, *, replace_temporal: bool
+) -> tuple[PoseEstimator, str]:
+    """Load a graph of another project."""
+    runs = "openvino" if path.suffix == ".xml" else "onnx"
+    if engine not in ("auto", runs):
+        raise JmposeError(f"--engine {engine}: {path} is run by {ENGINE_NAMES[runs]} only", hint="use --engine auto")
+    if settings.precision != "fp32" or settings.compiled:
+        asked = "--compile" if settings.compiled else f"precision {settings.precision}"
+        raise JmposeError(f"{asked}: {path} is run as it is, in fp32", hint="leave it out for graphs of other projects")
+    from jmpose_cli.pose.torch_engine import TorchEstimator
+
+    estimator = TorchEstimator.load(path, settings, temporal=temporal, replace_temporal=replace_temporal)
+    return estimator, estimator.about
 
 
 def _lacking(settings: EstimatorSettings) -> str:

@@ -19,10 +19,13 @@ from jmpose.sampling import normalise, sample_crops
 from jmpose.weights import load_model, weights_sha256
 from jmpose_cli.device import set_float32_arithmetic, torch_calls
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.foreign.graph import graph_sha256
 from jmpose_cli.pose.cost import require_memory
 from jmpose_cli.pose.estimator import EstimatorSettings, Located, PoseEstimator
+from jmpose_cli.pose.graph_backbone import GraphBackbone, load_pose_graph
 from jmpose_cli.pose.maps import PersonMaps
 from jmpose_cli.values import Bools, Bytes, Float
+from jmpose_cli.zoo.graph_files import is_graph
 
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -31,6 +34,9 @@ class TorchEstimator(PoseEstimator):
     """Runs a network of torch; see `PoseEstimator`.
 
     Sets for the whole process whether float32 is exact on a GPU, see `set_float32_arithmetic`.
+
+    Attributes:
+        about: What a graph of another project needs, in a line; empty for other models.
 
     Args:
         model: The network, in eval mode, on its device.
@@ -43,6 +49,7 @@ class TorchEstimator(PoseEstimator):
     """
 
     engine = "torch"
+    about = ""
 
     def __init__(self, model: JMPose, settings: EstimatorSettings, *, name: str, sha256: str | None = None) -> None:
         set_float32_arithmetic(tf32=settings.precision == "tf32")
@@ -68,7 +75,7 @@ class TorchEstimator(PoseEstimator):
         """Load weights and put them on the device.
 
         Args:
-            path: The weights.
+            path: The weights, or a graph of another project.
             settings: How they are run.
             temporal: Weights whose temporal part is put on a model that has learnt none of its own, if it fits.
             replace_temporal: Put it on any model; that it does not fit is an error then.
@@ -79,16 +86,22 @@ class TorchEstimator(PoseEstimator):
         """
         model, used = load_with_temporal(path, temporal, replace_temporal=replace_temporal)
         fold_batch_norms(model)
-        require_memory(
-            model,
-            torch.device(settings.device),
-            windows=settings.batch,
-            dtype=_DTYPES[settings.precision],
-            flip_test=settings.flip_test,
-        )
+        if is_graph(path):  # runs on the CPU; temporal parts are small
+            sha256 = graph_sha256(path)
+        else:
+            sha256 = weights_sha256(path)
+            require_memory(
+                model,
+                torch.device(settings.device),
+                windows=settings.batch,
+                dtype=_DTYPES[settings.precision],
+                flip_test=settings.flip_test,
+            )
         model.to(settings.device)
-        estimator = cls(model, settings, name=model.config.name, sha256=weights_sha256(path))
+        estimator = cls(model, settings, name=model.config.name, sha256=sha256)
         estimator.temporal = used
+        if isinstance(model.backbone, GraphBackbone):
+            estimator.engine, estimator.about = model.backbone.engine, model.backbone.description
         return estimator
 
     @torch.inference_mode()
@@ -185,7 +198,7 @@ def load_with_temporal(path: Path, temporal: Path | None, *, replace_temporal: b
         JmposeError: As there.
     """
     try:
-        model = load_model(path)
+        model = load_pose_graph(path) if is_graph(path) else load_model(path)
         if temporal is None or (model.is_trained_in_time and not replace_temporal):
             return model, None
         donor = load_model(temporal)

@@ -235,7 +235,7 @@ def _new_model(config: TrainConfig) -> JMPose:
         return model
     try:
         access = Access(notify=lambda text: print(f"note: {one_line(text)}", file=sys.stderr))
-        start = load_model(choose_model(config.init, option="--init", access=access).path)
+        start = load_model(choose_model(config.init, option="--init", access=access, graphs=False).path)
     except WeightsError as error:
         raise JmposeError(f"init: {error.message}", hint=error.hint) from error
     given, wanted = (start.backbone, model.backbone) if config.init_backbone else (start, model)

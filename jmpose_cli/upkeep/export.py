@@ -42,7 +42,8 @@ def export_model(
         raise JmposeError(f"{folder}: is no folder", hint="name a folder, which is made")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise JmposeError(f"{folder} holds files already", hint="replace them with --overwrite, or name another folder")
-    weights = choose_model(name, option="export", access=Access(offline=offline, notify=reporter.note)).path
+    access = Access(offline=offline, notify=reporter.note)
+    weights = choose_model(name, option="export", access=access, graphs=False).path
     part = temporal_file(PoseConfig(temporal=temporal))
     graphs = pose_graphs(weights, temporal=part, replace_temporal=temporal != "auto", folded=True)
     folder.mkdir(parents=True, exist_ok=True)

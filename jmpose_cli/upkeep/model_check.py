@@ -19,10 +19,13 @@ from jmpose_cli.console import Reporter
 from jmpose_cli.device import Device, choose_device
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
+from jmpose_cli.foreign.graph import graph_sha256
+from jmpose_cli.upkeep.graphs import graph_named, read_graph
 from jmpose_cli.values import Detections, Float, FrameBatch, FramePoses, TrackedFrame
 from jmpose_cli.zoo.catalogue import Entry, Shipped
+from jmpose_cli.zoo.graph_files import graph_name
 from jmpose_cli.zoo.names import named_entry
-from jmpose_cli.zoo.store import SHIPPED, known_models, location, read_record, state, verify
+from jmpose_cli.zoo.store import SHIPPED, find_entry, known_models, location, read_record, state, verify
 
 if TYPE_CHECKING:
     from jmpose_cli.people.detect import PersonDetector
@@ -65,7 +68,11 @@ def check_models(names: Sequence[str], *, device: str, record: bool, reporter: R
     failed = 0
     for name in names or [e.name for e in known_models().values() if isinstance(e.place, Shipped)]:
         try:
-            findings = _check(named_entry(name, None), chosen, record=record)
+            graph = None if find_entry(name) else graph_named(name)
+            if graph is not None:
+                findings = _check_graph(graph, chosen, record=record)
+            else:
+                findings = _check(named_entry(name, None), chosen, record=record)
         except JmposeError as error:
             failed += 1
             reporter.failure(name, error)
@@ -83,7 +90,8 @@ def _check(entry: Entry, device: "Device", *, record: bool) -> list[str]:
         raise JmposeError(f"--record {entry.name}: not shipped", hint="records are kept of shipped models only")
     findings = [] if record else _checksums(entry)
     run = _run_pose if entry.kind == "pose" else _run_detector
-    outputs, found = run(entry, device, "torch")
+    about: Any = {"name": entry.name, "is_slow": not is_shipped}
+    outputs, found = run(location(entry), device, "torch", **about)
     findings += found
     if record:
         return [*findings, f"recorded in {_write_record(entry, outputs)}"]
@@ -93,9 +101,20 @@ def _check(entry: Entry, device: "Device", *, record: bool) -> list[str]:
             raise JmposeError(f"{entry.name}: nothing is recorded", hint=f"jmpose models check {entry.name} --record")
         compare = _compare_joints if entry.kind == "pose" else _compare_boxes
         findings.append(compare(entry.name, outputs, recorded))
-        on_onnx, _ = run(entry, Device("cpu", "cpu"), "onnx")
+        on_onnx, _ = run(location(entry), Device("cpu", "cpu"), "onnx", **about)
         findings.append(f"its ONNX graphs on the CPU: {compare(entry.name, on_onnx, recorded)}")
     return findings
+
+
+def _check_graph(path: Path, device: "Device", *, record: bool) -> list[str]:
+    """Check a graph of another project."""
+    if record:
+        raise JmposeError(f"--record {path}: not shipped", hint="records are kept of shipped models only")
+    kind, engine, needs = read_graph(path)
+    run = _run_pose if kind == "pose" else _run_detector
+    _, found = run(path, device, "auto", name=graph_name(path), is_slow=True)
+    listed = ", ".join(f"{name} {value}" for name, value in needs.items())
+    return [f"a {kind} by {engine}, sha256 {graph_sha256(path)[:16]}...; it takes {listed}", *found]
 
 
 def _checksums(entry: Entry) -> list[str]:
@@ -110,23 +129,23 @@ def _checksums(entry: Entry) -> list[str]:
     return [f"{location(entry).name}: sha256 {digest[:16]}... is the recorded one"]
 
 
-def _run_pose(entry: Entry, device: Device, engine: Engine) -> tuple[list[Any], list[str]]:
+def _run_pose(path: Path, device: Device, engine: Engine, *, name: str, is_slow: bool) -> tuple[list[Any], list[str]]:
     """Estimate the example's people; return `[frame][person][joint] = (x, y, score)` and what was found."""
     from jmpose_cli.pose.engines import load_estimator
     from jmpose_cli.pose.estimator import EstimatorSettings
 
     settings = EstimatorSettings(device=device.name, batch=4)
-    estimator, _ = load_estimator(location(entry), settings, engine=engine)
+    estimator, _ = load_estimator(path, settings, engine=engine)
     windows = _example_windows(estimator)
-    if not isinstance(entry.place, Shipped):
-        windows = windows[_MIDDLE]  # it may be slow
+    if is_slow:
+        windows = windows[_MIDDLE]
     together = estimator.estimate(windows)
     joints = [np.concatenate([poses.xy_image, poses.scores[..., None]], axis=-1) for poses in together]
     if not all(np.isfinite(each).all() for each in joints):
-        raise JmposeError(f"{entry.name} gives results that are no numbers", hint="fetch or convert the weights again")
+        raise JmposeError(f"{name} gives results that are no numbers", hint="fetch or convert the weights again")
     apart = _company(estimator, windows[len(windows) // 2], together[len(windows) // 2])
     if apart > COMPANY_TOLERANCE_PX:
-        raise JmposeError(f"{entry.name}: a person's joints move by {apart:.3g} px in the company of others")
+        raise JmposeError(f"{name}: a person's joints move by {apart:.3g} px in the company of others")
     people = sum(len(poses) for poses in together)
     findings = [
         f"{people} poses of {len(estimator.keypoints)} joints, all finite, on {device.description}",
@@ -204,18 +223,20 @@ def _compare_joints(name: str, outputs: list[Any], recorded: list[Any]) -> str:
     return f"{text} (allowed {SCORE_TOLERANCE})"
 
 
-def _run_detector(entry: Entry, device: Device, engine: Engine) -> tuple[list[Any], list[str]]:
+def _run_detector(
+    path: Path, device: Device, engine: Engine, *, name: str, is_slow: bool
+) -> tuple[list[Any], list[str]]:
     """Detect people in the example; return `[frame][person] = (x0, y0, x1, y1, score)` and what was found."""
     frames = _example_frames()[0].frames[:: _FRAMES // 2]
-    detector = _load_detector(entry, device, engine)
+    detector = _load_detector(path, device, engine)
     together = detector.detect(frames)
     for frame, found in zip(frames, together, strict=True):
         (alone,) = detector.detect(frame[None])
         if not np.array_equal(alone.boxes_xyxy_px, found.boxes_xyxy_px):
-            raise JmposeError(f"{entry.name}: the boxes of a frame change in the company of others")
+            raise JmposeError(f"{name}: the boxes of a frame change in the company of others")
     boxes = [_boxes(found) for found in together]
     if not all(np.isfinite(each).all() for each in boxes):
-        raise JmposeError(f"{entry.name} gives results that are no numbers", hint="fetch the weights again")
+        raise JmposeError(f"{name} gives results that are no numbers", hint="fetch the weights again")
     findings = [
         f"{sum(map(len, boxes))} boxes in {len(frames)} frames, all finite, on {device.description}",
         "alone or in company a frame's boxes are the same",
@@ -223,10 +244,9 @@ def _run_detector(entry: Entry, device: Device, engine: Engine) -> tuple[list[An
     return [np.round(each.astype(float), 3).tolist() for each in boxes], findings
 
 
-def _load_detector(entry: Entry, device: Device, engine: Engine) -> "PersonDetector":
+def _load_detector(path: Path, device: Device, engine: Engine) -> "PersonDetector":
     from jmpose_cli.people.detectors import load_detector
 
-    path = location(entry)
     return load_detector(path, engine=engine, device=device.name, min_score=_DETECTED_FROM, input_size=None, threads=1)[
         0
     ]
@@ -290,7 +310,7 @@ def _cost_of_detector(entry: Entry) -> dict[str, int]:
     from safetensors import safe_open
     from torch.utils.flop_counter import FlopCounterMode
 
-    detector = _load_detector(entry, Device("cpu", "cpu"), "torch")
+    detector = _load_detector(location(entry), Device("cpu", "cpu"), "torch")
     with FlopCounterMode(display=False) as flops:
         detector.detect(np.zeros((1, *entry.input_hw, 3), np.uint8))
     statistics = (".running_mean", ".running_var", ".num_batches_tracked")

@@ -13,7 +13,9 @@ from jmpose.plain_files import read_json
 from jmpose_cli.console import Reporter, download_bar, make_console
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.text import to_json
+from jmpose_cli.upkeep.graphs import graph_named, show_graph
 from jmpose_cli.zoo.catalogue import Entry, HubRepo, Kind, Shipped, WebFile
+from jmpose_cli.zoo.graph_files import facts_by_name, is_graph, rtmlib_folder, rtmlib_graphs
 from jmpose_cli.zoo.names import named_entry, nearest
 from jmpose_cli.zoo.store import (
     Access,
@@ -39,8 +41,11 @@ _UNTRAINED = (
 def list_models(*, kind: Kind | None, as_json: bool) -> None:
     """Print the known models as a table, or as JSON."""
     entries = [e for e in known_models().values() if kind in (None, e.kind)]
+    known = [(path, facts_by_name(path)) for path in rtmlib_graphs()]
+    fetched = [(path, *about) for path, about in known if about and kind in (None, about[0])]
     if as_json:
-        print(to_json([facts(entry) for entry in entries], indent=True).decode())
+        others = [{"name": p.stem, "kind": k, "state": "cached", "from": {"rtmlib": str(p)}} for p, k, _ in fetched]
+        print(to_json([*map(facts, entries), *others], indent=True).decode())
         return
     table = Table(box=None, header_style="bold")
     for column in ("name", "kind", "", "input", "joints"):
@@ -53,17 +58,28 @@ def list_models(*, kind: Kind | None, as_json: bool) -> None:
         numbers = (_number(entry.parameters_m, " M"), _number(entry.gmacs))
         licence = entry.weights_licence.removesuffix(" (model card)")
         table.add_row(entry.name, entry.kind, state(entry), size, entry.keypoint_set, *numbers, licence)
+    for path, of_kind, size in fetched:
+        table.add_row(path.stem, of_kind, "rtmlib", size)
     make_console().print(table)
     make_console().print(f"\ncached ones are in {cache_folder()}")
+    if fetched:
+        make_console().print(f"those fetched by rtmlib in {rtmlib_folder()}; `jmpose models show NAME` says more")
 
 
 def show_model(name: str, *, as_json: bool) -> None:
     """Print all that is known about one model.
 
+    Args:
+        name: Its name, or a graph of another project.
+        as_json: JSON instead of a table.
+
     Raises:
-        JmposeError: No model has this name.
+        JmposeError: No model has this name, or the graph cannot be used.
     """
     entry = find_entry(name)
+    if entry is None and (graph := graph_named(name)):
+        show_graph(graph, as_json=as_json)
+        return
     if entry is None:
         raise JmposeError(f"{name}: no model has this name", hint=nearest(name))
     found = facts(entry) | {"files": _files(entry)}
@@ -211,6 +227,11 @@ def convert_file(
     """
     from jmpose_cli.zoo.convert import convert
 
+    if is_graph(source):
+        raise JmposeError(
+            f"convert {source}: is a graph, which is run as it is",
+            hint=f"jmpose infer --model {source}, or --detector; what it needs: jmpose models show {source}",
+        )
     into = target if target.suffix == ".safetensors" else target / f"{source.stem}.safetensors"
     there = next((p for p in (into, into.with_suffix(".json")) if p.exists()), None)
     if there and not overwrite:

@@ -9,7 +9,7 @@ from jmpose_cli.zoo.catalogue import Entry, Kind
 from jmpose_cli.zoo.store import find_entry, known_models, unlisted
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".json")
+_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".json", ".onnx", ".xml")
 _KIND_NAMES: dict[Kind, str] = {"pose": "pose model", "detector": "person detector"}
 
 
