@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jmpose.files import file_sha256
+from jmpose.regular_file import open_regular
 from jmpose_cli.device import usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.extras import require
@@ -23,8 +24,9 @@ from jmpose_cli.foreign.onnx_file import EXPORT_AGAIN, read_onnx
 from jmpose_cli.text import one_line
 from jmpose_cli.zoo.graph_files import settings_of, weights_of_ir
 
-_ERRORS_ONLY = 3
+_SILENT = 4  # what ONNX Runtime would write is in the errors
 _GREY = 114
+_LONGEST_BEGIN = 256
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -204,9 +206,12 @@ class OnnxGraph(Graph):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _SILENT
         try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            # By itself it would try again, and print that.
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except Exception as error:  # its errors have no common class
             reason = _reason(error)
             hint = f"is it whole? If so {EXPORT_AGAIN}"
@@ -247,6 +252,7 @@ class OpenVinoGraph(Graph):
             raise JmposeError(
                 f"{option}: its weights {beside.name} are not beside it", hint="copy both files into one folder"
             )
+        _check_is_xml(path, option)  # OpenVINO takes files of other formats by any name
         self._core = openvino.Core()
         try:
             self._model: Any = self._core.read_model(path, beside)
@@ -312,6 +318,16 @@ def graph_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _check_is_xml(path: Path, option: str) -> None:
+    try:
+        with open_regular(path) as file:
+            begins = file.read(_LONGEST_BEGIN).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except OSError as error:
+        raise JmposeError(f"{option}: cannot be read ({error.strerror or error})") from error
+    if not begins.startswith((b"<?xml", b"<net")):
+        raise JmposeError(f"{option}: is no file of OpenVINO", hint="an .xml that OpenVINO has written, with its .bin")
+
+
 def _onnx_port(port: Any) -> Port:
     shape = tuple(side if isinstance(side, int) and side > 0 else None for side in port.shape)
     return Port(port.name, shape, _DTYPES.get(port.type))
@@ -338,6 +354,8 @@ def _fixing(path: Path, port: Port) -> str:
 
 def _reason(error: Exception) -> str:
     """Say in a line why a library failed, without its file names and codes."""
-    text = one_line(" ".join(str(error).split())) or type(error).__name__
+    # OpenVINO says first where in its sources it failed.
+    lines = [line for line in str(error).splitlines() if not line.startswith(("Exception from ", "Check '"))]
+    text = one_line(" ".join(" ".join(lines).split())) or type(error).__name__
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : (\w+) : ", "", text)
     return text[:200]

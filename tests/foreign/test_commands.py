@@ -105,9 +105,9 @@ def test_a_run_notes_the_files_and_is_resumed_with_the_same(tmp_path, capfd):
 @pytest.fixture
 def openvino_model(tmp_path) -> Path:
     openvino = pytest.importorskip("openvino", reason="OpenVINO's files are run by the extra openvino")
-    converted = openvino.convert_model(heatmap_graph(tmp_path / "net.onnx"))
+    read = openvino.Core().read_model(heatmap_graph(tmp_path / "net.onnx"))  # its converter would send usage
     folder = tmp_path / "of-openvino"
-    openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
+    openvino.save_model(read, folder / "model.xml", compress_to_fp16=False)
     return folder / "model.xml"
 
 
@@ -129,6 +129,13 @@ def test_what_is_wrong_with_openvino_is_said(openvino_model, monkeypatch):
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(JmposeError, match="OpenVINO cannot read it"):
         open_pose_graph(openvino_model)
+    weights.write_bytes(whole)
+    page = openvino_model.read_bytes()
+    for text, said in ((b"<html>", "is no file of OpenVINO"), (page[:900], "OpenVINO cannot read it")):
+        openvino_model.write_bytes(text)
+        with pytest.raises(JmposeError, match=said) as caught:
+            open_pose_graph(openvino_model)
+        assert "Exception from" not in caught.value.message
     weights.unlink()
     with pytest.raises(JmposeError, match=r"its weights model.bin are not beside it"):
         open_pose_graph(openvino_model)
