@@ -12,7 +12,7 @@ them are none. The reviewer knows the truth of what it looks at, and for how lon
 what a correction will do elsewhere; see `reviewer.py`. Ways of working:
 
 - *where most is wrong*: ids by the list of suspects; then to the person and frame where the most joints an action are
-  wrong, all of which are dragged, and so on;
+  wrong, which are dragged, or arms and legs exchanged, and so on;
 - *every suspect*: the list from the top, ids first, each looked at whether it is right or not;
 - *without propagation*: the same, corrections stay in their frames;
 - *frame by frame*: from the first to the last frame, whatever is wrong in it is mended.

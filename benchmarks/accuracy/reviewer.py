@@ -246,9 +246,8 @@ class Reviewer:
         self._mend_the_rest()
 
     def where_most_is_wrong(self) -> None:
-        """Mend ids and sides by the list, then joints where most are wrong, as the timeline and playing show it."""
+        """Mend ids by the list, then joints and sides where most are wrong, as the timeline and playing show it."""
         self._mend_switches()
-        self._mend_sides()
         self._mend_the_rest()
 
     def _mend_sides(self) -> None:

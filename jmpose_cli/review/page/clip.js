@@ -38,11 +38,15 @@ export class Clip extends EventTarget {
     const part = this.numbers.slice(number * CHUNK, (number + 1) * CHUNK);
     try {
       const frames = [];
+      let revision = Infinity;
       for (let first = part[0]; first <= part.at(-1); first += 512) {
         const end = Math.min(first + 512, part.at(-1) + 1);
-        frames.push(...(await get(`/${this.number}/poses?first=${first}&end=${end}`)).frames);
+        const answer = await get(`/${this.number}/poses?first=${first}&end=${end}`);
+        frames.push(...answer.frames);
+        revision = Math.min(revision, answer.revision);
       }
-      if (this.pending && chunk.frames) chunk.isStale = true; // what is shown is ahead of it
+      // What is shown may be ahead of it: an action is under way, or was done meanwhile.
+      if (chunk.frames && (this.pending || revision < this.revision)) chunk.isStale = true;
       else chunk.frames = frames;
     } catch (error) {
       this.dispatchEvent(new CustomEvent("failed", { detail: error }));
