@@ -4,8 +4,8 @@ from typing import Literal, get_args
 
 Decoder = Literal["auto", "decord", "pyav"]
 """What decodes a video: auto is decord, or PyAV where decord fails."""
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-"""Arithmetic of the networks."""
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
+"""Arithmetic of the networks; int8 is that of the backbone only, by onnx."""
 Engine = Literal["auto", "torch", "onnx"]
 """What runs the networks: auto is onnx for shipped models in fp32 on a CPU, else torch."""
 ExportFormat = Literal["onnx", "torchscript"]

@@ -15,6 +15,7 @@ from typing import TypeVar
 from jmpose_cli.errors import JmposeError
 
 _SINCE_AMPERE = ("tf32", "bf16")
+_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})  # products of bytes, summed without overflow
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 _ISAS_WITHOUT_BF16 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
 _PRINT_OPTIONS = ("precision", "threshold", "edgeitems", "linewidth", "sci_mode")
@@ -46,8 +47,8 @@ def choose_device(asked: str, *, precision: str) -> Device:
 
     Args:
         asked: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        precision: `fp32`, `tf32` (CUDA only), `bf16` (on a CPU: one that has it) or `fp16` (not on a CPU: ten times as
-            long as fp32).
+        precision: `fp32`, `tf32` (CUDA only), `bf16` (on a CPU: one that has it), `fp16` (not on a CPU: ten times as
+            long as fp32) or `int8` (on a CPU that has it).
 
     Raises:
         JmposeError: The device is unknown or absent, or lacks the precision.
@@ -77,6 +78,11 @@ def choose_device(asked: str, *, precision: str) -> Device:
     if kind == "cpu" and precision == "bf16" and not cpu_has_bf16():
         lacking = "this processor has no arithmetic for it (AVX512-BF16 or AMX), so it is many times slower than fp32"
         raise JmposeError(f"--precision bf16: {lacking}", hint="use fp32, which is what runs take without --precision")
+    if precision == "int8" and kind != "cpu":
+        raise JmposeError(f"--precision int8: only CPUs, not {name}", hint="use --device cpu, or fp32")
+    if precision == "int8" and not cpu_has_int8():
+        lacking = "this processor has no arithmetic for it (AVX-VNNI or AVX512-VNNI), so sums of products overflow"
+        raise JmposeError(f"--precision int8: {lacking}", hint="use fp32, which is what runs take without --precision")
     if precision == "tf32" and kind != "cuda":
         raise JmposeError(f"--precision tf32: only CUDA devices have it, not {name}", hint=others)
     if kind != "cuda":
@@ -109,6 +115,11 @@ def cpu_has_bf16() -> bool:
     """
     told = {os.environ.get(name, "").upper() for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")}
     return bool(_BF16_FLAGS & _cpu_flags()) and not told & _ISAS_WITHOUT_BF16
+
+
+def cpu_has_int8() -> bool:
+    """Whether this machine's processor adds up products of bytes in one instruction; False where it is not known."""
+    return bool(_INT8_FLAGS & _cpu_flags())
 
 
 @cache

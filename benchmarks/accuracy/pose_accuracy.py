@@ -1,6 +1,7 @@
 """Accuracy of a pose model on still images with ground-truth boxes: OKS AP and PCK@0.1.
 
-`python benchmarks/accuracy/pose_accuracy.py --data ../shared/data/coco_persons/val.json [--model nano] [--flip-test]`
+`python benchmarks/accuracy/pose_accuracy.py --data ../shared/data/coco_persons/val.json [--model nano] [--flip-test]
+[--engine torch|onnx] [--precision int8]`
 
 Every picture is a window whose neighbours do not exist, so what is measured is the single-frame part. PCK@0.1 is the
 share of annotated joints within a tenth of the root of the box area, over people with five joints or more.
@@ -14,11 +15,10 @@ from typing import get_args
 
 import cv2
 import numpy as np
-import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
 from jmpose.keypoints import COCO17
-from jmpose_cli.choices import Engine
+from jmpose_cli.choices import Engine, Precision
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.known_weights import choose_model
 from jmpose_cli.pose.engines import load_estimator
@@ -59,12 +59,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/coco_persons/val.json"))
     parser.add_argument("--model", default="auto")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--engine", choices=get_args(Engine), default="auto")
+    parser.add_argument("--precision", choices=get_args(Precision), default="fp32")
     parser.add_argument("--flip-test", action="store_true")
-    parser.add_argument("--engine", default="auto", choices=get_args(Engine))
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    choice = choose_model(args.model)
-    estimator, _ = load_estimator(choice.path, EstimatorSettings(flip_test=args.flip_test), engine=args.engine)
+    settings = EstimatorSettings(flip_test=args.flip_test, threads=args.threads, precision=args.precision)
+    estimator, _ = load_estimator(choose_model(args.model).path, settings, engine=args.engine)
     truth = json.loads(args.data.read_text())
     files = {i["id"]: args.data.parent / i["file_name"] for i in truth["images"]}
     by_image: dict[int, list[dict]] = {}
@@ -88,7 +88,8 @@ def main() -> None:
     evaluation.run()
     names = ("AP", "AP50", "AP75", "APm", "APl")
     figures = " ".join(f"{n} {v:.3f}" for n, v in zip(names, evaluation.stats, strict=False))
-    print(f"{estimator.name}{' with flip test' * args.flip_test}, {len(results)} people: OKS {figures}")
+    how = f"{' with flip test' * args.flip_test}, {estimator.engine}, {args.precision}"
+    print(f"{estimator.name}{how}, {len(results)} people: OKS {figures}")
     print(
         f"PCK@0.1 {right.sum() / total.sum():.3f}; "
         + " ".join(f"{joint} {share:.2f}" for joint, share in zip(COCO17.joints, right / total, strict=True))

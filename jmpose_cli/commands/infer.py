@@ -228,7 +228,8 @@ def infer(
     precision: Annotated[
         Precision | None,
         typer.Option(
-            help="Arithmetic of the pose network (fp32). tf32: CUDA only, the detector too; fp16: GPUs only.",
+            help="Arithmetic of the pose network (fp32). tf32: CUDA only, the detector too; fp16: GPUs only; "
+            "int8: --model small on a CPU.",
             rich_help_panel=_RUN,
         ),
     ] = None,

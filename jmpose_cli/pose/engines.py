@@ -12,7 +12,7 @@ from jmpose_cli import __version__
 from jmpose_cli.choices import Engine
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.home import cache_folder, library_folder
-from jmpose_cli.onnx_graphs import FORM, Graphs, GraphsError, description_of, read_graphs
+from jmpose_cli.onnx_graphs import FORM, QUANTISED, QUANTISED_MODELS, Graphs, GraphsError, description_of, read_graphs
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.zoo.graph_files import is_graph
 
@@ -29,8 +29,8 @@ def load_estimator(
 ) -> tuple[PoseEstimator, str]:
     """Load a pose model on an engine.
 
-    `auto` is onnx for models that have graphs beside their weights, where it can do what is asked, else torch. Graphs
-    of other projects are run as what they are, in float32 on the CPU, and the temporal part by torch.
+    `auto` is onnx for models that have graphs beside their weights, where it can do what is asked, else torch; int8 is
+    onnx only. Graphs of other projects are run as what they are, in float32 on the CPU, and the temporal part by torch.
 
     Args:
         path: The weights, or a graph of another project.
@@ -48,6 +48,12 @@ def load_estimator(
     note, lacking = "", _lacking(settings)
     if is_graph(path):
         return _foreign(path, settings, engine, temporal, replace_temporal=replace_temporal)
+    if settings.precision == "int8":
+        if engine == "torch":
+            raise JmposeError("--precision int8 with --engine torch: onnx only", hint="leave --engine out, or use fp32")
+        if replace_temporal or not description_of(path).is_file():
+            raise _not_quantised(path.stem)
+        engine = "onnx"
     if engine == "onnx":
         if lacking:
             raise JmposeError(f"--engine onnx: it has no {lacking}", hint="use --engine torch, or auto")
@@ -88,9 +94,14 @@ def _lacking(settings: EstimatorSettings) -> str:
     """What is asked for that ONNX Runtime is not used for here; empty for nothing."""
     if settings.device != "cpu":
         return f"device {settings.device}, the CPU only"
-    if settings.precision != "fp32":
-        return f"precision {settings.precision}, fp32 only"
+    if settings.precision not in ("fp32", "int8"):
+        return f"precision {settings.precision}, fp32 and int8 only"
     return "compilation by torch" if settings.compiled else ""
+
+
+def _not_quantised(name: str) -> JmposeError:
+    models = " or ".join(f"--model {model}" for model in QUANTISED_MODELS)
+    return JmposeError(f"--precision int8: {name} has no graph in it", hint=f"use {models}, or fp32")
 
 
 def _on_onnx(
@@ -103,6 +114,8 @@ def _on_onnx(
     if beside.is_file() and not replace_temporal:
         sha256 = file_sha256(path)
         graphs = read_graphs(beside, made_from={"model": sha256, "temporal": None})
+        if settings.precision == "int8" and not graphs.has(QUANTISED):
+            raise _not_quantised(path.stem)
         return OnnxEstimator(graphs, settings, sha256=sha256)
     from jmpose_cli.pose.onnx_export import made_from
 

@@ -34,7 +34,8 @@ class EstimatorSettings:
 
     Attributes:
         device: torch device name.
-        precision: `fp32`; `tf32`, products of 10-bit mantissas on a GPU; `bf16` or `fp16` (autocast).
+        precision: `fp32`; `tf32`, products of 10-bit mantissas on a GPU; `bf16` or `fp16` (autocast); `int8`,
+            the backbone's graph that is quantised.
         batch: Person windows per call of the network on a GPU; the CPU takes few at a time.
         flip_test: Average with the mirrored window.
         threads: Calls of the network at a time on the CPU.

@@ -1,4 +1,4 @@
-"""The engine without torch: ONNX Runtime, in float32 on a CPU."""
+"""The engine without torch: ONNX Runtime, in float32 on a CPU; the backbone also in int8."""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -11,7 +11,7 @@ from jmpose.config import STRIDE, ModelConfig
 from jmpose.crops import cut_crops
 from jmpose.errors import ConfigError
 from jmpose_cli.device import CallThreads
-from jmpose_cli.onnx_graphs import Graphs, GraphsError, Session
+from jmpose_cli.onnx_graphs import QUANTISED, Graphs, GraphsError, Session
 from jmpose_cli.pose.estimator import CPU_PEOPLE, EstimatorSettings, Located, PoseEstimator
 from jmpose_cli.pose.maps import PersonMaps
 from jmpose_cli.values import Bools, Bytes, Float
@@ -44,7 +44,8 @@ class OnnxEstimator(PoseEstimator):
         super().__init__(config, settings, name=config.name, sha256=sha256, calls=CallThreads(settings.threads))
         self.temporal = temporal
         self._graphs = graphs
-        self._encode, self._fuse = graphs.session("encode"), graphs.session("fuse")
+        self._encode = graphs.session(QUANTISED if settings.precision == "int8" else "encode")
+        self._fuse = graphs.session("fuse")
 
     @cached_property
     def _decode(self) -> Session:

@@ -14,9 +14,10 @@ from jmpose.folding import fold_batch_norms
 from jmpose.graphs import CropEncoder, HeatmapDecoder, WindowFuser
 from jmpose.onnx_writing import OPSET, write_graph
 from jmpose.weights import weights_sha256
-from jmpose_cli.onnx_graphs import description_of, write_description
+from jmpose_cli.onnx_graphs import QUANTISED, description_of, write_description
 from jmpose_cli.pose.estimator import CPU_PEOPLE
 from jmpose_cli.pose.torch_engine import load_with_temporal
+from jmpose_cli.values import Float
 
 LOCATED = ("joints", "scores", "covariances")
 
@@ -108,7 +109,12 @@ def pose_graphs(weights: Path, *, temporal: Path | None, replace_temporal: bool,
 
 
 def write_pose_graphs(
-    weights: Path, description: Path, *, temporal: Path | None = None, replace_temporal: bool = False
+    weights: Path,
+    description: Path,
+    *,
+    temporal: Path | None = None,
+    replace_temporal: bool = False,
+    crops: Float | None = None,
 ) -> None:
     """Write the graphs of a model, and what describes them.
 
@@ -119,6 +125,7 @@ def write_pose_graphs(
         description: The file that will describe the graphs, `NAME.onnx.json`.
         temporal: As there.
         replace_temporal: As there.
+        crops: Write the backbone in int8 too, calibrated on these; see `write_quantised_encoder`.
 
     Raises:
         JmposeError: The model cannot be loaded, is too large for a graph, or the package that writes them is missing.
@@ -131,6 +138,11 @@ def write_pose_graphs(
     for name, parts in graphs.parts.items():
         files[name] = description.with_name(f"{stem}.{name}.onnx")
         parts.write_onnx(files[name], weights=weights if is_beside else None)
+    if crops is not None:
+        from jmpose_cli.pose.onnx_int8 import write_quantised_encoder
+
+        files[QUANTISED] = description.with_name(f"{stem}.{QUANTISED}.onnx")
+        write_quantised_encoder(weights, crops, files[QUANTISED])
     facts = {
         "made_from": made_from(weights, graphs.temporal),
         "opset": OPSET,

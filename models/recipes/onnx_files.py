@@ -1,21 +1,60 @@
 """Write the ONNX graphs of the shipped models beside their weights: to be run whenever weights are new.
 
-    python models/recipes/onnx_files.py            # of all of them
-    python models/recipes/onnx_files.py small      # or of some
+    python models/recipes/onnx_files.py --people runs/people            # of all of them
+    python models/recipes/onnx_files.py nano person-nano reid-nano      # or of some
+    python models/recipes/onnx_files.py small --people runs/people      # this one in int8, too
 
 The graphs take their weights from the safetensors, so they are small; they know its checksum and are not used with
 another. `jmpose models check` compares their results with those of torch. Needs `pip install -e '.[onnx]'`.
+
+The graph in int8 holds its weights. It is calibrated on 200 crops of the people in `--people`, which is what
+`models/recipes/nano_data.py --out runs/people` writes; `--people` is not needed for models without such a graph. After
+it, compare the accuracy, which it may cost .005 of at most:
+
+    python benchmarks/accuracy/pose_accuracy.py --model small
+    python benchmarks/accuracy/pose_accuracy.py --model small --precision int8
 """
 
 import argparse
+import sys
+from pathlib import Path
 
+import cv2
+import numpy as np
+
+from jmpose.config import Preprocess
+from jmpose.weights import load_model
 from jmpose_cli.known_weights import REID_NANO
-from jmpose_cli.onnx_graphs import description_of
+from jmpose_cli.onnx_graphs import QUANTISED_MODELS, description_of
 from jmpose_cli.people.detect_export import write_detector_graph
 from jmpose_cli.people.reid_export import write_appearance_graph
 from jmpose_cli.pose.onnx_export import write_pose_graphs
+from jmpose_cli.values import Float
 from jmpose_cli.zoo.catalogue import Shipped
 from jmpose_cli.zoo.store import known_models, location
+
+CROPS = 200
+SCALES = 0.85, 1.15  # of the pictures of people; boxes are never exact
+
+
+def people_crops(folder: Path, preprocess: Preprocess) -> Float:
+    """Return `[N, 3, H, W]` float32 crops 0..255, the same number of each set that `nano_data.py` wrote to a folder."""
+    sets = sorted(path for path in folder.glob("*/patches.npy") if not path.parent.name.endswith("-behind"))
+    random = np.random.default_rng(0)
+    height, width = preprocess.input_height, preprocess.input_width
+    crops = []
+    for path in sets:
+        patches = np.load(path, mmap_mode="r")
+        for row in random.choice(len(patches), min(len(patches), CROPS // len(sets)), replace=False):
+            patch = np.ascontiguousarray(patches[row])
+            scale = 256 / height * random.uniform(*SCALES)  # the box, enlarged, is 256 pixels high in it
+            x, y = ((side - 1) / 2 for side in (patch.shape[1], patch.shape[0]))
+            to_patch = np.array([[scale, 0, x - scale * (width - 1) / 2], [0, scale, y - scale * (height - 1) / 2]])
+            crops.append(
+                cv2.warpAffine(patch, to_patch, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            )
+    random.shuffle(crops)
+    return np.stack(crops[: len(crops) // 4 * 4]).transpose(0, 3, 1, 2).astype(np.float32)
 
 
 def main() -> None:
@@ -23,13 +62,19 @@ def main() -> None:
     shipped = {name: entry for name, entry in known_models().items() if isinstance(entry.place, Shipped)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*shipped, REID_NANO.stem, []], help="shipped models")
-    for name in parser.parse_args().names or [*shipped, REID_NANO.stem]:
+    parser.add_argument("--people", type=Path, help="folder of nano_data.py, for int8")
+    args = parser.parse_args()
+    if args.people is None and set(QUANTISED_MODELS) & set(args.names or shipped):
+        sys.exit(f"{' and '.join(QUANTISED_MODELS)}: a graph in int8 needs --people, see above")
+    for name in args.names or [*shipped, REID_NANO.stem]:
         weights = location(shipped[name]) if name in shipped else REID_NANO
         description = description_of(weights)
         if name not in shipped:
             write_appearance_graph(weights)
         elif shipped[name].kind == "pose":
-            write_pose_graphs(weights, description)
+            quantised = name in QUANTISED_MODELS
+            crops = people_crops(args.people, load_model(weights).config.preprocess) if quantised else None
+            write_pose_graphs(weights, description, crops=crops)
         else:
             write_detector_graph(weights)
         graphs = sorted(description.parent.glob(f"{name}*.onnx"))

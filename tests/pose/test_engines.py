@@ -9,6 +9,7 @@ import pytest
 
 from jmpose.config import Calibration
 from jmpose.weights import save_calibration
+from jmpose_cli.device import cpu_has_int8
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED, TEMPORAL_PART
 from jmpose_cli.pose import onnx_export
@@ -46,6 +47,35 @@ def test_poses_are_those_of_torch(model: str, flip_test: bool) -> None:
 
 def _twice(estimator, windows):
     return estimator.estimate(windows), estimator.estimate_both(windows)[0]
+
+
+@pytest.mark.skipif(not cpu_has_int8(), reason="sums of products of bytes overflow on this processor")
+def test_int8_is_near_and_a_persons_pose_does_not_depend_on_company() -> None:
+    small = SHIPPED / "small.safetensors"
+    exact, quantised = (
+        load_estimator(small, EstimatorSettings(precision=precision), engine="auto")[0]
+        for precision in ("fp32", "int8")
+    )
+    assert quantised.engine == "onnx" and quantised.sha256 == exact.sha256
+    windows = _example_windows(exact)[2:4]
+    for found, wanted in zip(quantised.estimate(windows), exact.estimate(windows), strict=True):
+        sure = wanted.scores > 0.3
+        apart = np.linalg.norm(found.xy_image - wanted.xy_image, axis=-1)[sure]
+        heights = np.diff(wanted.people.boxes_xyxy_px[:, [1, 3]])[:, 0]
+        assert 0 < np.median(apart) < 0.01 * np.median(heights)
+    together, alone = quantised.estimate(windows)[1], quantised.estimate(windows[1:])[0]
+    assert np.array_equal(together.xy_image, alone.xy_image)
+
+
+def test_int8_without_a_graph_in_it_is_an_error(tmp_path: Path) -> None:
+    settings = EstimatorSettings(precision="int8")
+    small = SHIPPED / "small.safetensors"
+    for path, engine, said in ((NANO, "auto", "nano has no graph in it"), (small, "torch", "onnx only")):
+        with pytest.raises(JmposeError, match=f"--precision int8.*{said}"):
+            load_estimator(path, settings, engine=engine)  # type: ignore[arg-type]
+    alone = shutil.copy(small, tmp_path)
+    with pytest.raises(JmposeError, match="small has no graph in it"):
+        load_estimator(Path(alone), settings, engine="onnx")
 
 
 def copied(folder: Path) -> Path:
@@ -103,7 +133,7 @@ def test_graphs_that_do_not_fit_are_left_alone_with_a_note_or_an_error(tmp_path,
     ("settings", "said"),
     [
         ({"device": "cuda:0"}, "no device cuda:0, the CPU only"),
-        ({"precision": "bf16"}, "no precision bf16, fp32 only"),
+        ({"precision": "bf16"}, "no precision bf16, fp32 and int8 only"),
         ({"compiled": True}, "no compilation by torch"),
     ],
 )

@@ -137,6 +137,20 @@ def test_bf16_on_a_cpu_without_it_is_refused(flags, told, has_it, monkeypatch):
     assert caught.value.hint.startswith("use fp32")
 
 
+@pytest.mark.parametrize(
+    ("flags", "has_it"),
+    [("avx2 avx512f avx512_vnni", True), ("avx2 avx_vnni", True), ("asimd asimddp", True), ("avx2 avx512f", False)],
+)
+def test_int8_on_a_cpu_without_it_is_refused(flags, has_it, monkeypatch):
+    monkeypatch.setattr(device, "_cpu_flags", lambda: frozenset(flags.split()))
+    if has_it:
+        assert choose_device("cpu", precision="int8").name == "cpu"
+        return
+    with pytest.raises(JmposeError, match=r"--precision int8: this processor has no .*AVX-VNNI") as caught:
+        choose_device("cpu", precision="int8")
+    assert caught.value.hint.startswith("use fp32")
+
+
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux's way to say what a processor has")
 def test_the_flags_of_this_processor_are_read():
     assert device._cpu_flags() & {"fpu", "fp", "asimd"}
