@@ -16,6 +16,7 @@ from jmpose.onnx_writing import OPSET, write_graph
 from jmpose.weights import weights_sha256
 from jmpose_cli.onnx_graphs import QUANTISED, description_of, write_description
 from jmpose_cli.pose.estimator import CPU_PEOPLE
+from jmpose_cli.pose.onnx_int8 import write_quantised_encoder
 from jmpose_cli.pose.torch_engine import load_with_temporal
 from jmpose_cli.values import Float
 
@@ -139,10 +140,9 @@ def write_pose_graphs(
         files[name] = description.with_name(f"{stem}.{name}.onnx")
         parts.write_onnx(files[name], weights=weights if is_beside else None)
     if crops is not None:
-        from jmpose_cli.pose.onnx_int8 import write_quantised_encoder
-
         files[QUANTISED] = description.with_name(f"{stem}.{QUANTISED}.onnx")
-        write_quantised_encoder(weights, crops, files[QUANTISED])
+        exact = pose_graphs(weights, temporal=temporal, replace_temporal=replace_temporal, folded=True)
+        write_quantised_encoder(exact.parts["encode"].write_onnx, crops, files[QUANTISED])
     facts = {
         "made_from": made_from(weights, graphs.temporal),
         "opset": OPSET,

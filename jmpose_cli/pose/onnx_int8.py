@@ -2,37 +2,32 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jmpose.files import WholeFile
 from jmpose_cli.pose.estimator import CPU_PEOPLE
-from jmpose_cli.pose.onnx_export import pose_graphs
 from jmpose_cli.values import Float
 
 _EXACT = "heatmap_head"
 """Stays in float32: the last layers, whose rounding would be seen in every joint, cost little."""
 
 
-def write_quantised_encoder(weights: Path, crops: Float, path: Path) -> None:
+def write_quantised_encoder(write_exact: Callable[[Path], None], crops: Float, path: Path) -> None:
     """Write the graph of `CropEncoder` with weights and maps in int8, each map by the range that it has on crops.
 
     Weights have a scale for each output channel; maps are unsigned and have one each.
 
     Args:
-        weights: A pose model.
+        write_exact: Writes the graph in float32, with its weights and without BatchNorm, to a file.
         crops: `[N, 3, H, W]` float32 RGB, 0..255, N a multiple of four: people as the model will see them.
         path: The `.onnx` file; it holds its weights.
-
-    Raises:
-        JmposeError: The model cannot be loaded, or the package that writes graphs is missing.
     """
-    encoder = pose_graphs(weights, temporal=None, replace_temporal=False, folded=True).parts["encode"]
     with tempfile.TemporaryDirectory() as folder, _silence():
         exact, prepared, quantised = (Path(folder) / f"{name}.onnx" for name in ("exact", "prepared", "quantised"))
-        encoder.write_onnx(exact)
+        write_exact(exact)
         import onnx
         from onnxruntime import quantization
         from onnxruntime.quantization.shape_inference import quant_pre_process
