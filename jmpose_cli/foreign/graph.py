@@ -6,11 +6,13 @@ threads nor on who else is looked at.
 
 import hashlib
 import re
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -246,7 +248,7 @@ class OpenVinoGraph(Graph):
 
     def __init__(self, path: Path, option: str) -> None:
         super().__init__(path, option)
-        openvino = require("openvino", extra="openvino", by=option)
+        openvino = _openvino(option)
         beside = weights_of_ir(path)
         if not beside.is_file():
             raise JmposeError(
@@ -316,6 +318,20 @@ def graph_sha256(path: Path) -> str:
     for file in sorted(set(files), key=lambda file: file.name):
         digest.update(bytes.fromhex(file_sha256(file)))
     return digest.hexdigest()
+
+
+def _openvino(option: str) -> ModuleType:
+    """Import OpenVINO without its telemetry: it would tell Intel of every import, from a process that it forks."""
+    telemetry = "openvino_telemetry"
+    is_known = telemetry in sys.modules
+    modules: dict[str, Any] = sys.modules
+    if not is_known:
+        modules[telemetry] = None  # as if it were not installed
+    try:
+        return require("openvino", extra="openvino", by=option)
+    finally:
+        if not is_known:
+            del modules[telemetry]
 
 
 def _check_is_xml(path: Path, option: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -119,6 +120,15 @@ def test_openvino_gives_what_onnx_runtime_gives(openvino_model, tmp_path):
     wanted, _ = poses(tmp_path / "net.onnx", frame)
     assert abs(found.xy_image - wanted.xy_image).max() < 0.01 and "by openvino" in about
     assert graph_sha256(openvino_model) != graph_sha256(tmp_path / "net.onnx")
+
+
+def test_openvino_tells_nobody_of_its_use(openvino_model):
+    program = (
+        "import sys; from pathlib import Path; from jmpose_cli.pose.pose_graph import open_pose_graph; "
+        f"open_pose_graph(Path({str(openvino_model)!r})); "
+        "assert 'openvino' in sys.modules and 'openvino_telemetry' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_what_is_wrong_with_openvino_is_said(openvino_model, monkeypatch):
