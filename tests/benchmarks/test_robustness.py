@@ -124,7 +124,7 @@ def seen(boxes: dict[int, tuple[float, float, float, float]], n: int) -> SeenFra
 
 def test_clips_take_tracks_in_turn_and_stay_in_a_run() -> None:
     tall, small = (10, 10, 60, 110), (10, 10, 30, 60)
-    frames = [seen({1: tall, 2: small} | ({3: tall} if n != 6 else {}), n) for n in range(20)]
+    frames = [seen({1: tall, 2: small} | ({3: tall} if n != 6 else {}), n).people for n in range(20)]
     found = _candidates(frames, 5, seed=0)
     assert {track for track, _ in found[:2]} == {1, 3}  # one of each track first; the second is too small
     assert {first for track, first in found if track == 3} == {0, 7, 12}
