@@ -22,8 +22,13 @@ import psutil
 def run(video: Path, out: Path, options: list[str]) -> tuple[int, float, float, float, str]:
     """Run one video; give the exit code, seconds, those of processors, peak MB and the last line of standard error."""
     command = [sys.executable, "-m", "jmpose_cli.main", "infer", "--out", str(out), "--overwrite", *options]
+    return measured([*command, "--", str(video)])
+
+
+def measured(command: list[str]) -> tuple[int, float, float, float, str]:
+    """Run a command; give what `run` gives."""
     started, before = time.monotonic(), os.times()
-    process = psutil.Popen([*command, "--", str(video)], stderr=subprocess.PIPE, text=True)
+    process = psutil.Popen(command, stderr=subprocess.PIPE, text=True)
     peak = 0
     while process.poll() is None:
         peak = max(peak, _memory(process))
