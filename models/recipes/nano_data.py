@@ -137,7 +137,9 @@ class Teacher:
 
         model = openvino.Core().read_model(next((data / "teachers/pp_tinypose_256_192_fp16_ov").glob("*.xml")))
         model.reshape([4, 3, CROP_HEIGHT, CROP_WIDTH])
-        self._run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
+        # By itself it would compute in bf16 where the processor has it: peaks of two digits.
+        settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        self._run = openvino.Core().compile_model(model, "CPU", settings)
 
     def __call__(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return joints `[17, 2]` in patch pixels, peaks `[17]`, disagreement `[17]` in crop heights."""
@@ -145,11 +147,11 @@ class Teacher:
         pictures = [(view - MEAN) / STD for crop, _ in crops for view in (crop, crop[:, ::-1])]
         maps = self._run(np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32))[0]
         mirrored = maps[1::2][:, list(COCO17.flip_index)][..., ::-1]
-        views = [*zip(maps[::2], (affine for _, affine in crops), strict=True)]
-        views += [*zip(mirrored, (affine for _, affine in crops), strict=True)]
-        answers = [_in_patch(_peaks(view)[0], affine) for view, affine in views]
+        answers = []
+        for straight, turned, (_, affine) in zip(maps[::2], mirrored, crops, strict=True):
+            answers += [_in_patch(_peaks(straight)[0], affine), _in_patch(_peaks(turned)[0], affine, mirrored=1)]
         peaks, score = _peaks((maps[0] + mirrored[0]) / 2)
-        xy = _in_patch(peaks, crops[0][1])
+        xy = _in_patch(peaks, crops[0][1], mirrored=0.5)
         apart = np.max([np.linalg.norm(answer - xy, axis=1) for answer in answers], 0) / CROP_HEIGHT
         return xy, score, apart
 
@@ -163,9 +165,13 @@ def _crop(patch: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
     return cv2.warpAffine(patch, affine, (CROP_WIDTH, CROP_HEIGHT), flags=flags), affine
 
 
-def _in_patch(peaks: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Bring heatmap pixels `[K, 2]` of a crop into the patch."""
-    return ((peaks + 0.5) * 4 - 0.5) * affine[0, 0] + affine[:, 2]
+def _in_patch(peaks: np.ndarray, affine: np.ndarray, *, mirrored: float = 0) -> np.ndarray:
+    """Bring heatmap pixels `[K, 2]` of a crop into the patch.
+
+    The teacher's heatmaps are aligned with crops by `origins` (first pixel on first pixel), those of mirrored pictures,
+    turned back, by the last ones of a row. `mirrored` is their share.
+    """
+    return (4 * peaks + [3 * mirrored, 0]) * affine[0, 0] + affine[:, 2]
 
 
 def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
