@@ -34,7 +34,7 @@ from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import Bools, Bytes, FramePoses, TrackedFrame
 from jmpose_cli.video.drawing import DrawStyle, draw_people
 from pose_accuracy import annotated_frame
-from real_video import AGREE, MIN_HEIGHT_PX, TRACKED, ask_teacher, load_tracks, seen_frames, table
+from real_video import AGREE, MIN_HEIGHT_PX, TRACKED, ask_teacher, load_tracks, seen_frames, table, teacher_version
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "models/recipes"))
@@ -185,7 +185,7 @@ def video_scene(name: str, data: Path, teacher: Teacher, *, cache: Path) -> Scen
     length = min(len(people), POSES // max(int(counts.max()), 1))
     first = int(np.convolve(counts, np.ones(length, int), "valid").argmax())
     part = tall[first : first + length]
-    file = cache / "people" / f"{name}-{first}-{length}.npz"
+    file = cache / "people" / f"{name}-{first}-{length}-{teacher_version()}.npz"
     seen = seen_frames(data / f"videos/{name}.mp4", part)
     taught, sure = _taught(part, (s.pixels for s in seen), teacher, file)
     return Scene(name, fps, part, _poses(part, taught[..., :2], sure), _poses(part, taught[..., :2], taught[..., 2]))
@@ -201,7 +201,7 @@ def still_scene(data: Path, teacher: Teacher, *, cache: Path) -> Scene:
     joints = np.concatenate([np.array([p["keypoints"] for p in some], np.float32) for _, some in pictures])
     joints = joints.reshape(-1, 17, 3)
     images = (read_rgb(file) for file, _ in pictures)
-    taught, _ = _taught(people, images, teacher, cache / "people" / "stills.npz")
+    taught, _ = _taught(people, images, teacher, cache / "people" / f"stills-{teacher_version()}.npz")
     truth = _poses(people, joints[..., :2], (joints[..., 2] > 0).astype(np.float32))
     return Scene(STILLS, 0.0, people, truth, _poses(people, taught[..., :2], taught[..., 2]))
 

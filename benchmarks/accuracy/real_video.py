@@ -29,6 +29,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from jmpose.files import file_sha256
 from jmpose.keypoints import COCO17
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.annotate.stages import find_people
@@ -45,6 +46,7 @@ from jmpose_cli.video.source import open_video
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "models/recipes"))
+import nano_data  # noqa: E402
 from nano_data import BOX_PADDING, PATCH_HEIGHT, PATCH_WIDTH, SURE, Teacher, patch_to_image  # noqa: E402
 from renderer import render_scene  # noqa: E402
 
@@ -143,9 +145,14 @@ def at_most(clips: Sequence[Clip], most: int) -> list[Clip]:
     return [clip for n, clip in enumerate(clips) if [c.video for c in clips[:n]].count(clip.video) < most]
 
 
+def teacher_version() -> str:
+    """Name what decides about the teacher's answers, so that none of another version is taken out of a cache."""
+    return file_sha256(Path(str(nano_data.__file__)))[:8]
+
+
 def _cache_folder(cache: Path, length: int, most: int) -> Path:
     """Name a folder after all that decides about clips."""
-    settings = (length, most, MARGIN, MIN_HEIGHT_PX, TALLEST_PX, MIN_JOINTS, SURE, AGREE, STEADY)
+    settings = (length, most, MARGIN, MIN_HEIGHT_PX, TALLEST_PX, MIN_JOINTS, SURE, AGREE, STEADY, teacher_version())
     return cache / hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 
