@@ -114,8 +114,10 @@ def test_the_record_says_what_ran(short_run):
     assert (summary["done"], summary["failed"], summary["frames"]) == (1, 0, 12)
 
 
-@pytest.mark.parametrize("options", [("--batch", 1), ("--batch", 5), ("--batch", 64)])
-def test_the_batch_does_not_change_the_result(short_run, tmp_path, options):
+@pytest.mark.parametrize(
+    "options", [("--batch", 1), ("--batch", 5), ("--batch", 64), *(("--set", f"run.threads={n}") for n in (1, 3))]
+)
+def test_batch_and_threads_do_not_change_the_result(short_run, tmp_path, options):
     assert infer(CLIP, "--out", tmp_path, "--frames", "0:12", "--no-overlay", "--quiet", *options) == 0
     for name in ("posetrack18.json",):
         assert (tmp_path / "street" / name).read_bytes() == (short_run / name).read_bytes()
