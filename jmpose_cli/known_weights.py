@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.zoo.catalogue import Kind, Shipped
+from jmpose_cli.zoo.catalogue import KIND_NAMES, Kind, Shipped
 from jmpose_cli.zoo.graph_files import GRAPH_SUFFIXES, is_graph, of_rtmlib
 from jmpose_cli.zoo.names import is_hub_id, nearest
 from jmpose_cli.zoo.store import SHIPPED as SHIPPED
@@ -118,8 +118,7 @@ def _named(option: str, name: str, kind: Kind, access: Access) -> Choice:
         hint = near if near.startswith("did you mean") and not path.suffix else f"{near}; {_allowed(kind)}"
         raise JmposeError(f"{option} {name}: is neither a known name nor a file", hint=hint)
     if entry.kind != kind:
-        what = "a person detector" if kind == "pose" else "a pose model"
-        raise JmposeError(f"{option} {name}: is {what}", hint=_allowed(kind))
+        raise JmposeError(f"{option} {name}: is a {KIND_NAMES[entry.kind]}", hint=_allowed(kind))
     return Choice(bring(entry, access))
 
 

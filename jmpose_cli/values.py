@@ -110,6 +110,19 @@ class CutState:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
+class CameraState(_ShapeRepr):
+    """What is remembered of the last frame looked at, to tell how the camera moved.
+
+    Attributes:
+        grey: `[h, w]` uint8, the frame made small.
+        corners: `[P, 2]` float32 places in it that can be found again, none of them on a person.
+    """
+
+    grey: Bytes
+    corners: Float
+
+
+@dataclass(frozen=True, repr=False, eq=False)
 class Observation(_ShapeRepr):
     """What was found in one frame before tracking, and what the next frame needs of it.
 
@@ -122,6 +135,9 @@ class Observation(_ShapeRepr):
         looks: `[N, D]` float16 unit vectors of appearance, zeros for those of whom nothing is known; None: of nobody.
         cut_state: State of the cut detector after this frame.
         since_detection: Frames since the last one looked at, this one included.
+        camera: `[2, 3]` float32 similarity from pixels of the last frame looked at to pixels of this one; None where
+            the background stands still or was not followed.
+        camera_state: What the next look needs to tell how the camera moved; None where it is not followed.
     """
 
     index: int
@@ -132,6 +148,8 @@ class Observation(_ShapeRepr):
     cut_state: CutState
     since_detection: int
     looks: Halves | None = None
+    camera: Float | None = None
+    camera_state: CameraState | None = None
 
 
 @dataclass(frozen=True, repr=False, eq=False)

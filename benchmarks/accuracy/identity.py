@@ -11,7 +11,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,10 +29,12 @@ from jmpose_cli.known_weights import choose_detector, choose_reid
 from jmpose_cli.metrics.boxes import BoxSequence, BoxTracking, evaluate_sequences, overlaps_of
 from jmpose_cli.people import association
 from jmpose_cli.people.appearance import Embedder
+from jmpose_cli.people.camera import CameraMotion
 from jmpose_cli.people.detect import YoloDetector
 from jmpose_cli.people.looks import looks_of
+from jmpose_cli.people.stitch import Sightings, stitch
 from jmpose_cli.people.track import PeopleTracker
-from jmpose_cli.values import Detections
+from jmpose_cli.values import Detections, TrackedFrame
 
 SLOW = {"PETS09-S2L1": 7.0}  # the others say how fast they were recorded
 Frames = list[tuple[np.ndarray, np.ndarray]]
@@ -51,6 +53,7 @@ class Sequence:
         looks: Of each frame, `[N, D]` vectors; zeros where the box is weak.
         start_score: Box score that starts a track.
         scale: How to read the looks.
+        camera: Of each frame, how the camera moved since the one before; None: it is not followed.
     """
 
     folder: Path
@@ -60,6 +63,7 @@ class Sequence:
     looks: list[np.ndarray]
     start_score: float
     scale: Any
+    camera: list[np.ndarray | None] | None = None
 
 
 def frames_of(folder: Path) -> Iterator[np.ndarray]:
@@ -105,12 +109,15 @@ def observe(folder: Path, detector: YoloDetector, embedder: Embedder | None, cac
             np.save(looks_at, np.concatenate(each))
         looks = np.split(np.load(looks_at).astype(np.float32), ends)
     scale = None if embedder is None else embedder.scale
+    camera = CameraMotion()
+    frames = zip(frames_of(folder), people, strict=True)
+    moved = [camera.update(frame, some.boxes_xyxy_px) for frame, some in frames]
     height, width = next(frames_of(folder)).shape[:2]
-    return Sequence(folder, fps_of(folder), (width, height), people, looks, detector.start_score, scale)
+    return Sequence(folder, fps_of(folder), (width, height), people, looks, detector.start_score, scale, moved)
 
 
-def ours(sequence: Sequence, *, appearance: bool = True, stitched: bool = True, **options: Any) -> Frames:
-    """Run our tracker; the ids are those of people after stitching, or of raw tracks."""
+def tracked(sequence: Sequence, *, appearance: bool = True, **options: Any) -> tuple[list[TrackedFrame], Sightings]:
+    """Run our tracker; return what it found, and what tells at the end who is who."""
     people = PeopleConfig()
     given = {
         "new_track_score": sequence.start_score,
@@ -118,12 +125,21 @@ def ours(sequence: Sequence, *, appearance: bool = True, stitched: bool = True, 
         "max_gap_s": people.max_gap_s,
         "heights_per_s": people.heights_per_s,
         "appearance": sequence.scale if appearance else None,
+        "width_px": sequence.size[0],
     }
     tracker, out = PeopleTracker(fps=sequence.fps, **given | options), []
     for index, (found, looks) in enumerate(zip(sequence.people, sequence.looks, strict=True)):
-        out += tracker.push(index, index / sequence.fps, found, looks=looks if given["appearance"] else None)
+        moved = None if sequence.camera is None else sequence.camera[index]
+        known = looks if given["appearance"] else None
+        out += tracker.push(index, index / sequence.fps, found, looks=known, camera=moved)
     out += tracker.finish()
-    found = tracker.identities(sequence.size)
+    return out, tracker.sightings(sequence.size)
+
+
+def ours(sequence: Sequence, *, appearance: bool = True, stitched: bool = True, **options: Any) -> Frames:
+    """Run our tracker; the ids are those of people after stitching, or of raw tracks."""
+    out, seen = tracked(sequence, appearance=appearance, **options)
+    found = stitch(seen, sequence.scale if appearance else None)
     if not stitched:
         return [(frame.boxes_xyxy_px, frame.track_ids) for frame in out]
     return [(f.boxes_xyxy_px, found.of(f.track_ids, np.full(len(f), f.index))) for f in out]
@@ -191,6 +207,7 @@ def of_ultralytics(sequence: Sequence, *, kind: str) -> Frames:
 TRACKERS: dict[str, Callable[[Sequence], Frames]] = {
     "ours": ours,
     "ours, raw tracks": lambda s: ours(s, stitched=False),
+    "ours, camera not followed": lambda s: ours(replace(s, camera=None)),
     "ours, no looks": lambda s: ours(s, appearance=False),
     "trackers BoT-SORT": lambda s: of_library(s, kind="BoTSORTTracker"),
     "trackers ByteTrack": lambda s: of_library(s, kind="ByteTrackTracker"),
@@ -221,9 +238,14 @@ PARTS: dict[str, Callable[[Sequence], Frames]] = {
 }
 
 
-def score(sequence: Sequence, frames: Frames) -> BoxTracking:
-    """Compare tracks with the ground truth."""
-    truth = read_mot(next(iter([*sequence.folder.glob("gt/gt.txt"), *sequence.folder.glob("gt.txt")])))
+def truth_of(folder: Path) -> Any:
+    """Read the annotated people of a sequence."""
+    return read_mot(next(iter([*folder.glob("gt/gt.txt"), *folder.glob("gt.txt")])))
+
+
+def score(sequence: Sequence, frames: Frames, truth: Any = None) -> BoxTracking:
+    """Compare tracks with the ground truth, that of the sequence's folder or another."""
+    truth = truth or truth_of(sequence.folder)
     numbers = np.unique(truth.image_row)
     _, person = np.unique(truth.track_ids, return_inverse=True)
     rows = [np.flatnonzero(truth.image_row == number) for number in numbers]

@@ -15,6 +15,7 @@ import numpy as np
 from jmpose_cli.annotate.networks import Networks
 from jmpose_cli.background import StageClock, in_background
 from jmpose_cli.config import InferConfig
+from jmpose_cli.people.camera import CameraMotion
 from jmpose_cli.people.cuts import CutDetector
 from jmpose_cli.people.looks import looks_of
 from jmpose_cli.people.stitch import Identities
@@ -25,6 +26,7 @@ from jmpose_cli.values import (
     Bytes,
     CutState,
     Detections,
+    Float,
     FrameBatch,
     FramePoses,
     Halves,
@@ -125,7 +127,8 @@ def tracked(
 
     At the end notes go to the source, and who the tracks are to `found`, as JSON.
     """
-    tracker = TrackStage(config, networks, clock, fps=source.info.fps, pixel_width=source.info.pixel_width)
+    info = source.info
+    tracker = TrackStage(config, networks, clock, fps=info.fps, pixel_width=info.pixel_width, width_px=info.width)
     for frame in frames:
         yield from tracker.push(frame)
     source.notes.extend(tracker.notes())
@@ -282,10 +285,11 @@ class Observer:
         self._pixel_width = pixel_width
         self._every = config.people.detect_every
         self._networks, self._clock = networks, clock
-        self._cuts = CutDetector()
+        self._cuts, self._camera = CutDetector(), CameraMotion()
         self._since = self._every
         if after is not None:
             self._cuts.state, self._since = after.cut_state, after.since_detection
+            self._camera.state = after.camera_state
 
     def push(self, batch: FrameBatch) -> list[ObservedFrame]:
         """Look at the next frames."""
@@ -307,7 +311,10 @@ class Observer:
             cut, state, since = remembered[row]
             found, ids = boxes.get(row, (None, None))
             looks = self._looks(batch.frames[row], found)
-            observation = Observation(index, time_s, cut, found, ids, state, since, looks)
+            camera = self._moved(batch.frames[row], found, ids, cut=cut)
+            observation = Observation(
+                *(index, time_s, cut, found, ids, state, since, looks), camera=camera, camera_state=self._camera.state
+            )
             frames.append(ObservedFrame(batch.frames[row], observation))
         return frames
 
@@ -318,6 +325,15 @@ class Observer:
             return None
         with self._clock("appearance"):
             return looks_of(frame_rgb, found, embedder)
+
+    def _moved(self, frame_rgb: Bytes, found: Detections | None, ids: Ids | None, *, cut: bool) -> Float | None:
+        """Return how the camera moved since the last look; None where it stood still or nobody asks."""
+        if cut:
+            self._camera.forget()
+        if found is None or ids is not None:
+            return None
+        with self._clock("camera"):
+            return self._camera.update(frame_rgb, found.boxes_xyxy_px)
 
     def _boxes(self, batch: FrameBatch, rows: list[int]) -> list[tuple[Detections | None, Ids | None]]:
         """Return the boxes of some frames of a batch, detected or from the file."""
@@ -340,6 +356,7 @@ class TrackStage:
         fps: Average frame rate.
         pixel_width: Width of a pixel in heights of a pixel.
         max_people: Choose so many in each frame, by what came before it; of whole videos they are chosen later.
+        width_px: Of the frames; None: not known.
     """
 
     def __init__(
@@ -351,6 +368,7 @@ class TrackStage:
         fps: float,
         pixel_width: float,
         max_people: int | None = None,
+        width_px: int | None = None,
     ) -> None:
         people = config.people
         self._tracker = PeopleTracker(
@@ -361,6 +379,7 @@ class TrackStage:
             max_people=max_people,
             fps=fps,
             pixel_width=pixel_width,
+            width_px=width_px,
             heights_per_s=people.heights_per_s,
             keep_all=networks.boxes is not None,
             appearance=None if networks.embedder is None else networks.embedder.scale,
@@ -389,7 +408,13 @@ class TrackStage:
         with self._clock("track"):
             looks = None if seen.looks is None else seen.looks.astype(np.float32)
             settled = self._tracker.push(
-                seen.index, seen.time_s, seen.detections, cut=seen.cut, track_ids=seen.ids, looks=looks
+                seen.index,
+                seen.time_s,
+                seen.detections,
+                cut=seen.cut,
+                track_ids=seen.ids,
+                looks=looks,
+                camera=seen.camera,
             )
         return self._seen(settled)
 

@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 
 from jmpose_cli.files import Arrays, RecordFile, explain_os_errors
-from jmpose_cli.values import CutState, Detections, Float, FramePoses, Observation, TrackedFrame
+from jmpose_cli.values import CameraState, CutState, Detections, Float, FramePoses, Observation, TrackedFrame
 
 _NOBODY_LOOKED = -1
-_JOINTS, _LOOKS = -1, -2  # as many as the model has, and as the network of appearance has
+_JOINTS, _LOOKS, _GREY = -1, -2, -3  # as many as the model, the network of appearance and the small picture have
 # Of each array in a chunk: the kind of its numbers, the sides behind the first, and what there is a row for.
 _COLUMNS: dict[str, tuple[str, tuple[int, ...], str]] = {
     "index": ("i", (), "frame"),
@@ -43,6 +43,10 @@ _COLUMNS: dict[str, tuple[str, tuple[int, ...], str]] = {
     "usual": ("f", (), "one"),
     "histogram": ("f", (), "bin"),
     "thumbnail": ("f", (48,), "line"),
+    "has_camera": ("b", (), "frame"),
+    "camera": ("f", (2, 3), "camera"),
+    "grey": ("u", (_GREY,), "row"),
+    "corners": ("f", (2,), "corner"),
 }
 
 
@@ -168,6 +172,9 @@ def _chunk(observations: list[Observation], frames: list[FramePoses]) -> Arrays:
     with_ids = [one.ids for one in observations if one.ids is not None]
     people = [poses.people for poses in frames]
     state, joints = observations[-1].cut_state, frames[0].xy_image.shape[1]
+    moved = [one.camera for one in observations if one.camera is not None]
+    nothing = CameraState(np.zeros((0, 0), np.uint8), np.zeros((0, 2), np.float32))
+    camera = observations[-1].camera_state or nothing
     return {
         "index": np.array([one.index for one in observations], np.int64),
         "time_s": np.array([one.time_s for one in observations], np.float64),
@@ -183,6 +190,10 @@ def _chunk(observations: list[Observation], frames: list[FramePoses]) -> Arrays:
         "found_looks": _joined(looks, (sum(map(len, looked)), 0), np.float16),
         "thumbnail": state.thumbnail,
         "histogram": state.histogram,
+        "has_camera": np.array([one.camera is not None for one in observations], np.bool_),
+        "camera": _joined(moved, (0, 2, 3), np.float32).reshape(-1, 2, 3),
+        "grey": camera.grey,
+        "corners": camera.corners,
         "people": np.array([len(poses) for poses in frames], np.int64),
         "segment": np.array([frame.segment for frame in people], np.int64),
         "boxes": np.concatenate([frame.boxes_xyxy_px for frame in people]),
@@ -239,8 +250,11 @@ def _is_chunk(arrays: Arrays) -> bool:
         "one": 1,
         "line": 27,
         "bin": 512,
+        "camera": int(arrays["has_camera"].sum()),
+        "row": len(arrays["grey"]),
+        "corner": len(arrays["corners"]),
     }
-    sides = {_JOINTS: arrays["xy"].shape[1], _LOOKS: arrays["found_looks"].shape[1]}
+    sides = {_GREY: arrays["grey"].shape[1], _JOINTS: arrays["xy"].shape[1], _LOOKS: arrays["found_looks"].shape[1]}
     for name, (_, rest, of) in _COLUMNS.items():
         wanted = tuple(sides.get(side, side) for side in rest)
         if arrays[name].shape[1:] != wanted or len(arrays[name]) != rows[of]:
@@ -255,9 +269,12 @@ def _joined(parts: list[Any], empty: tuple[int, ...], dtype: type) -> np.ndarray
 def _observations(arrays: Arrays) -> Iterator[Observation]:
     """Read what was found in the frames of a chunk; all carry the cut detector's state after the chunk."""
     state = CutState(arrays["thumbnail"], arrays["histogram"], float(arrays["usual"][0]))
+    camera_state = CameraState(arrays["grey"], arrays["corners"]) if arrays["grey"].size else None
+    moved = iter(arrays["camera"])
     at = ids_at = 0
-    columns = (arrays[name].tolist() for name in ("index", "time_s", "cut", "since_detection", "found", "has_ids"))
-    for index, time_s, cut, since, found, has_ids in zip(*columns, strict=True):
+    names = ("index", "time_s", "cut", "since_detection", "found", "has_ids", "has_camera")
+    columns = (arrays[name].tolist() for name in names)
+    for index, time_s, cut, since, found, has_ids, has_camera in zip(*columns, strict=True):
         detections = ids = looks = None
         if found != _NOBODY_LOOKED:
             rows = slice(at, at + found)
@@ -267,7 +284,10 @@ def _observations(arrays: Arrays) -> Iterator[Observation]:
         if has_ids:
             ids = arrays["found_ids"][ids_at : ids_at + found]
             ids_at += found
-        yield Observation(index, time_s, cut, detections, ids, state, since, looks)
+        camera = next(moved) if has_camera else None
+        yield Observation(
+            *(index, time_s, cut, detections, ids, state, since, looks), camera=camera, camera_state=camera_state
+        )
 
 
 def _poses(arrays: Arrays) -> Iterator[FramePoses]:

@@ -24,7 +24,7 @@ _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of e
 def list_models(
     kind: Annotated[Kind | None, typer.Option(help="Only models of this kind.")] = None, as_json: _Json = False
 ) -> None:
-    """List all models that --model and --detector take by name.
+    """List all models that --model, --detector and --reid take by name.
 
     Shipped ones are in the package, cached ones in the cache folder; available ones are fetched when they are named.
     """

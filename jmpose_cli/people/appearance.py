@@ -16,19 +16,27 @@ class AppearanceScale:
     Attributes:
         even: Cosine from which on two pictures rather show one person than two.
         certain: Difference of cosines from there at which it is all but certain.
+        known: Of means of many pictures, which vary less: cosine from which on they rather show one person.
+        sure: Difference of such cosines from there at which it is all but certain.
     """
 
     even: float
     certain: float
+    known: float
+    sure: float
 
-    def evidence(self, cosine: Doubles | float, even: Doubles | float = -1.0) -> Doubles:
-        """Return from -1, two people, to 1, one person.
+    def evidence(self, cosine: Doubles | float) -> Doubles:
+        """Return from -1, two people, to 1, one person, for the cosine of two pictures or of means of a few."""
+        return np.asarray(np.tanh((cosine - self.even) / self.certain))
+
+    def recognised(self, cosine: float, strangers: float) -> float:
+        """Return from -1, two people, to 1, one person, seconds or minutes later.
 
         Args:
-            cosine: Of the pictures, or of means of several.
-            even: Takes the place of the scale's own value where it is higher.
+            cosine: Of means of many pictures.
+            strangers: Cosine up to which two people are known to be alike; counts where it is higher than usual.
         """
-        return np.asarray(np.tanh((cosine - np.maximum(self.even, even)) / self.certain))
+        return float(np.tanh((cosine - max(self.known, strangers)) / self.sure))
 
 
 class Embedder(Protocol):

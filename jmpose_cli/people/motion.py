@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jmpose_cli.formats.records import Doubles
+from jmpose_cli.people.camera import scale_of
 
 # All in body heights. A measured box is so far off, and its speed changes so much in the root of a second.
 _MEASURED, _SPEED_CHANGE, _SIZE_CHANGE = 0.05, 0.15, 0.15
@@ -67,6 +68,13 @@ class BoxFilter:
         )
         self.size_spread += _SIZE_CHANGE**2 * dt
         self.time_s = time_s
+
+    def follow(self, camera: Doubles) -> None:
+        """Go along with the camera: a similarity `[2, 3]` of the picture, in square pixels."""
+        turn = camera[:, :2]
+        self.centre = turn @ self.centre + camera[:, 2]
+        self.speed = turn @ self.speed
+        self.size = self.size * scale_of(camera)
 
     def update(self, box: Doubles) -> None:
         """Take in a measured box `[4]` of the time predicted for."""

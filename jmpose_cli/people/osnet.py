@@ -29,7 +29,7 @@ class OSNet:
     """
 
     crop_size = (256, 128)
-    scale = AppearanceScale(even=0.75, certain=0.1)
+    scale = AppearanceScale(even=0.75, certain=0.1, known=0.85, sure=0.06)
     """Measured with x0.25 on the tracking sequences."""
 
     def __init__(self, weights: Path, *, device: str) -> None:

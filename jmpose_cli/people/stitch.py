@@ -15,7 +15,7 @@ import orjson
 from jmpose_cli.formats.records import Doubles
 from jmpose_cli.people.appearance import AppearanceScale
 from jmpose_cli.people.boxes import overlaps
-from jmpose_cli.values import Float, Ids
+from jmpose_cli.values import Bools, Float, Ids
 
 LONGEST_ABSENCE_S = 60.0
 """Absences after which people are not recognised."""
@@ -23,6 +23,7 @@ _AT_ONCE, _FASTEST = 0.5, 4.0  # body heights that people move at most: without 
 _BRIEF_S = 1.0  # absences over which motion alone may tell
 _LOOK_S = 0.5  # over which speed and height are measured at the ends of a part
 _CROPS, _ENOUGH_CROPS = 20, 3  # clean crops nearest to an end that tell what somebody looks like there: most, fewest
+_RECOGNISED_CROPS = 5  # fewest of a part that is recognised after more than a moment
 _MEETING_OVERLAP, _APART_OVERLAP = 0.3, 0.1  # from which on people meet, and up to which they are surely two
 _MOMENT_S = 0.2  # gaps from which on a track may have been handed on
 _SIDE_S = 2.0  # time on both sides of such a place in which looks are compared
@@ -32,6 +33,7 @@ _ANOTHER = -0.5  # evidence that it was
 _STANDING_STILL, _DRIFT_PER_S, _MOST_DRIFT = 0.15, 0.5, 4.0
 _SIZE, _SIZE_PER_S, _MOST_SIZE, _ANY_SIZE = 0.12, 0.05, 0.4, 0.5
 _COASTING_S = 0.8
+_ELSEWHERE_S = 4.0  # time of an absence in which two thirds may be anywhere
 # Logarithms of odds: of looks that are certain, of motion at most, of a newcomer being somebody known; what a join
 # needs, and without looks; and by how much it must be ahead of others.
 _APPEARANCE_ODDS, _MOST_MOTION_ODDS, _PRIOR_ODDS = 6.0, 5.0, -1.5
@@ -47,7 +49,7 @@ class Sightings:
         segment: `[N]` hard cuts before.
         frame: `[N]` frame numbers.
         time_s: `[N]`.
-        boxes: `[N, 4]` in square pixels.
+        boxes: `[N, 4]` in square pixels, of the first frame of the segment where the camera moves.
         look: `[N]` rows of `looks`; -1 where there is no clean crop.
         looks: `[M, D]` unit vectors of clean crops.
         size: Width and height of the picture in the same pixels.
@@ -168,21 +170,22 @@ def stitch(seen: Sightings, scale: AppearanceScale | None) -> Identities:
 
 def _numbered(seen: Sightings, parts: Sequence["_Part"], joins: Iterable[tuple[Join, int, int]]) -> tuple[Piece, ...]:
     """Number people by their first track; those who begin inside one, with the first number that is free."""
-    before = {second: first for _, first, second in joins}
+    person = list(range(len(parts)))
+    for _, first, second in joins:
+        person = [person[first] if one == person[second] else one for one in person]
     free = int(seen.track.max(initial=0)) + 1
     taken: set[int] = set()
     identity: dict[int, int] = {}
     for place in sorted(range(len(parts)), key=lambda place: int(parts[place].rows[0])):
-        if place in before:
-            identity[place] = identity[before[place]]
+        if person[place] in identity:
             continue
         track = int(seen.track[parts[place].rows[0]])
         if track in taken:
             track, free = free, free + 1
         taken.add(track)
-        identity[place] = track
+        identity[person[place]] = track
     pieces = [
-        Piece(int(seen.track[part.rows[0]]), int(seen.frame[part.rows[0]]), identity[place])
+        Piece(int(seen.track[part.rows[0]]), int(seen.frame[part.rows[0]]), identity[person[place]])
         for place, part in enumerate(parts)
     ]
     return tuple(sorted(pieces, key=lambda piece: (piece.track, piece.frame)))
@@ -264,25 +267,50 @@ def _meetings(seen: Sightings) -> Doubles:
 
 
 def _joined(seen: Sightings, parts: Sequence[_Part], scale: AppearanceScale | None) -> list[tuple[Join, int, int]]:
-    """Choose the joins, with the places of their parts; a part has one before it and one after it at most."""
+    """Choose the joins, with the places of their parts."""
     ends, starts = ([part.end(seen, side) for part in parts] for side in (-1, 1))
-    strangers = _nearest_strangers(seen, parts)
+    likeness = _Likeness(seen, parts)
     begin_s = np.array([start.time_s for start in starts])
     segment = np.array([seen.segment[part.rows[0]] for part in parts])
     found = []
     for i, end in enumerate(ends):
         gap_s = begin_s - end.time_s
         for j in np.flatnonzero((gap_s > 0) & (gap_s <= LONGEST_ABSENCE_S) & (segment == segment[i])).tolist():
-            join = _join(seen, parts[i], parts[j], end, starts[j], scale, max(strangers[i], strangers[j]))
+            join = _join(seen, parts, (i, j), end, starts[j], scale, likeness)
             if join is not None:
                 found.append((join, i, j))
-    return _best(found)
+    return _best(found, _impossible(ends, starts), likeness, -1.0 if scale is None else scale.known)
 
 
-def _nearest_strangers(seen: Sightings, parts: Sequence[_Part]) -> Doubles:
-    """Return for each part the highest cosine with another that is somebody else, as both were seen at once, apart."""
-    nothing = np.zeros(seen.looks.shape[1], np.float32)
-    looks = [nothing if (mean := seen.mean_looks(part.rows)) is None else mean for part in parts]
+class _Likeness:
+    """How alike parts look, all in all.
+
+    Attributes:
+        mean: `[P, D]` unit means of all their looks; zeros where there are too few.
+        crops: `[P]` how many they are.
+        cosine: `[P, P]`.
+        strangers: `[P]` up to where looks like these are known to belong to two people: of all pairs that were seen at
+            once, apart, the less alike one's cosine is highest.
+    """
+
+    def __init__(self, seen: Sightings, parts: Sequence[_Part]) -> None:
+        nothing = np.zeros(seen.looks.shape[1], np.float32)
+        found = [seen.mean_looks(part.rows, least=_ENOUGH_CROPS) for part in parts]
+        self.mean = np.stack([nothing if mean is None else mean for mean in found]) if found else nothing[None][:0]
+        self.crops = np.array([np.count_nonzero(seen.look[part.rows] >= 0) for part in parts])
+        self.cosine = (self.mean @ self.mean.T).astype(np.float64)
+        one, other = np.nonzero(np.triu(_seen_apart(seen, parts)))
+        less = (np.minimum(row[one], row[other]).max(initial=-1.0) for row in self.cosine)
+        self.strangers = np.fromiter(less, np.float64, len(parts))
+
+    def between(self, some: Iterable[int], others: Iterable[int]) -> float:
+        """Return the cosine of the means of two groups of parts."""
+        one, other = (self.crops[list(group)] @ self.mean[list(group)] for group in (some, others))
+        return float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-9))
+
+
+def _seen_apart(seen: Sightings, parts: Sequence[_Part]) -> Bools:
+    """Return `[P, P]` which parts were seen at once, apart, and are surely two people."""
     together = np.zeros((len(parts), len(parts)), bool)
     part_of = np.zeros(len(seen.track), np.int64)
     for place, part in enumerate(parts):
@@ -290,31 +318,50 @@ def _nearest_strangers(seen: Sightings, parts: Sequence[_Part]) -> Doubles:
     for rows in _by_frame(seen):
         here = part_of[rows]
         together[here[:, None], here] |= overlaps(seen.boxes[rows], seen.boxes[rows]) < _APART_OVERLAP
-    unit = np.stack(looks) if looks else nothing[None][:0]
-    return np.asarray(np.where(together, unit @ unit.T, -1.0).max(1, initial=-1.0), np.float64)
+    return together
+
+
+def _impossible(ends: Sequence["_End"], starts: Sequence["_End"]) -> Bools:
+    """Return `[P, P]` which parts cannot show one person: at one time, or too far apart."""
+    if not ends:
+        return np.zeros((0, 0), bool)
+    gap_s = np.array([s.time_s for s in starts]) - np.array([e.time_s for e in ends])[:, None]
+    way = np.array([s.centre for s in starts]) - np.array([e.centre for e in ends])[:, None]
+    height = np.sqrt(np.array([s.height for s in starts]) * np.array([e.height for e in ends])[:, None])
+    after = (gap_s > 0) & (np.linalg.norm(way, axis=2) <= height * (_AT_ONCE + _FASTEST * np.maximum(gap_s, 0)))
+    return np.asarray(~(after | after.T))
 
 
 def _join(
-    seen: Sightings, first: _Part, second: _Part, end: _End, start: _End, scale: AppearanceScale | None, known: float
+    seen: Sightings,
+    parts: Sequence[_Part],
+    places: tuple[int, int],
+    end: _End,
+    start: _End,
+    scale: AppearanceScale | None,
+    likeness: _Likeness,
 ) -> Join | None:
-    """Tell the odds that two parts show one person; None where they are too low."""
+    """Tell the odds that two parts show one person; None where they are too low even for a rival."""
     gap_s = start.time_s - end.time_s
     height = float(np.sqrt(end.height * start.height))
     if np.linalg.norm(start.centre - end.centre) > height * (_AT_ONCE + _FASTEST * gap_s):
         return None
+    i, j = places
     brief = gap_s <= _BRIEF_S
     appearance = None
-    if scale is not None and end.looks is not None and start.looks is not None:
-        evidence = scale.evidence(float(end.looks @ start.looks), -1.0 if brief else known)
-        appearance = _APPEARANCE_ODDS * float(evidence)
+    if brief and scale is not None and end.looks is not None and start.looks is not None:
+        appearance = _APPEARANCE_ODDS * float(scale.evidence(float(end.looks @ start.looks)))
     elif not brief:
-        return None
+        if scale is None or likeness.crops[[i, j]].min() < _RECOGNISED_CROPS:
+            return None
+        strangers = float(likeness.strangers[[i, j]].max())
+        appearance = _APPEARANCE_ODDS * float(scale.recognised(float(likeness.cosine[i, j]), strangers))
     motion = _motion_odds(seen, end, start, gap_s, height)
     odds = motion + (appearance or 0.0) + _PRIOR_ODDS
-    if odds < (_NEEDED_ODDS_ALONE if appearance is None else _NEEDED_ODDS):
+    if odds < (_NEEDED_ODDS_ALONE if appearance is None else _NEEDED_ODDS) - _AHEAD:
         return None
-    one, other = (int(seen.track[part.rows[0]]) for part in (first, second))
-    return Join(one, other, int(seen.frame[second.rows[0]]), gap_s, odds, appearance, motion)
+    one, other = (int(seen.track[parts[place].rows[0]]) for place in places)
+    return Join(one, other, int(seen.frame[parts[j].rows[0]]), gap_s, odds, appearance, motion)
 
 
 def _motion_odds(seen: Sightings, end: _End, start: _End, gap_s: float, height: float) -> float:
@@ -326,26 +373,53 @@ def _motion_odds(seen: Sightings, end: _End, start: _End, gap_s: float, height: 
     drift = min(_STANDING_STILL + _DRIFT_PER_S * gap_s, _MOST_DRIFT)
     places = max(seen.size[0] * seen.size[1] / height**2 / 2, 2.0)  # people are in about half of a picture
     place = float(np.log(places) - np.log(2 * np.pi * drift**2) - (off / drift) ** 2 / 2)
+    if gap_s > _BRIEF_S:  # who has been away may come back anywhere, as may anybody
+        anywhere = 1 - np.exp(-gap_s / _ELSEWHERE_S)
+        place = float(np.logaddexp(np.log1p(-anywhere) + place, np.log(anywhere)))
     change = float(np.log(start.height / end.height))
     usual = min(_SIZE + _SIZE_PER_S * gap_s, _MOST_SIZE)
     size = float(np.log(_ANY_SIZE / usual) - change**2 / 2 * (1 / usual**2 - 1 / _ANY_SIZE**2))
     return float(np.clip(place + size, -_MOST_MOTION_ODDS, _MOST_MOTION_ODDS))
 
 
-def _best(found: Sequence[tuple[Join, int, int]]) -> list[tuple[Join, int, int]]:
-    """Take the likeliest joins, each only where no other join of either part that is still possible comes near it."""
+def _best(
+    found: Sequence[tuple[Join, int, int]], impossible: Bools, likeness: _Likeness, least_cosine: float
+) -> list[tuple[Join, int, int]]:
+    """Take the likeliest joins, each only where nobody else comes near it.
+
+    Parts that were joined are one person from there on, who is nowhere twice. A rival is a join of either person with
+    somebody who is hardly the other one.
+
+    Args:
+        found: Joins with the places of their parts, and others that may be their rivals.
+        impossible: `[P, P]` parts that cannot show one person.
+        likeness: Of the parts.
+        least_cosine: Of the looks of two people who are joined after more than a moment.
+    """
     chosen: list[tuple[Join, int, int]] = []
-    ended: set[int] = set()
-    begun: set[int] = set()
+    likely = np.zeros_like(impossible)
+    for _, i, j in found:
+        likely[i, j] = likely[j, i] = True
+    person = np.arange(len(impossible))
     for one in sorted(found, key=lambda one: (-one[0].odds, one[1], one[2])):
         join, i, j = one
-        if i in ended or j in begun:
+        some, others = np.flatnonzero(person == person[i]), np.flatnonzero(person == person[j])
+        needed = _NEEDED_ODDS_ALONE if join.appearance is None else _NEEDED_ODDS
+        if join.odds < needed or person[i] == person[j] or impossible[np.ix_(some, others)].any():
             continue
-        rivals = [o.odds for o, a, b in found if (a == i) != (b == j) and a not in ended and b not in begun]
+        if join.gap_s > _BRIEF_S and likeness.between(some, others) < least_cosine:
+            continue
+        mine = {int(person[i]): others, int(person[j]): some}
+        rivals = [
+            rival.odds
+            for rival, a, b in found
+            for here, there in ((a, b), (b, a))
+            if person[here] in mine and person[there] not in mine
+            if not likely[np.ix_(person == person[there], mine[int(person[here])])].any()
+        ]
         if join.odds - max(rivals, default=-np.inf) >= _AHEAD:
             chosen.append(one)
-            ended.add(i)
-            begun.add(j)
+            person[others] = person[i]
     return chosen
 
 

@@ -13,8 +13,10 @@ from statistics import median
 
 import numpy as np
 
+from jmpose_cli.formats.records import Doubles
 from jmpose_cli.people.appearance import AppearanceScale
 from jmpose_cli.people.association import REMEMBERED_STEPS, Associator, Track
+from jmpose_cli.people.camera import back_through, box_moved
 from jmpose_cli.people.stitch import Identities, Sightings, stitch
 from jmpose_cli.people.yolo_description import START_SCORE
 from jmpose_cli.values import Detections, Float, Ids, TrackedFrame
@@ -43,6 +45,9 @@ class _Held:
     time_s: float
     segment: int
     detected: bool
+    view: (
+        Doubles | None
+    )  # similarity [2, 3] of square pixels to the segment's first frame; None: the camera stood still
     rows: dict[int, _Row] = field(default_factory=dict)
     nameless: list[tuple[Track, _Row]] = field(default_factory=list)
 
@@ -64,6 +69,7 @@ class PeopleTracker:
         pixel_width: Width of a pixel in heights of a pixel.
         appearance: Scale of the looks that come with the boxes; None: none come.
         keep_all: Every box is somebody, as boxes of a file are.
+        width_px: Of the frames; None: not known.
     """
 
     def __init__(
@@ -79,10 +85,13 @@ class PeopleTracker:
         pixel_width: float = 1.0,
         appearance: AppearanceScale | None = None,
         keep_all: bool = False,
+        width_px: int | None = None,
     ) -> None:
+        self._width = None if width_px is None else width_px * pixel_width
         self._new_track_score, self._max_gap_s, self._max_people = new_track_score, max_gap_s, max_people
         self._lost_after_s, self._heights_per_s = lost_after_s, heights_per_s
         self._pixel_width, self._appearance, self._keep_all = pixel_width, appearance, keep_all
+        self._wide = np.array([pixel_width, 1.0] * 2)
         self._intervals_s: deque[float] = deque(maxlen=_STEPS_MEASURED)
         self._step_s = detect_every / fps  # typical time between two looks
         self._last_look_s = 0.0
@@ -94,6 +103,7 @@ class PeopleTracker:
         self._last_seen: dict[int, tuple[int, float, _Row]] = {}  # id: frame number, time, box
         self._last_step: _Held | None = None
         self._steps_in_segment = 0
+        self._view: Doubles | None = None
         self._shown: set[int] = set()
         # All that was seen: track, segment, frame number and place in the looks; time; box.
         self._seen: list[tuple[int, int, int, int]] = []
@@ -110,6 +120,7 @@ class PeopleTracker:
         cut: bool = False,
         track_ids: Ids | None = None,
         looks: Float | None = None,
+        camera: Float | None = None,
     ) -> list[TrackedFrame]:
         """Add the next frame; return the frames that are settled now, in order, each once.
 
@@ -120,12 +131,16 @@ class PeopleTracker:
             cut: A hard cut lies before this frame: all tracks end.
             track_ids: `[N]` ids that come with the boxes; they are kept and nothing is associated.
             looks: `[N, D]` unit vectors of appearance, zeros for those of whom nothing is known; None without any.
+            camera: `[2, 3]` similarity from pixels of the last frame with detections to this one; None: it stood still.
         """
         settled: list[TrackedFrame] = []
         if cut and self._held:
             settled = self._end_segment()
             self._segment += 1
-        frame = _Held(index, time_s, self._segment, detections is not None)
+        moved = None if camera is None or cut else self._square(camera)
+        if moved is not None:
+            self._view = back_through(moved, self._view)
+        frame = _Held(index, time_s, self._segment, detections is not None, self._view)
         self._held.append(frame)
         if detections is not None:
             rows = [
@@ -133,7 +148,7 @@ class PeopleTracker:
                 for box, score in zip(detections.boxes_xyxy_px, detections.scores, strict=True)
             ]
             if track_ids is None:
-                self._associate(frame, detections, rows, looks)
+                self._associate(frame, detections, rows, looks, moved)
             else:
                 frame.rows = dict(zip(track_ids.tolist(), rows, strict=True))
             self._last_step = frame
@@ -153,12 +168,25 @@ class PeopleTracker:
             appearance=self._appearance,
             numbers=self._numbers,
             keep_all=self._keep_all,
+            width=self._width,
         )
 
-    def _associate(self, frame: _Held, detections: Detections, rows: list[_Row], looks: Float | None) -> None:
+    def _square(self, camera: Float) -> Doubles:
+        """Return a similarity of pixels as one of square pixels."""
+        wide = np.array([self._pixel_width, 1.0])
+        return np.asarray(camera * wide[:, None] / np.append(wide, 1.0), np.float64)
+
+    def _associate(
+        self,
+        frame: _Held,
+        detections: Detections,
+        rows: list[_Row],
+        looks: Float | None,
+        camera: Doubles | None,
+    ) -> None:
         """Find out who is who, and write it into the held frames."""
         self._keep_pace(frame.time_s)
-        owners, clean = self._associator.step(frame.time_s, detections, looks, step_s=self._step_s)
+        owners, clean = self._associator.step(frame.time_s, detections, looks, step_s=self._step_s, camera=camera)
         if looks is not None:
             for place in np.flatnonzero(clean & looks.any(1)).tolist():
                 rows[place].looks = looks[place]
@@ -226,6 +254,7 @@ class PeopleTracker:
         self._held.clear()
         self._associator = self._new_associator()
         self._last_seen, self._last_step, self._steps_in_segment = {}, None, 0
+        self._view = None
         return settled
 
     def _sure_score(self) -> float:
@@ -268,7 +297,26 @@ class PeopleTracker:
                 self._looks.append(row.looks.astype(np.float16))
             self._seen.append((track, frame.segment, frame.index, look))
             self._seen_s.append(frame.time_s)
-            self._seen_boxes.extend(row.box.tolist())
+            box = row.box * self._wide
+            self._seen_boxes.extend((box if frame.view is None else box_moved(box, frame.view)).tolist())
+
+    def sightings(self, size: tuple[int, int]) -> Sightings:
+        """Return where tracks were seen.
+
+        Args:
+            size: Width and height of the frames, pixels.
+        """
+        columns = np.array(self._seen, np.int64).reshape(-1, 4)
+        return Sightings(
+            track=columns[:, 0],
+            segment=columns[:, 1],
+            frame=columns[:, 2],
+            time_s=np.array(self._seen_s, np.float64),
+            boxes=np.frombuffer(self._seen_boxes, np.float32).reshape(-1, 4).astype(np.float64),
+            look=columns[:, 3],
+            looks=np.stack(self._looks) if self._looks else np.zeros((0, 1), np.float16),
+            size=(size[0] * self._pixel_width, size[1]),
+        )
 
     def identities(self, size: tuple[int, int]) -> Identities:
         """Say at the end of the video which tracks are one person.
@@ -276,20 +324,7 @@ class PeopleTracker:
         Args:
             size: Width and height of the frames, pixels.
         """
-        columns = np.array(self._seen, np.int64).reshape(-1, 4)
-        wide = np.array([self._pixel_width, 1.0] * 2)
-        boxes = np.frombuffer(self._seen_boxes, np.float32).reshape(-1, 4).astype(np.float64) * wide
-        seen = Sightings(
-            track=columns[:, 0],
-            segment=columns[:, 1],
-            frame=columns[:, 2],
-            time_s=np.array(self._seen_s, np.float64),
-            boxes=boxes,
-            look=columns[:, 3],
-            looks=np.stack(self._looks) if self._looks else np.zeros((0, 1), np.float16),
-            size=(size[0] * self._pixel_width, size[1]),
-        )
-        return stitch(seen, self._appearance)
+        return stitch(self.sightings(size), self._appearance)
 
     def _forget_s(self) -> float:
         """Return the seconds by which the library has let go of a lost track."""

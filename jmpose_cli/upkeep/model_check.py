@@ -5,7 +5,7 @@ done whenever weights are.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from jmpose_cli.files import write_whole
 from jmpose_cli.foreign.graph import graph_sha256
 from jmpose_cli.upkeep.graphs import graph_named, read_graph
 from jmpose_cli.values import Detections, Float, FrameBatch, FramePoses, TrackedFrame
-from jmpose_cli.zoo.catalogue import Entry, Shipped
+from jmpose_cli.zoo.catalogue import Entry, Kind, Shipped
 from jmpose_cli.zoo.graph_files import graph_name
 from jmpose_cli.zoo.names import named_entry
 from jmpose_cli.zoo.store import SHIPPED, find_entry, known_models, location, read_record, state, verify
@@ -44,6 +44,7 @@ JOINT_TOLERANCE_PX = 0.5
 SCORE_TOLERANCE = 0.02
 COMPANY_TOLERANCE_PX = 1e-3
 BOX_IOU = 0.95
+LOOKS_COSINE = 0.999
 _SURE = 0.2  # joints with lower scores have no place to speak of
 _SURE_BOX = 0.4
 _DETECTED_FROM = 0.25
@@ -89,6 +90,8 @@ def _check(entry: Entry, device: "Device", *, record: bool) -> list[str]:
     if record and not is_shipped:
         raise JmposeError(f"--record {entry.name}: not shipped", hint="records are kept of shipped models only")
     findings = [] if record else _checksums(entry)
+    if entry.kind == "reid":
+        return findings + _check_reid(entry, record=record)
     run = _run_pose if entry.kind == "pose" else _run_detector
     about: Any = {"name": entry.name, "is_slow": not is_shipped}
     outputs, found = run(location(entry), device, "torch", **about)
@@ -96,9 +99,7 @@ def _check(entry: Entry, device: "Device", *, record: bool) -> list[str]:
     if record:
         return [*findings, f"recorded in {_write_record(entry, outputs)}"]
     if is_shipped:
-        recorded = read_record(entry.name).get("outputs")
-        if recorded is None:
-            raise JmposeError(f"{entry.name}: nothing is recorded", hint=f"jmpose models check {entry.name} --record")
+        recorded = _recorded(entry)
         compare = _compare_joints if entry.kind == "pose" else _compare_boxes
         findings.append(compare(entry.name, outputs, recorded))
         on_onnx, _ = run(location(entry), Device("cpu", "cpu"), "onnx", **about)
@@ -115,6 +116,13 @@ def _check_graph(path: Path, device: "Device", *, record: bool) -> list[str]:
     _, found = run(path, device, "auto", name=graph_name(path), is_slow=True)
     listed = ", ".join(f"{name} {value}" for name, value in needs.items())
     return [f"a {kind} by {engine}, sha256 {graph_sha256(path)[:16]}...; it takes {listed}", *found]
+
+
+def _recorded(entry: Entry) -> list[Any]:
+    recorded: list[Any] | None = read_record(entry.name).get("outputs")
+    if recorded is None:
+        raise JmposeError(f"{entry.name}: nothing is recorded", hint=f"jmpose models check {entry.name} --record")
+    return recorded
 
 
 def _checksums(entry: Entry) -> list[str]:
@@ -244,6 +252,39 @@ def _run_detector(
     return [np.round(each.astype(float), 3).tolist() for each in boxes], findings
 
 
+def _check_reid(entry: Entry, *, record: bool) -> list[str]:
+    """Describe the example's people by ONNX Runtime, which alone runs the network; record that, or compare it."""
+    from jmpose_cli.people.crops import person_crops
+    from jmpose_cli.people.reid_nano import ReidNano
+
+    network, boxes = ReidNano(location(entry)), np.array(_PEOPLE_XYXY, np.float32)
+    height, width = network.crop_size
+    crops = np.concatenate([person_crops(f, boxes, height=height, width=width) for f in _example_frames()[0].frames])
+    vectors = network.embed(crops)
+    if not np.isfinite(vectors).all():
+        raise JmposeError(f"{entry.name} gives results that are no numbers", hint="install jmpose again")
+    if not np.array_equal(network.embed(crops[:1]), vectors[:1]):
+        raise JmposeError(f"{entry.name}: the looks of a crop change in the company of others")
+    findings = [f"{len(vectors)} crops, all finite", "alone or in company a crop's looks are the same"]
+    if record:
+        outputs = np.round(vectors.astype(float), 4).tolist()
+        return [*findings, f"recorded in {_write_record(entry, outputs)}"]
+    recorded = np.array(_recorded(entry))
+    if recorded.shape != vectors.shape:
+        raise JmposeError(
+            f"{entry.name} gives vectors {list(vectors.shape)}, recorded are {list(recorded.shape)}",
+            hint=f"for new weights: jmpose models check {entry.name} --record",
+        )
+    least = float((recorded * vectors).sum(1).min())
+    text = f"recorded looks within a cosine of {least:.4f} (at least {LOOKS_COSINE})"
+    if least < LOOKS_COSINE:
+        raise JmposeError(
+            f"{entry.name} does not reproduce its recorded results: {text}",
+            hint=f"for new weights: jmpose models check {entry.name} --record",
+        )
+    return [*findings, text]
+
+
 def _load_detector(path: Path, device: Device, engine: Engine) -> "PersonDetector":
     from jmpose_cli.people.detectors import load_detector
 
@@ -287,7 +328,7 @@ def _write_record(entry: Entry, outputs: list[Any]) -> Path:
 
     record = {
         "sha256": file_sha256(location(entry)),
-        **(_cost_of_pose(entry) if entry.kind == "pose" else _cost_of_detector(entry)),
+        **_COSTS[entry.kind](entry),
         "made_with": f"jmpose {__version__}, torch {torch.__version__}",
         "outputs": outputs,
     }
@@ -318,3 +359,24 @@ def _cost_of_detector(entry: Entry) -> dict[str, int]:
         learnt = [name for name in file.keys() if not name.endswith(statistics)]  # noqa: SIM118
         parameters = sum(int(np.prod(file.get_slice(name).get_shape())) for name in learnt)
     return {"parameters": parameters, "picture_macs": flops.get_total_flops() // 2}
+
+
+def _cost_of_reid(entry: Entry) -> dict[str, int]:
+    """Count the parameters, and the multiply-adds of one crop."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from jmpose.appearance import load_appearance
+
+    network = load_appearance(location(entry)).eval()
+    with FlopCounterMode(display=False) as flops, torch.inference_mode():
+        network(torch.zeros(1, 3, *entry.input_hw))
+    parameters = sum(weight.numel() for weight in network.parameters())
+    return {"parameters": parameters, "picture_macs": flops.get_total_flops() // 2}
+
+
+_COSTS: dict[Kind, Callable[[Entry], dict[str, int]]] = {
+    "pose": _cost_of_pose,
+    "detector": _cost_of_detector,
+    "reid": _cost_of_reid,
+}

@@ -7,7 +7,8 @@ fact; None means that they are not, and that a download is checked against what 
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["pose", "detector"]
+Kind = Literal["pose", "detector", "reid"]
+KIND_NAMES: dict[Kind, str] = {"pose": "pose model", "detector": "person detector", "reid": "network of appearance"}
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class Entry:
 
     Attributes:
         name: What users call it.
-        kind: `pose` or `detector`.
+        kind: `pose`, `detector` or `reid`, which tells people by their looks.
         place: Where its weights come from.
         input_hw: Height and width of its input, pixels; a detector's longer side is the larger one.
-        keypoint_set: Joints of a pose model; empty for a detector.
-        window_frames: Frames of a window of a pose model; 0 for a detector.
+        keypoint_set: Joints of a pose model; empty for others.
+        window_frames: Frames of a window of a pose model; 0 for others.
         code_licence: Of the code that runs it.
         weights_licence: Of the weights, as their makers say.
         data: What it was trained on, with the licences of that.

@@ -16,15 +16,18 @@ from jmpose.plain_files import read_json
 from jmpose.regular_file import read_regular
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
-from jmpose_cli.zoo.catalogue import HubRepo, Kind
+from jmpose_cli.zoo.catalogue import KIND_NAMES, HubRepo, Kind
 from jmpose_cli.zoo.download import Progress, download
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
 SUMS = "SHA256SUMS"  # `sha256sum -c` reads it too
-MODEL_TYPES: dict[Kind, tuple[str, ...]] = {"pose": ("vitpose",), "detector": ("rt_detr", "rt_detr_v2", "d_fine")}
-_KIND_NAMES: dict[Kind, str] = {"pose": "pose model", "detector": "person detector"}
+MODEL_TYPES: dict[Kind, tuple[str, ...]] = {
+    "pose": ("vitpose",),
+    "detector": ("rt_detr", "rt_detr_v2", "d_fine"),
+    "reid": (),
+}
 _WANTED = ("preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")  # no pickles, no code
 _TIMEOUT_S = 15.0
 
@@ -153,7 +156,7 @@ def _check_kind(place: HubRepo, config: Path, kind: Kind) -> None:
     except (OSError, ValueError, AttributeError):
         model_type = None
     if model_type not in MODEL_TYPES[kind]:
-        what = _KIND_NAMES[kind]
+        what = KIND_NAMES[kind]
         raise JmposeError(
             f"{place.repo} is no {what} that jmpose can run (model_type {model_type!r})",
             hint=f"model_type of a {what}: {', '.join(MODEL_TYPES[kind])}",

@@ -5,12 +5,11 @@ import re
 from pathlib import Path
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.zoo.catalogue import Entry, Kind
+from jmpose_cli.zoo.catalogue import KIND_NAMES, Entry, Kind
 from jmpose_cli.zoo.store import find_entry, known_models, unlisted
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".json", ".onnx", ".xml")
-_KIND_NAMES: dict[Kind, str] = {"pose": "pose model", "detector": "person detector"}
 
 
 def is_hub_id(name: str) -> bool:
@@ -23,18 +22,18 @@ def named_entry(name: str, kind: Kind | None) -> Entry:
 
     Args:
         name: A shipped or listed name, or any id on the Hub.
-        kind: What it must be; None takes both, and an id that is not listed for a pose model.
+        kind: What it must be; None takes all, and an id that is not listed for a pose model.
 
     Raises:
-        JmposeError: No model has this name (the nearest are named), or it is of the other kind.
+        JmposeError: No model has this name (the nearest are named), or it is of another kind.
     """
     entry = find_entry(name)
-    if entry is None and is_hub_id(name):
+    if entry is None and is_hub_id(name) and kind != "reid":
         return unlisted(name, kind or "pose")
     if entry is None:
         raise JmposeError(f"{name}: no model has this name", hint=nearest(name, kind))
     if kind not in (None, entry.kind):
-        raise JmposeError(f"{name} is a {_KIND_NAMES[entry.kind]}", hint=f"see `jmpose models list --kind {kind}`")
+        raise JmposeError(f"{name} is a {KIND_NAMES[entry.kind]}", hint=f"see `jmpose models list --kind {kind}`")
     return entry
 
 

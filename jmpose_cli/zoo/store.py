@@ -212,11 +212,13 @@ def _shipped_models() -> dict[str, Entry]:
 def _shipped(weights: Path) -> Entry:
     described, record = json.loads(weights.with_suffix(".json").read_text()), read_record(weights.stem)
     licence, pose = "AGPL-3.0-or-later", described.get("preprocess")
+    reid = described.get("kind") == "reid"
+    size = pose or (described if reid else {"input_height": described["imgsz"], "input_width": described["imgsz"]})
     return Entry(
         name=weights.stem,
-        kind="pose" if pose else "detector",
+        kind="pose" if pose else "reid" if reid else "detector",
         place=Shipped(),
-        input_hw=(pose["input_height"], pose["input_width"]) if pose else (described["imgsz"], described["imgsz"]),
+        input_hw=(size["input_height"], size["input_width"]),
         keypoint_set=pose["keypoint_set"] if pose else "",
         window_frames=len(pose["window_offsets"]) if pose else 0,
         code_licence=licence,

@@ -24,7 +24,6 @@ import numpy as np
 
 from jmpose.config import Preprocess
 from jmpose.weights import load_model
-from jmpose_cli.known_weights import REID_NANO
 from jmpose_cli.onnx_graphs import QUANTISED_MODELS, description_of
 from jmpose_cli.people.detect_export import write_detector_graph
 from jmpose_cli.people.reid_export import write_appearance_graph
@@ -61,15 +60,15 @@ def main() -> None:
     """Write the graphs of the models that are named, or of all."""
     shipped = {name: entry for name, entry in known_models().items() if isinstance(entry.place, Shipped)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*shipped, REID_NANO.stem, []], help="shipped models")
+    parser.add_argument("names", nargs="*", choices=[*shipped, []], help="shipped models")
     parser.add_argument("--people", type=Path, help="folder of nano_data.py, for int8")
     args = parser.parse_args()
     if args.people is None and set(QUANTISED_MODELS) & set(args.names or shipped):
         sys.exit(f"{' and '.join(QUANTISED_MODELS)}: a graph in int8 needs --people, see above")
-    for name in args.names or [*shipped, REID_NANO.stem]:
-        weights = location(shipped[name]) if name in shipped else REID_NANO
+    for name in args.names or shipped:
+        weights = location(shipped[name])
         description = description_of(weights)
-        if name not in shipped:
+        if shipped[name].kind == "reid":
             write_appearance_graph(weights)
         elif shipped[name].kind == "pose":
             quantised = name in QUANTISED_MODELS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jmpose_cli.annotate.store import ClipStore
 from jmpose_cli.errors import JmposeError, OutputError
 from jmpose_cli.files import RecordFile
-from jmpose_cli.values import CutState, Detections, FramePoses, Observation, TrackedFrame
+from jmpose_cli.values import CameraState, CutState, Detections, FramePoses, Observation, TrackedFrame
 
 IDENTITY = {"version": "1", "stamp": {"size": 3, "mtime_ns": 2**60}, "settings": {"formats": ["coco"], "s": 0.1}}
 JOINTS = 15
@@ -38,7 +38,11 @@ def make_frame(number: int, *, found: int | None = 2, with_ids: bool = False, pe
         observed=random.random(people) < 0.5,
         segment=number // 3,
     )
-    seen = Observation(index, time_s, bool(number % 3 == 0), detections, ids, state, since_detection=1 + number % 4)
+    seen = Observation(
+        *(index, time_s, bool(number % 3 == 0), detections, ids, state, 1 + number % 4),
+        camera=some(2, 3) if number % 2 else None,
+        camera_state=CameraState(random.integers(0, 256, (9, 16)).astype(np.uint8), some(5, 2)),
+    )
     return seen, FramePoses(
         tracked,
         some(people, JOINTS, 2),
@@ -61,7 +65,7 @@ def same_state(one: CutState, other: CutState) -> bool:
 
 
 def same_observation(one: Observation, other: Observation) -> bool:
-    """Compare all but the cut detector's state."""
+    """Compare all but the states of what compares frames."""
     if (one.detections is None) != (other.detections is None):
         return False
     if one.detections is not None and not (
@@ -70,7 +74,8 @@ def same_observation(one: Observation, other: Observation) -> bool:
     ):
         return False
     facts = [(f.index, f.time_s, f.cut, f.since_detection) for f in (one, other)]
-    return same_array(one.ids, other.ids) and facts[0] == facts[1]
+    arrays = same_array(one.ids, other.ids) and same_array(one.camera, other.camera)
+    return arrays and facts[0] == facts[1]
 
 
 def same_poses(one: FramePoses, other: FramePoses) -> bool:
@@ -100,6 +105,8 @@ def assert_holds(store: ClipStore, frames: list[Frame]) -> None:
     last = frames[-1][0]
     assert store.index_at(len(frames)) == store.index_at(len(frames) + 9) == last.index + 1
     assert same_observation(store.last, last) and same_state(store.last.cut_state, last.cut_state)
+    for name in ("grey", "corners"):
+        assert same_array(getattr(store.last.camera_state, name), getattr(last.camera_state, name))
 
 
 def write(path: Path, *chunks: list[Frame], identity: dict = IDENTITY) -> None:

@@ -319,6 +319,25 @@ def test_check_without_a_record_says_how_to_make_one(other_record):
     assert "jmpose models check person-nano --record" in run("models", "check", "person-nano").stderr
 
 
+def test_check_finds_looks_that_differ(other_record):
+    assert run("models", "check", "reid-nano").exit_code == 0
+    outputs = json.loads((SHIPPED / "reid-nano.record.json").read_text())["outputs"]
+    other_record("reid-nano", outputs=outputs[::-1])
+    result = run("models", "check", "reid-nano")
+    assert result.exit_code == 1 and "does not reproduce its recorded results: recorded looks" in result.stderr
+    other_record("reid-nano", outputs=outputs[:1])
+    assert "recorded are [1, 128]" in run("models", "check", "reid-nano").stderr
+
+
+def test_a_network_of_appearance_is_listed_and_shown():
+    assert "reid-nano" in run("models", "list", "--kind", "reid").stdout
+    shown = json.loads(run("models", "show", "reid-nano", "--json").stdout)
+    assert (shown["kind"], shown["state"], shown["input_height"]) == ("reid", "shipped", 128)
+    assert "OSNet" in shown["training_data"] and shown["measured"]
+    with pytest.raises(JmposeError, match="--model reid-nano: is a network of appearance"):
+        run("infer", ROOT / "examples" / "street.mp4", "--model", "reid-nano")
+
+
 def test_record_keeps_what_check_compares(tmp_path, monkeypatch):
     monkeypatch.setattr(model_check, "SHIPPED", tmp_path)
     assert run("models", "check", "person-nano", "--record").exit_code == 0

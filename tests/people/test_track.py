@@ -260,5 +260,19 @@ def test_looks_tell_who_is_who_after_a_meeting(turn_back):
         assert sorted(last.track_ids.tolist()) == [1, 2]
         return last.boxes_xyxy_px[np.argsort(last.track_ids), 0].tolist()
 
-    by_looks = ends(AppearanceScale(even=0.5, certain=0.2))
+    by_looks = ends(AppearanceScale(even=0.5, certain=0.2, known=0.5, sure=0.2))
     assert (by_looks[0] < by_looks[1]) == turn_back
+
+
+@pytest.mark.parametrize("width", [640, None])
+def test_who_has_left_the_picture_does_not_give_the_id_to_the_next(width):
+    """Somebody walks out on the right; 0.4 s later somebody else comes in there."""
+    tracker, out = PeopleTracker(fps=10.0, width_px=width), []
+    for n in range(36):
+        left = 500 + 14 * n if n < 12 else 638 - 14 * (n - 16)
+        box = np.array([[left, 100, min(left + 60, 640), 260]], np.float32)
+        seen = Detections(box, np.full(1, 0.9, np.float32)) if left < 636 else Detections.empty()
+        out += tracker.push(n, n / 10, seen)
+    out += tracker.finish()
+    ids = [frame.track_ids.tolist() for frame in out if len(frame)]
+    assert (ids[0] != ids[-1]) == (width is not None)

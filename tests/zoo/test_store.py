@@ -40,13 +40,16 @@ def test_shipped_models_describe_themselves():
     assert (nano.kind, nano.keypoint_set, nano.input_hw, nano.window_frames) == ("pose", "coco17_head", (192, 160), 5)
     assert (small_one.kind, small_one.input_hw, small_one.window_frames) == ("pose", (256, 192), 5)
     assert (person.kind, person.input_hw) == ("detector", (384, 384))
+    reid = find_entry("reid-nano")
+    assert (reid.kind, reid.input_hw, reid.keypoint_set) == ("reid", (128, 64), "")
+    assert store.card_section(reid, "Data") and store.card_section(reid, "Licence")
     assert state(nano) == state(person) == "shipped" and bring(nano, Access(offline=True)).is_file()
     assert store.card_section(nano, "Figures") and store.card_section(nano, "Nothing") == ""
 
 
 def test_records_fit_the_shipped_weights():
     """Made anew by `jmpose models check --record` after each training."""
-    for name in ("nano", "small", "person-nano"):
+    for name in ("nano", "small", "person-nano", "reid-nano"):
         assert store.read_record(name)["sha256"] == file_sha256(location(find_entry(name)))
 
 
@@ -152,6 +155,7 @@ def test_names_and_ids(name, found):
         ("qqqq", None, "no model has this name", "`jmpose models list` names all"),
         ("yolo26n", "pose", "yolo26n is a person detector", "models list --kind pose"),
         ("nano", "detector", "nano is a pose model", "models list --kind detector"),
+        ("reid-nano", "pose", "reid-nano is a network of appearance", "models list --kind pose"),
     ],
 )
 def test_names_that_stand_for_nothing(name, kind, message, hint):
