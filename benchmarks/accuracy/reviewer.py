@@ -25,6 +25,7 @@ REACH_S = 0.16  # of a correction: so long a stretch around it is taken to be me
 GOES, SELECTS, JOINTS, IDS, REVIEWS = KINDS = ("go", "select", "joints", "ids", "review")
 NEAR_PX, BONUS_PX, MOVED_PX = 11.0, 4.0, 3.0  # of the page: a joint is gripped, one of the selected person, and dragged
 SELECTED_AND_PRESSED = 2  # actions
+MOST_MOVED = 50  # exchanges of ids that make none fewer that change
 MOST_TRIES = 5  # of exchanges of ids in a frame: those that are left come with the rest
 LIMBS = {"Shift+F": ("shoulder", "elbow", "wrist"), "Shift+L": ("hip", "knee", "ankle")}  # keys that exchange them
 CANVAS = (1097.0, 653.0)  # of the page in a window of 1440x900, for desks without a browser
@@ -228,6 +229,7 @@ class Reviewer:
     ground: PoseRecords
     curve: list[tuple[int, float, int]] = field(default_factory=list)
     _seen: tuple[Truth, Progress] | None = None
+    _moved: int = 0
     _vain: set[tuple[int, int, str]] = field(default_factory=set)  # exchanges that would not help: frame, track, key
 
     def look(self) -> Progress:
@@ -337,9 +339,29 @@ class Reviewer:
         return len(mistakes_of(truth, self.ground).switches) if operations else np.inf
 
     def _mend_switch(self, switch: Switch) -> None:
-        place = int(np.searchsorted(self.desk.truth.index, switch.frame))
-        self.desk.go(switch.after, place)
-        self._swap(switch.after, switch.before)
+        """Exchange the two ids where they change, from there on or there; where that does not help, before."""
+        truth = self.desk.truth
+        place = int(np.searchsorted(truth.index, switch.frame))
+        pair, left = (switch.before, switch.after), len(self.look().switches)
+        ends = (None, switch.frame + 1)
+        if min(self._left([Swap(tracks=pair, frames=(switch.frame, end))]) for end in ends) < left:
+            self.desk.go(switch.after, place)
+            self._swap(switch.after, switch.before)
+            return
+        who = self.look().mistakes.who
+        (row,) = np.flatnonzero((truth.frame == place) & (truth.track_ids == switch.after))
+        before = truth.frame[(truth.track_ids == switch.before) & (who == who[row]) & (truth.frame < place)]
+        begin = before[np.flatnonzero(np.diff(before, prepend=-2) > 1)[-1]]  # of the stretch before
+        for there in (int(begin), place):
+            self.desk.go(switch.before, there)
+            if self.desk.other != switch.after:
+                self.desk.select_other(switch.after)
+            self.desk.press("x")
+        self._moved += 1
+        if self._moved > MOST_MOVED:
+            raise RuntimeError(
+                f"ids {switch.before} and {switch.after} change in frame {switch.frame}, whatever is done"
+            )
 
     def _swap(self, track: int, other: int) -> None:
         """Exchange two ids, from here on or here, whichever leaves fewer that change."""

@@ -53,6 +53,17 @@ def test_a_reviewer_reaches_the_goal_in_far_fewer_actions_than_frame_by_frame(wr
     assert plain.desk.actions[GOES] == LATE
 
 
+def test_an_id_that_went_to_somebody_else_meanwhile_is_given_back(right, ground):
+    late, mine = right.frame >= LATE, right.track_ids == 2
+    meanwhile = (right.frame >= 40) & ~late
+    ids = np.where(mine & late, 11, 2)  # somebody else has 2 from frame 40 on
+    wrong = replace(right, track_ids=ids).rows(np.where(mine, ~meanwhile, right.frame >= 40))
+    reviewer = Reviewer(Desk(wrong, spreads=True), ground)
+    assert [(one.frame, one.before, one.after) for one in reviewer.look().switches] == [(LATE, 2, 11)]
+    reviewer.where_most_is_wrong()
+    assert reviewer.look().switches == [] and reviewer.desk.actions[IDS] <= 4
+
+
 def test_exchanged_legs_take_a_key_or_two(right, ground):
     legs = ("left_hip", "left_knee", "left_ankle")
     wrong = SwapSides(track=2, frames=(20, 30), joints=legs).apply(right)
