@@ -234,6 +234,8 @@ PARTS: dict[str, Callable[[Sequence], Frames]] = {
     "reach does not grow": lambda s: ours(s, heights_per_s=0.0),
     "remembered for 1 s": lambda s: ours(s, lost_after_s=1.0),
     "gaps of 0.25 s filled": lambda s: ours(s, max_gap_s=0.25),
+    "who walks out of the picture is remembered there": _without("_EDGE", -1.0),
+    "camera not followed": lambda s: ours(replace(s, camera=None)),
     "start score 0.25": lambda s: ours(s, new_track_score=0.25),
 }
 
