@@ -19,7 +19,7 @@ PLACES = {
     "tensorboard": ["jmpose_cli/training"],
     "starlette": ["jmpose_cli/review"],
     "uvicorn": ["jmpose_cli/review"],
-    "onnx": ["models/jmpose/onnx_writing.py"],
+    "onnx": ["models/jmpose/onnx_writing.py", "jmpose_cli/pose/onnx_int8.py"],
     "openvino": ["jmpose_cli/foreign/graph.py"],
     "pyarrow": ["jmpose_cli/formats/parquet.py"],
     "ezc3d": ["jmpose_cli/handover/c3d.py"],

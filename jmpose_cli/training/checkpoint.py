@@ -29,7 +29,7 @@ class Position:
         batch: Batches of one device that are done in it.
         step: Optimiser steps that are done.
         best: Best validation score so far; None before the first.
-        seconds: Spent on the steps.
+        seconds: Spent on the steps; counted where the length of the run is a time.
     """
 
     epoch: int = 0

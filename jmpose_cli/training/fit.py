@@ -110,8 +110,8 @@ def train_step(run: Run, loaded: Iterator[Batch]) -> StepReport:
     run.position.step += 1
     run.position.batch += accumulate
     seconds = time.monotonic() - began
-    # All devices go by one clock: they must stop at the same step.
-    run.position.seconds += float(mean_over_devices(torch.tensor(seconds, device=run.fabric.device)))
+    if run.seconds_left is not None:  # all devices go by one clock: they must stop at the same step
+        run.position.seconds += float(mean_over_devices(torch.tensor(seconds, device=run.fabric.device)))
     return StepReport(
         losses=losses,
         rate=max(group["lr"] for group in run.optimizer.param_groups),

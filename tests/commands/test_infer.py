@@ -249,10 +249,10 @@ def test_an_unexpected_failure_stops_one_video_only(tmp_path, monkeypatch, error
 
     estimate = PoseEstimator.estimate
 
-    def broken(self, windows):
+    def broken(self, windows, views=None):
         if windows[0].key.pixels.shape[0] > 200:
             raise error
-        return estimate(self, windows)
+        return estimate(self, windows, views)
 
     monkeypatch.setattr(PoseEstimator, "estimate", broken)
     make_video(tmp_path / "small.mp4", frames=3)

@@ -25,7 +25,7 @@ def test_pp_tinypose_on_coco():
     pytest.importorskip("openvino", reason="OpenVINO's files are run by the extra openvino")
     model = TEACHERS / "pp_tinypose_256_192_fp16_ov" / "model.xml"
     text = said("pose_accuracy", "--data", str(DATA / "coco_persons/val.json"), "--model", str(model))
-    assert text.startswith("pp_tinypose_256_192_fp16_ov, 336 people")
+    assert text.startswith("pp_tinypose_256_192_fp16_ov, openvino, fp32, 336 people")
     assert figure(text, "AP") == pytest.approx(0.572, abs=0.01)
 
 
