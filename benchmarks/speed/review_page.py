@@ -154,7 +154,8 @@ def drag(desk: BrowserDesk, page: Page) -> float:
     here = truth.of_frame(desk.place)
     row = here.start + int((truth.boxes_xyxy_px[here, 3] - truth.boxes_xyxy_px[here, 1]).argmax())
     joint = truth.keypoints.joints.index("left_wrist")
-    x, y = (truth.xy[row, joint] + (12, 9)).tolist()
+    inwards = np.where(truth.xy[row, joint] < np.array(SIZE) / 2, 1, -1)
+    x, y = (truth.xy[row, joint] + (12, 9) * inwards).tolist()
     at = desk.on_canvas(x, y)
     return timed(
         page, "pointerup", (at[0] - 40, at[1] - 40, 80), lambda: desk.drag(int(truth.track_ids[row]), joint, x, y)
