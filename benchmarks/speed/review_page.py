@@ -43,10 +43,15 @@ WATCH = """([kind, x, y, side]) => {
   const canvas = document.getElementById("picture");
   const paper = canvas.getContext("2d", { willReadFrequently: true });
   const seen = () => paper.getImageData(x, y, side, side).data.reduce((sum, value, i) => (sum * 31 + value * (i % 7 + 1)) % 1e9, 7);
-  window.took = new Promise((done) => {
+  window.took = new Promise((done, fail) => {
     addEventListener(kind, () => {
       const [begin, before] = [performance.now(), seen()];
-      const look = () => (seen() !== before ? done(performance.now() - begin) : requestAnimationFrame(look));
+      const look = () => {
+        const took = performance.now() - begin;
+        if (seen() !== before) done(took);
+        else if (took < 20000) requestAnimationFrame(look);
+        else fail(new Error(`the picture has not changed after ${kind}`));
+      };
       requestAnimationFrame(look);
     }, { capture: true, once: true });
   });
@@ -129,7 +134,7 @@ def main() -> None:
         desk.go(desk.track, 10)
         page.keyboard.press("Shift+P")
         report("next frame", [_step(desk, page) for _ in range(TRIES)], 150)
-        report("drag", [drag(desk, page) for _ in range(TRIES)], 50)
+        report("drag", drags(desk, page), 50)
         report("f (left and right)", [flip(desk, page) for _ in range(TRIES)], 50)
         page.keyboard.press("Home")
         page.wait_for_timeout(3000)
@@ -148,18 +153,22 @@ def _step(desk: BrowserDesk, page: Page) -> float:
     return timed(page, "keydown", (200, 200, 400), desk.step)
 
 
-def drag(desk: BrowserDesk, page: Page) -> float:
-    """Drag a joint of the largest person, and look where it comes to."""
+def drags(desk: BrowserDesk, page: Page) -> list[float]:
+    """Drag the joints of the person in the middle, each once: it becomes a square where it is let go."""
     truth: Truth = desk.truth
     here = truth.of_frame(desk.place)
-    row = here.start + int((truth.boxes_xyxy_px[here, 3] - truth.boxes_xyxy_px[here, 1]).argmax())
-    joint = truth.keypoints.joints.index("left_wrist")
-    inwards = np.where(truth.xy[row, joint] < np.array(SIZE) / 2, 1, -1)
-    x, y = (truth.xy[row, joint] + (12, 9) * inwards).tolist()
-    at = desk.on_canvas(x, y)
-    return timed(
-        page, "pointerup", (at[0] - 40, at[1] - 40, 80), lambda: desk.drag(int(truth.track_ids[row]), joint, x, y)
-    )
+    centres = (truth.boxes_xyxy_px[here, :2] + truth.boxes_xyxy_px[here, 2:]) / 2
+    row = here.start + int(np.linalg.norm(centres - np.array(SIZE) / 2, axis=1).argmin())
+    track, times = int(truth.track_ids[row]), []
+    desk.select(track)
+    for joint in range(len(truth.keypoints)):
+        x, y = (desk.truth.xy[row, joint] + (12, 9)).tolist()
+        if desk.grip(track, joint, x, y) is None:
+            continue
+        at = desk.on_canvas(x, y)
+        square = at[0] - 40, at[1] - 40, 80
+        times.append(timed(page, "pointerup", square, lambda j=joint, x=x, y=y: desk.drag(track, j, x, y)))
+    return times
 
 
 def flip(desk: BrowserDesk, page: Page) -> float:
