@@ -157,7 +157,7 @@ def export(out: Path, *, imgsz: int, mean_with: str | None = None) -> None:
         model.load_state_dict(mean, strict=False)  # counters stay
     model.names = {0: "person"}
     # The start score: benchmarks/accuracy/identity.py, on sequences with known people.
-    save_detector(model, out / "person-nano.safetensors", imgsz=imgsz, start_score=0.3)
+    save_detector(model, out / "person-nano.safetensors", imgsz=imgsz, start_score=0.5)
 
 
 if __name__ == "__main__":
