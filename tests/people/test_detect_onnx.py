@@ -12,7 +12,7 @@ from jmpose_cli.people.detect_onnx import suppressed
 from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.upkeep.model_check import _example_frames
 
-SETTINGS = {"device": "cpu", "min_score": 0.1, "input_size": None, "threads": 2}
+SETTINGS = {"device": "cpu", "min_score": 0.02, "input_size": None, "threads": 2}
 WEIGHTS = SHIPPED / "person-nano.safetensors"
 
 
@@ -23,7 +23,7 @@ def test_boxes_are_those_of_torch(pixel_width):
     assert (onnx.engine, torch.engine) == ("onnx", "torch") and onnx.sha256 == torch.sha256
     found, wanted = (each.detect(frames, pixel_width=pixel_width) for each in (onnx, torch))
     for one, other in zip(found, wanted, strict=True):
-        assert len(other) > 3
+        assert len(other) > 4
         assert np.abs(one.boxes_xyxy_px - other.boxes_xyxy_px).max() < 0.5
         assert np.abs(one.scores - other.scores).max() < 1e-4
     upright = np.ascontiguousarray(frames.transpose(0, 2, 1, 3))
