@@ -17,6 +17,7 @@ from jmpose.errors import ConfigError, WeightsError
 from jmpose.network import JMPose
 from jmpose.weights import load_model
 from jmpose_cli.data.mixture import Draw, EpochSampler
+from jmpose_cli.device import convolution_order
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import Access, choose_model
 from jmpose_cli.signals import StopRequest
@@ -165,7 +166,7 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool, data: TrainingDa
     model = build_model(config.build_model_config()) if has_weights else _new_model(config)
     data = data or open_data(config, model.config.preprocess)
     model.to(fabric.device)
-    model.backbone.to(memory_format=torch.channels_last)
+    model.backbone.to(memory_format=convolution_order(fabric.device))
     if config.temporal and not config.optim.backbone_lr:
         model.freeze_backbone()
     try:

@@ -10,13 +10,14 @@ from jmpose.losses import JMPoseLoss, heatmap_loss
 from jmpose.network import JMPose, JMPoseOutput
 from jmpose.sampling import normalise
 from jmpose.targets import gaussian_targets
+from jmpose_cli.device import convolution_order
 from jmpose_cli.training.devices import mean_over_devices
 
 
 def network_input(crops: Tensor, model: JMPose) -> Tensor:
-    """Turn crops `[B, T, H, W, 3]` uint8 into windows `[B, T, 3, H, W]`, normalised, channels last."""
+    """Turn crops `[B, T, H, W, 3]` uint8 into windows `[B, T, 3, H, W]`, normalised, in `convolution_order`."""
     flat = crops.flatten(0, 1).permute(0, 3, 1, 2).float()
-    inputs = normalise(flat, model.config.preprocess).contiguous(memory_format=torch.channels_last)
+    inputs = normalise(flat, model.config.preprocess).contiguous(memory_format=convolution_order(crops.device))
     return inputs.view(*crops.shape[:2], *inputs.shape[1:])
 
 

