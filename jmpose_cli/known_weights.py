@@ -123,7 +123,7 @@ def _named(option: str, name: str, kind: Kind, access: Access) -> Choice:
 
 
 def _allowed(kind: Kind, given: Path | None = None) -> str:
-    if kind == "pose" and given is not None and given.suffix == ".pth":
+    if kind == "pose" and given is not None and given.suffix in (".pth", ".pt"):
         return f"convert it first: jmpose models convert {given} FOLDER"
     shipped = ", ".join(e.name for e in known_models().values() if e.kind == kind and isinstance(e.place, Shipped))
     files = " or ".join(_SUFFIXES[kind])

@@ -70,7 +70,10 @@ def pull(
 
 @models.command("convert")
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A .pth file of HRNet, MMPose, DCPose or FAMI-Pose.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="IN", help="A .pth or .pt file of HRNet, MMPose, DCPose, FAMI-Pose or TAR-ViTPose."),
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder, or a .safetensors file.")],
     keypoints: Annotated[
         str | None, typer.Option(metavar="SET", help="Joints of the file, such as coco17 or posetrack18.")

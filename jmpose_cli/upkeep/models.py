@@ -216,7 +216,7 @@ def convert_file(
     """Convert another project's weights and print what became of each of them.
 
     Args:
-        source: A `.pth` file.
+        source: A `.pth` or `.pt` file.
         target: A `.safetensors` file, or a folder, which is made.
         keypoint_set: Joints of the file's channels; None takes what the file or its name says.
         input_hw: Height and width of its input; None takes what is usual for its kind.

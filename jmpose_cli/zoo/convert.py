@@ -16,7 +16,7 @@ def convert(
     """Convert a file and write `target` and the `.json` beside it.
 
     Args:
-        source: A `.pth` file of HRNet, MMPose, DCPose or FAMI-Pose.
+        source: A `.pth` or `.pt` file of HRNet, MMPose, DCPose, FAMI-Pose or TAR-ViTPose.
         target: The `.safetensors` file; its folder is made.
         keypoint_set: Joints of the file's channels; None takes what the file says.
         input_hw: Height and width of its input, pixels; None takes what is usual for its kind.

@@ -21,7 +21,7 @@ def build_model(config: ModelConfig) -> JMPose:
     Raises:
         ConfigError: the backbone does not exist or has other channels than `config` says.
     """
-    return assemble(_build_backbone(config), config)
+    return assemble(build_backbone(config), config)
 
 
 def assemble(backbone: Backbone, config: ModelConfig) -> JMPose:
@@ -141,7 +141,12 @@ def _build_motion_encoder(backbone: Backbone, config: ModelConfig) -> MotionEnco
     )
 
 
-def _build_backbone(config: ModelConfig) -> Backbone:
+def build_backbone(config: ModelConfig) -> Backbone:
+    """Build the per-frame network of `config` with random weights.
+
+    Raises:
+        ConfigError: It does not exist or has other channels than `config` says.
+    """
     spec, joints = config.backbone, len(config.preprocess.keypoints)
     if spec.kind == "absent":
         return AbsentBackbone(channels=spec.channels, joints=joints)

@@ -1,14 +1,14 @@
-"""HRNet weights of other projects: recognised by their names, checked, and put into a JM-Pose.
+"""HRNet and ViTPose weights of other projects: recognised by their names, checked, and put into a JM-Pose.
 
 timm's HRNet computes what the official one does, layer by layer and under the same names; the projects differ in the
-prefixes of body and head, and in what else lies in the file. What a file cannot say by its weights (joints, input
-size, alignment of the heatmaps) is taken from the configuration stored in it, from its name, or from what its
-project usually does, and the report says from where.
+prefixes of body and head, and in what else lies in the file. A ViTPose has other names here: see `foreign_vit`. What a
+file cannot say by its weights (joints, input size, alignment of the heatmaps) is taken from the configuration stored
+in it, from its name, or from what its project usually does, and the report says from where.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,21 +16,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jmpose.backbones import HRNetBackbone
-from jmpose.build import assemble
+from jmpose.backbones import Backbone
+from jmpose.build import assemble, build_backbone
 from jmpose.config import HeatmapAlignment, ModelConfig
 from jmpose.errors import WeightsError
+from jmpose.foreign_vit import NORM_EPS, POSITIONS, Source, body_source, stored_grid
 from jmpose.keypoints import KEYPOINT_SETS
 from jmpose.network import JMPose
 from jmpose.presets import CONFIGS
 from jmpose.state import fill
 from jmpose.torch_files import load_plain
+from jmpose.vitpose import PATCH
 
-_WIDTHS = {32: "hrnet-w32", 48: "hrnet-w48"}
-# A layer that only a whole HRNet has; its first axis is the network's width.
-_MARK = "stage4.0.branches.0.0.conv1.weight"
 _COUNTER = ".num_batches_tracked"
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """A kind of network.
+
+    Attributes:
+        name: What it is called, but for its width.
+        mark: A layer that only a whole one has; its first axis is the width.
+        configs: Name of the configuration for each width.
+    """
+
+    name: str
+    mark: str
+    configs: dict[int, str]
+
+
+_HRNET = _Architecture("HRNet-W", "stage4.0.branches.0.0.conv1.weight", {32: "hrnet-w32", 48: "hrnet-w48"})
+_VIT = _Architecture(
+    "ViT-W",
+    "patch_embed.projection.weight",
+    {384: "vitpose-s", 768: "vitpose-b", 1024: "vitpose-l", 1280: "vitpose-h"},
+)
 
 
 @dataclass(frozen=True)
@@ -39,60 +61,95 @@ class _Family:
 
     Attributes:
         name: The project.
-        body: Prefix of the HRNet's layers.
+        body: Prefix of the body's layers.
         head: Prefix of the last layer.
         keypoint_set: Joints of its published weights; None where there are several.
-        besides: Prefixes of other parts, and what they are.
+        besides: What it has beside them, and the prefixes of that.
+        architecture: The kind of network.
+        decoder: Prefix of what is between body and head, of a ViTPose.
+        copies: Prefixes under which weights are stored again, and those that they have above.
+        input_hw: Usual input; None takes that of the width.
     """
 
     name: str
     body: str
     head: str
     keypoint_set: str | None
-    besides: tuple[tuple[str, ...], str] = ((), "")
+    besides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    architecture: _Architecture = _HRNET
+    decoder: str = ""
+    copies: Mapping[str, str] = field(default_factory=dict)
+    input_hw: tuple[int, int] | None = None
 
 
 _FAMILIES = (
     _Family("HRNet-pose", "", "final_layer.", "coco17"),
     _Family("MMPose 0.x", "backbone.", "keypoint_head.final_layer.", None),
     _Family(
-        "MMPose 1.x", "backbone.", "head.final_layer.", None, (("data_preprocessor.",), "the input's mean and std")
+        "MMPose 1.x", "backbone.", "head.final_layer.", None, {"the input's mean and std": ("data_preprocessor.",)}
     ),
     _Family(
         "DCPose",
         "rough_pose_estimation_net.",
         "rough_pose_estimation_net.final_layer.",
         "posetrack18",
-        (
-            (
+        {
+            "DCPose's temporal part": (
                 "diff_temporal_fuse.",
                 "support_temporal_fuse.",
                 "offset_mask_combine_conv.",
                 "offsets_list.",
                 "masks_list.",
                 "modulated_deform_conv_list.",
-            ),
-            "DCPose's temporal part",
-        ),
+            )
+        },
     ),
     _Family(
         "FAMI-Pose",
         "hrnet.",
         "hrnet.final_layer.",
         "posetrack18",
-        (
-            (
+        {
+            "FAMI-Pose's temporal part": (
                 "feat_global_offset_layers.",
                 "combined_feat_layers.",
                 "dcn_",
                 "sup_agg_block.",
                 "init_feature_agg_block.",
                 "agg_final_layer.",
+            )
+        },
+    ),
+    _Family(
+        "TAR-ViTPose",
+        "backbone.",
+        "heatmap_head.1.",
+        "posetrack18",
+        {
+            "its joint-centric temporal aggregation": (
+                "query_feat.",
+                "query_pe.",
+                "masked_attention_layers.",
+                "self_attention_layers.",
+                "ffn_layers.",
             ),
-            "FAMI-Pose's temporal part",
-        ),
+            "its global restoring attention": ("cross_attention.",),
+            "the input's mean and std": ("model.data_preprocessor.",),
+        },
+        _VIT,
+        decoder="heatmap_head.0.",
+        # The ViTPose that it starts from stays in the file, as MMPose names it, and shares all weights.
+        copies={
+            "model.backbone.": "backbone.",
+            "model.head.deconv_layers.": "heatmap_head.0.",
+            "model.head.final_layer.": "heatmap_head.1.",
+        },
+        input_hw=(384, 288),
     ),
 )
+
+
+_PROJECTS = ", ".join(family.name for family in _FAMILIES)
 
 
 @dataclass(frozen=True)
@@ -115,8 +172,7 @@ class ConversionReport:
         missing: Needed by the network, absent from the file.
         unexpected: In the file, explained by nothing, and not used.
         mismatched: Of another shape than the network needs, with both shapes.
-        left_out: Parts that the project has beside its HRNet, not used.
-        left_out_part: What `left_out` is.
+        left_out: Parts that the project has beside its single-frame network, not used: what, and the names.
         choices: What was decided about the model (what, value, where from).
     """
 
@@ -125,8 +181,7 @@ class ConversionReport:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
-    left_out: tuple[str, ...] = ()
-    left_out_part: str = ""
+    left_out: tuple[tuple[str, tuple[str, ...]], ...] = ()
     choices: tuple[tuple[str, str, str], ...] = ()
 
     @property
@@ -141,8 +196,7 @@ class ConversionReport:
         for what in ("missing", "unexpected", "mismatched"):
             names = getattr(self, what)
             rows.append((what, f"{len(names)}: {', '.join(names)}" if names else "0"))
-        if self.left_out:
-            rows.append(("left out", f"{len(self.left_out)}: {self.left_out_part}"))
+        rows += [("left out", f"{len(names)}: {part}") for part, names in self.left_out]
         return "\n".join(f"{what:<11}{text}" for what, text in rows)
 
 
@@ -153,7 +207,9 @@ def read_foreign(
     input_hw: tuple[int, int] | None = None,
     heatmap_alignment: HeatmapAlignment | None = None,
 ) -> tuple[JMPose, ConversionReport]:
-    """Read HRNet-W32 or W48 from a `.pth` of HRNet-pose, MMPose, DCPose or FAMI-Pose, and build JM-Pose on it.
+    """Read the network of a `.pth` of another project, and build JM-Pose on it.
+
+    HRNet-W32 and W48 of HRNet-pose, MMPose, DCPose and FAMI-Pose; the ViTPose in a TAR-ViTPose, of any of its sizes.
 
     The temporal part is untrained, the same at every call, and starts as the identity: the model gives the file's own
     single-frame heatmaps. Only tensors and plain values are unpickled; code in a file is never run.
@@ -175,11 +231,12 @@ def read_foreign(
     """
     state, text = _read(path)
     family = _recognise(path, state)
-    width, joints = len(state[family.body + _MARK]), len(state[f"{family.head}weight"])
-    if width not in _WIDTHS:
-        known = ", ".join(f"W{w}" for w in _WIDTHS)
-        raise WeightsError(f"{path} holds an HRNet-W{width} of {family.name}", f"known are HRNet-{known}")
-    base = CONFIGS[_WIDTHS[width]]
+    width, joints = len(state[family.body + family.architecture.mark]), len(state[f"{family.head}weight"])
+    kind, configs = family.architecture.name, family.architecture.configs
+    if width not in configs:
+        known = ", ".join(f"{kind}{known}" for known in configs)
+        raise WeightsError(f"{path} holds {kind}{width} of {family.name}", f"known are {known}")
+    base = CONFIGS[configs[width]]
     stored, named = _said_by_configuration(text), _said_by_name(path.stem)
     keypoints = _known(
         (keypoint_set, "given"),
@@ -192,7 +249,8 @@ def read_foreign(
         (input_hw, "given"),
         (stored.input_hw, stored.where),
         (named.input_hw, named.where),
-        ((base.preprocess.input_height, base.preprocess.input_width), f"usual for W{width}"),
+        (family.input_hw, f"usual for {family.name}"),
+        ((base.preprocess.input_height, base.preprocess.input_width), f"usual for {kind}{width}"),
     )
     alignment: tuple[HeatmapAlignment, str] = _known(
         (heatmap_alignment, "given"),
@@ -202,22 +260,28 @@ def read_foreign(
     )
     config = _config(base, path.stem, keypoints[0], size[0], alignment[0])
     with torch.device("meta"):
-        backbone = HRNetBackbone(config.backbone.timm_name, joints=joints)
-    wanted = {_foreign_name(family, name): tensor for name, tensor in backbone.state_dict().items()}
+        backbone = build_backbone(config)
+    sources = _sources(family, state, backbone, input_hw=size[0])
     report = replace(
-        _compare(state, wanted, family, network=f"HRNet-W{width}"),
+        _compare(state, {source.name: source.like for source in sources.values()}, family, network=f"{kind}{width}"),
         choices=(
             ("joints", f"{joints}, {keypoints[0]}", keypoints[1]),
             ("input", f"{size[0][0]}x{size[0][1]}", size[1]),
             ("alignment", *alignment),
+            *_resized(family, state, size[0]),
         ),
     )
     if report.faults:
         raise WeightsError(
             f"{path} does not hold a whole {report.family}: {report.faults}", "copy or download the file again"
         )
-    own = {name: _tensor(state, _foreign_name(family, name)) for name in backbone.state_dict()}
-    fill(backbone, own)
+    further = [name for name in report.unexpected if family.architecture is _VIT and name.startswith(family.body)]
+    if further:
+        raise WeightsError(
+            f"{path}: its transformer has what no {report.family} has: {_first(further)}",
+            "known are those of ViTPose-S, B, L and H, without class token",
+        )
+    fill(backbone, {name: _tensor(state, source) for name, source in sources.items()})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return assemble(backbone, config).eval(), report
@@ -226,7 +290,7 @@ def read_foreign(
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:
     """Return the named tensors of a file, and the text of the configuration stored beside them, if any."""
     if not path.is_file():
-        raise WeightsError(f"{path} does not exist", "a .pth file of HRNet-pose, MMPose, DCPose or FAMI-Pose")
+        raise WeightsError(f"{path} does not exist", f"a file of {_PROJECTS}")
     try:
         with torch.serialization.safe_globals(_numpy_values()):
             content = load_plain(path)
@@ -245,7 +309,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         raise WeightsError(
             f"{path} is damaged or no PyTorch file ({reason})", "copy or download the file again"
         ) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    whole = content if isinstance(content, Mapping) else {}
+    state = next((whole[key] for key in ("state_dict", "model_state_dict") if key in whole), content)
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(f"{path} holds {_described(state)}, no named weights", "a file with a state_dict")
     others = [str(name) for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
@@ -254,7 +319,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
     # DataParallel puts this before every name.
     bare = all(name.startswith("module.") for name in state)
     tensors = {name.removeprefix("module.") if bare else name: value for name, value in state.items()}
-    return tensors, _stored_text(content.get("meta"))
+    return tensors, _stored_text(whole.get("meta"))
 
 
 def _numpy_values() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
@@ -283,19 +348,40 @@ def _first(names: Sequence[str]) -> str:
 
 def _recognise(path: Path, state: Mapping[str, Tensor]) -> _Family:
     for family in _FAMILIES:
-        marks = (state.get(family.body + _MARK), state.get(f"{family.head}weight"))
+        marks = (state.get(family.body + family.architecture.mark), state.get(f"{family.head}weight"))
         if all(mark is not None and mark.ndim == 4 for mark in marks):
             return family
     raise WeightsError(
         f"{path} is of no known project: its first weights are {_first(list(state))}",
-        f"known are HRNet-W32 and W48 for pose of {', '.join(family.name for family in _FAMILIES)}",
+        f"known are pose networks of {_PROJECTS}",
     )
 
 
-def _foreign_name(family: _Family, name: str) -> str:
-    """The project's name of a weight of `HRNetBackbone`."""
-    part, _, rest = name.partition(".")
-    return {"body": family.body, "heatmap_head": family.head}[part] + rest
+def _sources(
+    family: _Family, state: Mapping[str, Tensor], backbone: Backbone, *, input_hw: tuple[int, int]
+) -> dict[str, Source]:
+    """Tell for each weight of the backbone where it comes from."""
+    places = {"body": family.body, "decoder": family.decoder, "heatmap_head": family.head}
+    sources = {}
+    for name, weight in backbone.state_dict().items():
+        part, _, rest = name.partition(".")
+        if part == "body" and family.architecture is _VIT:
+            sources[name] = body_source(rest, weight, family.body, state, input_hw=input_hw)
+        else:
+            sources[name] = Source(places[part] + rest, weight)
+    return sources
+
+
+def _resized(
+    family: _Family, state: Mapping[str, Tensor], input_hw: tuple[int, int]
+) -> tuple[tuple[str, str, str], ...]:
+    """Say that position embeddings are of another input than that of the model; nothing if they are not."""
+    if family.architecture is not _VIT:
+        return ()
+    wanted = (input_hw[0] // PATCH, input_hw[1] // PATCH)
+    grid = stored_grid(state.get(family.body + POSITIONS), wanted)
+    text = f"for {wanted[0]}x{wanted[1]} patches from {grid[0]}x{grid[1]}"
+    return (("positions", text, "bicubic, as its project does at every call"),) if grid != wanted else ()
 
 
 def _compare(
@@ -303,32 +389,52 @@ def _compare(
 ) -> ConversionReport:
     """Sort the file's weights; counters of batches are not needed, so they are never missing."""
     shared = [name for name in wanted if name in state]
-    differing = [name for name in shared if state[name].shape != wanted[name].shape]
-    others = [name for name in state if name not in wanted]
-    prefixes, part = family.besides
+    differing = {name: _difference(state[name], wanted[name]) for name in shared}
+    others = {name: _left_out(name, state, family) for name in state if name not in wanted}
     return ConversionReport(
         family=f"{network} of {family.name}",
-        matched=tuple(name for name in shared if name not in differing),
+        matched=tuple(name for name in shared if not differing[name]),
         missing=tuple(name for name in wanted if name not in state and not name.endswith(_COUNTER)),
-        unexpected=tuple(name for name in others if not name.startswith(prefixes)),
-        mismatched=tuple(f"{name} {list(state[name].shape)} for {list(wanted[name].shape)}" for name in differing),
-        left_out=tuple(name for name in others if name.startswith(prefixes)),
-        left_out_part=part,
+        unexpected=tuple(name for name, part in others.items() if part is None),
+        mismatched=tuple(f"{name} {what}" for name, what in differing.items() if what),
+        left_out=tuple(
+            (part, tuple(name for name in others if others[name] == part))
+            for part in dict.fromkeys(part for part in others.values() if part is not None)
+        ),
     )
 
 
-def _tensor(state: Mapping[str, Tensor], name: str) -> Tensor:
-    return state[name] if name in state else torch.tensor(0)
+def _difference(stored: Tensor, like: Tensor) -> str:
+    """Say how a stored tensor differs in form from what it should be; empty if it does not."""
+    if stored.shape != like.shape:
+        return f"{list(stored.shape)} for {list(like.shape)}"
+    if stored.is_floating_point() != like.is_floating_point():
+        return f"{stored.dtype} for {like.dtype}"
+    return ""
+
+
+def _left_out(name: str, state: Mapping[str, Tensor], family: _Family) -> str | None:
+    """Say what an unused tensor is; None for what is not known."""
+    for prefix, original in family.copies.items():
+        first = original + name.removeprefix(prefix)
+        if name.startswith(prefix) and first in state and torch.equal(state[name], state[first]):
+            return "the same weights again, by other names"
+    return next((part for part, prefixes in family.besides.items() if name.startswith(prefixes)), None)
+
+
+def _tensor(state: Mapping[str, Tensor], source: Source) -> Tensor:
+    return source.take(state[source.name]) if source.name in state else torch.tensor(0)
 
 
 def _config(
     base: ModelConfig, name: str, keypoint_set: str, input_hw: tuple[int, int], alignment: HeatmapAlignment
 ) -> ModelConfig:
     """`base` for other joints and another input; these projects scale sigma with the heatmap."""
-    window = base.preprocess
+    window, vit = base.preprocess, base.backbone.vit
     return replace(
         base,
         name=name,
+        backbone=replace(base.backbone, vit=replace(vit, norm_eps=NORM_EPS)) if vit else base.backbone,
         preprocess=replace(
             window,
             input_height=input_hw[0],
