@@ -6,8 +6,9 @@ Decoder = Literal["auto", "decord", "pyav"]
 """What decodes a video: auto is decord, or PyAV where decord fails."""
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 """Arithmetic of the networks; int8 is that of the backbone only, by onnx."""
-Engine = Literal["auto", "torch", "onnx"]
-"""What runs the networks: auto is onnx for shipped models in fp32 on a CPU, else torch."""
+Engine = Literal["auto", "torch", "onnx", "tensorrt"]
+"""What runs the networks: auto is onnx for shipped models in fp32 on a CPU, else torch; tensorrt is TensorRT by ONNX
+Runtime."""
 ExportFormat = Literal["onnx", "torchscript"]
 """What `jmpose export` writes."""
 Labels = Literal["id", "score", "both", "none"]

@@ -180,7 +180,9 @@ class InferConfig(_Section):
 
     device: Annotated[str, NO_EFFECT] = "auto"
     precision: Precision = "fp32"
-    engine: Engine = Field("auto", description="onnx: shipped models on a CPU without torch; auto: where it can.")
+    engine: Engine = Field(
+        "auto", description="onnx: shipped models on a CPU without torch; auto: where it can. On CUDA: docs/engines.md."
+    )
     decode: DecodeConfig = DecodeConfig()
     people: PeopleConfig = PeopleConfig()
     pose: PoseConfig = PoseConfig()

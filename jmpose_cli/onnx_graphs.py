@@ -1,7 +1,7 @@
 """Networks as ONNX graphs: files that know which weights they were made from, and sessions of ONNX Runtime.
 
 The graphs of `NAME.safetensors` are described by `NAME.onnx.json`, which names each file with its checksum. A session
-works on one thread; calls of it may run side by side.
+works on one thread, or on a GPU; calls of it may run side by side.
 """
 
 import json
@@ -16,6 +16,7 @@ from jmpose.files import file_sha256
 from jmpose.plain_files import read_json
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
+from jmpose_cli.onnx_providers import ON_CPU, Provider, with_spare
 
 FORM = 1
 """Of the graphs and of what describes them: others are made anew."""
@@ -55,15 +56,17 @@ class Graphs:
         """Whether there is a graph of this name."""
         return graph in self.facts.get("files", {})
 
-    def session(self, graph: str, **sides: int) -> "Session":
+    def session(self, graph: str, provider: Provider = ON_CPU, **sides: int) -> "Session":
         """Load a graph.
 
         Args:
             graph: Its name.
+            provider: What runs it.
             sides: What sides of its inputs that it leaves free are.
 
         Raises:
             GraphsError: The file is missing or damaged, or ONNX Runtime cannot load it.
+            JmposeError: The provider does not work here.
         """
         try:
             name, digest = self.facts["files"][graph]
@@ -72,7 +75,7 @@ class Graphs:
                 raise GraphsError(f"{path} is damaged: its checksum is another one than noted", path.parent)
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise GraphsError(f"{self.folder}: the graph {graph!r} cannot be read ({error})", self.folder) from error
-        return Session(path, sides)
+        return Session(path, sides, provider)
 
 
 class Session:
@@ -81,12 +84,14 @@ class Session:
     Args:
         path: Of the graph; what it needs lies in its folder.
         sides: What its free sides are.
+        provider: What runs it.
 
     Raises:
         GraphsError: ONNX Runtime cannot load it.
+        JmposeError: The provider does not work here.
     """
 
-    def __init__(self, path: Path, sides: Mapping[str, int]) -> None:
+    def __init__(self, path: Path, sides: Mapping[str, int], provider: Provider = ON_CPU) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -95,15 +100,26 @@ class Session:
         for name, side in sides.items():
             options.add_free_dimension_override_by_name(name, side)
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=with_spare(provider), enable_fallback=0
+            )
         except Exception as error:  # its errors have no common class
             reason = str(error).strip().splitlines()[0][:200]
+            if provider != ON_CPU:
+                raise _does_not_work(provider, reason) from error
             raise GraphsError(f"{path}: ONNX Runtime cannot load it ({reason})", path.parent) from error
+        if provider[0] not in self._session.get_providers():  # with a warning, it takes the CPU
+            raise _does_not_work(provider, "it cannot be loaded")
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:
         """Return the outputs, all or those named."""
         found: list[np.ndarray] = self._session.run(outputs, dict(inputs))
         return found
+
+
+def _does_not_work(provider: Provider, reason: str) -> JmposeError:
+    versions = "CUDA, cuDNN and TensorRT must be of the versions that onnxruntime-gpu was built for"
+    return JmposeError(f"{provider[0]} does not work here ({reason})", hint=f"{versions}; or use --engine torch")
 
 
 def description_of(weights: Path) -> Path:

@@ -237,7 +237,7 @@ def infer(
         Engine | None,
         typer.Option(
             help="What runs the networks. auto: onnx, which starts and runs faster, for shipped models in fp32 on a "
-            "CPU; else torch.",
+            "CPU; else torch. On CUDA onnx and tensorrt need onnxruntime-gpu.",
             rich_help_panel=_RUN,
         ),
     ] = None,

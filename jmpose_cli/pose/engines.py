@@ -9,14 +9,21 @@ from pathlib import Path
 from jmpose.errors import WeightsError
 from jmpose.files import file_sha256
 from jmpose_cli import __version__
-from jmpose_cli.choices import Engine
+from jmpose_cli.choices import Engine, Precision
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.home import cache_folder, library_folder
 from jmpose_cli.onnx_graphs import FORM, QUANTISED, QUANTISED_MODELS, Graphs, GraphsError, description_of, read_graphs
-from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.onnx_providers import choose_provider
+from jmpose_cli.pose.estimator import CPU_PEOPLE, EstimatorSettings, PoseEstimator
 from jmpose_cli.zoo.graph_files import is_graph
 
 ENGINE_NAMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+_PRECISIONS: dict[tuple[str, str], tuple[Precision, ...]] = {
+    ("onnx", "cpu"): ("fp32", "int8"),
+    ("onnx", "cuda"): ("fp32", "tf32"),
+    ("tensorrt", "cuda"): ("tf32", "fp16"),  # nothing in ONNX Runtime forbids it to use TF32
+}
+"""What engines of ONNX Runtime compute in, by device."""
 
 
 def load_estimator(
@@ -29,8 +36,9 @@ def load_estimator(
 ) -> tuple[PoseEstimator, str]:
     """Load a pose model on an engine.
 
-    `auto` is onnx for models that have graphs beside their weights, where it can do what is asked, else torch; int8 is
-    onnx only. Graphs of other projects are run as what they are, in float32 on the CPU, and the temporal part by torch.
+    `auto` is onnx for models that have graphs beside their weights, on a CPU and where it can do what is asked, else
+    torch; int8 is onnx only. Graphs of other projects are run as what they are, in float32 on the CPU, and the temporal
+    part by torch.
 
     Args:
         path: The weights, or a graph of another project.
@@ -45,7 +53,7 @@ def load_estimator(
     Raises:
         JmposeError: The model cannot be loaded, or the engine cannot do what is asked.
     """
-    note, lacking = "", _lacking(settings)
+    note = ""
     if is_graph(path):
         return _foreign(path, settings, engine, temporal, replace_temporal=replace_temporal)
     if settings.precision == "int8":
@@ -54,13 +62,15 @@ def load_estimator(
         if replace_temporal or not description_of(path).is_file():
             raise _not_quantised(path.stem)
         engine = "onnx"
-    if engine == "onnx":
+    lacking = _lacking(settings, "onnx" if engine == "auto" else engine)
+    if engine in ("onnx", "tensorrt"):
         if lacking:
-            raise JmposeError(f"--engine onnx: it has no {lacking}", hint="use --engine torch, or auto")
-        return _on_onnx(path, settings, temporal, replace_temporal=replace_temporal), note
+            raise JmposeError(f"--engine {engine}: it has no {lacking}", hint="use --engine torch, or auto")
+        return _on_onnx(path, settings, engine, temporal, replace_temporal=replace_temporal), note
     beside = description_of(path)
     # A temporal part that is only offered is for models without one: none of those that have graphs.
-    if engine == "auto" and not lacking and not replace_temporal and beside.is_file():
+    on_cpu = settings.device == "cpu"
+    if engine == "auto" and on_cpu and not lacking and not replace_temporal and beside.is_file():
         from jmpose_cli.pose.onnx_engine import OnnxEstimator
 
         try:
@@ -90,12 +100,14 @@ def _foreign(
     return estimator, estimator.about
 
 
-def _lacking(settings: EstimatorSettings) -> str:
-    """What is asked for that ONNX Runtime is not used for here; empty for nothing."""
-    if settings.device != "cpu":
-        return f"device {settings.device}, the CPU only"
-    if settings.precision not in ("fp32", "int8"):
-        return f"precision {settings.precision}, fp32 and int8 only"
+def _lacking(settings: EstimatorSettings, engine: str) -> str:
+    """What is asked for that an engine of ONNX Runtime is not used for here; empty for nothing."""
+    device = settings.device.partition(":")[0]
+    precisions = _PRECISIONS.get((engine, device))
+    if precisions is None:
+        return f"device {settings.device}, {' and '.join(kind for name, kind in _PRECISIONS if name == engine)} only"
+    if settings.precision not in precisions:
+        return f"precision {settings.precision} on {settings.device}, {' and '.join(precisions)} only"
     return "compilation by torch" if settings.compiled else ""
 
 
@@ -105,31 +117,39 @@ def _not_quantised(name: str) -> JmposeError:
 
 
 def _on_onnx(
-    path: Path, settings: EstimatorSettings, temporal: Path | None, *, replace_temporal: bool
+    path: Path, settings: EstimatorSettings, engine: str, temporal: Path | None, *, replace_temporal: bool
 ) -> PoseEstimator:
-    """Load a model from the graphs beside its weights, from those in the cache, or make them there."""
+    """Load a model from the graphs beside its weights, from those in the cache, or make them there.
+
+    Graphs have one shape; those beside weights are for the people of a call on a CPU.
+    """
+    from onnxruntime import get_available_providers
+
     from jmpose_cli.pose.onnx_engine import OnnxEstimator
 
+    tf32, available = settings.precision == "tf32", get_available_providers()
+    provider = choose_provider(engine, settings.device, tf32=tf32, available=available)
+    people = CPU_PEOPLE if settings.device == "cpu" else settings.batch
     beside = description_of(path)
-    if beside.is_file() and not replace_temporal:
+    if beside.is_file() and not replace_temporal and people == CPU_PEOPLE:
         sha256 = file_sha256(path)
         graphs = read_graphs(beside, made_from={"model": sha256, "temporal": None})
         if settings.precision == "int8" and not graphs.has(QUANTISED):
             raise _not_quantised(path.stem)
-        return OnnxEstimator(graphs, settings, sha256=sha256)
+        return OnnxEstimator(graphs, settings, sha256=sha256, provider=provider)
     from jmpose_cli.pose.onnx_export import made_from
 
     wanted = made_from(path, temporal)
-    asked = {**wanted, "replace_temporal": replace_temporal, "form": FORM, "version": __version__}
+    asked = {**wanted, "replace_temporal": replace_temporal, "people": people, "form": FORM, "version": __version__}
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     folder = cache_folder() / "onnx" / f"{path.resolve().stem}-{key[:16]}"
     description = folder / "model.onnx.json"
     if not description.is_file():
-        folder = _make(path, folder, temporal, replace_temporal=replace_temporal)
+        folder = _make(path, folder, temporal, replace_temporal=replace_temporal, people=people)
         description = folder / description.name
     graphs = _of_cache(description, wanted)
     used = temporal if graphs.facts["made_from"]["temporal"] else None
-    return OnnxEstimator(graphs, settings, sha256=wanted["model"], temporal=used)
+    return OnnxEstimator(graphs, settings, sha256=wanted["model"], temporal=used, provider=provider)
 
 
 def _of_cache(description: Path, wanted: dict[str, str | None]) -> Graphs:
@@ -140,7 +160,7 @@ def _of_cache(description: Path, wanted: dict[str, str | None]) -> Graphs:
         return read_graphs(description, made_from={**wanted, "temporal": None})
 
 
-def _make(path: Path, folder: Path, temporal: Path | None, *, replace_temporal: bool) -> Path:
+def _make(path: Path, folder: Path, temporal: Path | None, *, replace_temporal: bool, people: int) -> Path:
     """Make the graphs of a model in the cache; return their folder, which is whole or not there."""
     from jmpose_cli.pose.onnx_export import write_pose_graphs
 
@@ -149,7 +169,13 @@ def _make(path: Path, folder: Path, temporal: Path | None, *, replace_temporal: 
         raise JmposeError(f"--engine onnx: {folder.parent} cannot be written to", hint="set JMPOSE_CACHE to a folder")
     unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=parent))
     try:
-        write_pose_graphs(path, unfinished / "model.onnx.json", temporal=temporal, replace_temporal=replace_temporal)
+        write_pose_graphs(
+            path,
+            unfinished / "model.onnx.json",
+            temporal=temporal,
+            replace_temporal=replace_temporal,
+            people=people,
+        )
         target = parent / folder.name
         if not target.exists():  # another process may have been faster
             unfinished.rename(target)

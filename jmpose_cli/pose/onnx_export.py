@@ -70,10 +70,12 @@ class PoseGraphs:
     config: ModelConfig
     places: tuple[tuple[int, ...], ...]
     temporal: Path | None
-    people: int = CPU_PEOPLE
+    people: int
 
 
-def pose_graphs(weights: Path, *, temporal: Path | None, replace_temporal: bool, folded: bool) -> PoseGraphs:
+def pose_graphs(
+    weights: Path, *, temporal: Path | None, replace_temporal: bool, folded: bool, people: int = CPU_PEOPLE
+) -> PoseGraphs:
     """Load a pose model as graphs.
 
     Args:
@@ -81,6 +83,7 @@ def pose_graphs(weights: Path, *, temporal: Path | None, replace_temporal: bool,
         temporal: As there.
         replace_temporal: As there.
         folded: Fold BatchNorm into convolutions; without, the weights stay those of the file.
+        people: In a call.
 
     Raises:
         JmposeError: The model cannot be loaded.
@@ -90,13 +93,13 @@ def pose_graphs(weights: Path, *, temporal: Path | None, replace_temporal: bool,
         fold_batch_norms(model)
     preprocess = model.config.preprocess
     maps = [f"map{number}" for number in range(len(model.places))]
-    crops = torch.zeros(CPU_PEOPLE, 3, preprocess.input_height, preprocess.input_width)
+    crops = torch.zeros(people, 3, preprocess.input_height, preprocess.input_width)
     encoder = CropEncoder(model)
     with torch.inference_mode():
         heatmaps, *seen = encoder(crops)
     windows = {
-        "to_image": torch.eye(2, 3).expand(CPU_PEOPLE, preprocess.frames, 2, 3),
-        "exists": torch.ones(CPU_PEOPLE, preprocess.frames, dtype=torch.bool),
+        "to_image": torch.eye(2, 3).expand(people, preprocess.frames, 2, 3),
+        "exists": torch.ones(people, preprocess.frames, dtype=torch.bool),
         "heatmaps": torch.stack([heatmaps] * preprocess.frames, 1),
         **{name: torch.stack([each] * len(at), 1) for name, each, at in zip(maps, seen, model.places, strict=True)},
     }
@@ -106,7 +109,7 @@ def pose_graphs(weights: Path, *, temporal: Path | None, replace_temporal: bool,
         "fuse": GraphParts(WindowFuser(model).eval(), windows, (*LOCATED, "fused")),
         "decode": GraphParts(HeatmapDecoder(preprocess).eval(), keys, LOCATED),
     }
-    return PoseGraphs(parts, model.config, model.places, used)
+    return PoseGraphs(parts, model.config, model.places, used, people)
 
 
 def write_pose_graphs(
@@ -116,6 +119,7 @@ def write_pose_graphs(
     temporal: Path | None = None,
     replace_temporal: bool = False,
     crops: Float | None = None,
+    people: int = CPU_PEOPLE,
 ) -> None:
     """Write the graphs of a model, and what describes them.
 
@@ -127,12 +131,15 @@ def write_pose_graphs(
         temporal: As there.
         replace_temporal: As there.
         crops: Write the backbone in int8 too, calibrated on these; see `write_quantised_encoder`.
+        people: In a call.
 
     Raises:
         JmposeError: The model cannot be loaded, is too large for a graph, or the package that writes them is missing.
     """
     is_beside = description == description_of(weights)
-    graphs = pose_graphs(weights, temporal=temporal, replace_temporal=replace_temporal, folded=not is_beside)
+    graphs = pose_graphs(
+        weights, temporal=temporal, replace_temporal=replace_temporal, folded=not is_beside, people=people
+    )
     stem = description.name.removesuffix(".onnx.json")
     description.parent.mkdir(parents=True, exist_ok=True)
     files = {}

@@ -5,13 +5,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 
 from jmpose.config import Calibration
 from jmpose.weights import save_calibration
 from jmpose_cli.device import cpu_has_int8
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED, TEMPORAL_PART
+from jmpose_cli.onnx_graphs import GraphsError
+from jmpose_cli.onnx_providers import tensorrt_version
 from jmpose_cli.pose import onnx_export
 from jmpose_cli.pose.engines import load_estimator
 from jmpose_cli.pose.estimator import EstimatorSettings
@@ -34,13 +38,13 @@ def alike(found: list[FramePoses], wanted: list[FramePoses]) -> None:
 @pytest.mark.parametrize(("model", "flip_test"), [("nano", False), ("nano", True), ("small", False)])
 def test_poses_are_those_of_torch(model: str, flip_test: bool) -> None:
     settings = EstimatorSettings(batch=4, flip_test=flip_test)
-    onnx, torch = (
+    onnx, plain = (
         load_estimator(SHIPPED / f"{model}.safetensors", settings, engine=engine)[0] for engine in ("auto", "torch")
     )
-    assert (onnx.engine, torch.engine) == ("onnx", "torch")
-    assert onnx.sha256 == torch.sha256 and onnx.preprocess == torch.preprocess
-    windows = _example_windows(torch)[2:3]
-    for found, wanted in zip(onnx.estimate_both(windows), torch.estimate_both(windows), strict=True):
+    assert (onnx.engine, plain.engine) == ("onnx", "torch")
+    assert onnx.sha256 == plain.sha256 and onnx.preprocess == plain.preprocess
+    windows = _example_windows(plain)[2:3]
+    for found, wanted in zip(onnx.estimate_both(windows), plain.estimate_both(windows), strict=True):
         alike(found, wanted)
     assert all(map(np.array_equal, *([p.xy_image for p in poses] for poses in _twice(onnx, windows))))
 
@@ -130,17 +134,54 @@ def test_graphs_that_do_not_fit_are_left_alone_with_a_note_or_an_error(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("engine", "settings", "said"),
     [
-        ({"device": "cuda:0"}, "no device cuda:0, the CPU only"),
-        ({"precision": "bf16"}, "no precision bf16, fp32 and int8 only"),
-        ({"compiled": True}, "no compilation by torch"),
+        ("onnx", {"device": "mps"}, "no device mps, cpu and cuda only"),
+        ("onnx", {"precision": "bf16"}, "no precision bf16 on cpu, fp32 and int8 only"),
+        ("onnx", {"device": "cuda:0", "precision": "fp16"}, "no precision fp16 on cuda:0, fp32 and tf32 only"),
+        ("onnx", {"compiled": True}, "no compilation by torch"),
+        ("tensorrt", {}, "no device cpu, cuda only"),
+        ("tensorrt", {"device": "cuda:0"}, "no precision fp32 on cuda:0, tf32 and fp16 only"),
     ],
 )
-def test_what_onnx_cannot_do_is_an_error(settings, said):
+def test_what_onnx_cannot_do_is_an_error(engine, settings, said):
     with pytest.raises(JmposeError, match=said) as caught:
-        load_estimator(NANO, EstimatorSettings(**settings), engine="onnx")
+        load_estimator(NANO, EstimatorSettings(**settings), engine=engine)
     assert caught.value.hint == "use --engine torch, or auto"
+
+
+def test_graphs_are_for_one_number_of_people(tmp_path):
+    weights = copied(tmp_path)
+    description = weights.with_name("nano.onnx.json")
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"people_a_call": 16}))
+    with pytest.raises(GraphsError, match="do not take 4 people"):
+        load_estimator(weights, EstimatorSettings(), engine="onnx")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("engine", "precision", "most_px"),
+    [("onnx", "fp32", 1), ("onnx", "tf32", 2), ("tensorrt", "tf32", 2), ("tensorrt", "fp16", 3)],
+)
+def test_on_cuda_poses_are_near_those_of_the_cpu(tmp_path, monkeypatch, engine, precision, most_px):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    provider = {"onnx": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}[engine]
+    if provider not in onnxruntime.get_available_providers():
+        pytest.skip(f"needs an onnxruntime-gpu with {provider}")
+    if engine == "tensorrt" and tensorrt_version() == "unknown":
+        pytest.skip("needs the libraries of TensorRT")
+    monkeypatch.setenv("JMPOSE_CACHE", str(tmp_path))
+    settings = EstimatorSettings(device="cuda:0", precision=precision, batch=6)
+    on_cuda, _ = load_estimator(NANO, settings, engine=engine)
+    on_cpu, _ = load_estimator(NANO, EstimatorSettings(), engine="onnx")
+    assert on_cuda.engine == engine
+    windows = _example_windows(on_cpu)[2:4]
+    for found, wanted in zip(on_cuda.estimate(windows), on_cpu.estimate(windows), strict=True):
+        sure = wanted.scores > 0.3
+        apart = np.linalg.norm(found.xy_image - wanted.xy_image, axis=-1)[sure]
+        assert np.quantile(apart, 0.9) < most_px and np.abs(found.scores - wanted.scores)[sure].max() < 0.1
+    assert engine == "onnx" or list((tmp_path / "tensorrt").glob("*/*.engine"))
 
 
 def test_graphs_of_other_models_are_made_once(tmp_path, monkeypatch):
@@ -149,12 +190,12 @@ def test_graphs_of_other_models_are_made_once(tmp_path, monkeypatch):
     path = tmp_path / "tiny"
     save_vitpose(path, decoder="classic")
     settings, part = EstimatorSettings(flip_test=True), {"temporal": TEMPORAL_PART}  # which does not fit
-    torch, _ = load_estimator(path, settings, engine="auto", **part)
-    assert torch.engine == "torch"
+    plain, _ = load_estimator(path, settings, engine="auto", **part)
+    assert plain.engine == "torch"
     onnx, _ = load_estimator(path, settings, engine="onnx", **part)
-    assert onnx.temporal is None and onnx.sha256 == torch.sha256
-    windows = _example_windows(torch)[:1]
-    (found,), (wanted,) = onnx.estimate(windows), torch.estimate(windows)
+    assert onnx.temporal is None and onnx.sha256 == plain.sha256
+    windows = _example_windows(plain)[:1]
+    (found,), (wanted,) = onnx.estimate(windows), plain.estimate(windows)
     assert np.abs(found.scores - wanted.scores).max() < 1e-4 and np.abs(found.xy_image - wanted.xy_image).max() < 1
     monkeypatch.setattr(onnx_export, "write_pose_graphs", None)
     again, _ = load_estimator(path, settings, engine="onnx", **part)
