@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from jmpose.config import BackboneSpec
 from jmpose.keypoints import COCO17
 from jmpose.presets import CONFIGS
+from jmpose_cli.device import cpu_has_int8
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.main import app
 from jmpose_cli.upkeep import model_check
 from jmpose_cli.zoo.catalogue import CATALOGUE, HubRepo, WebFile
-from jmpose_cli.zoo.store import SHIPPED
+from jmpose_cli.zoo.store import SHIPPED, known_models
 from tests.conftest import ROOT
 from tests.jmpose.official_hrnet import random_weights
 from tests.jmpose.tiny_vitpose import save_vitpose
@@ -298,6 +299,26 @@ def test_check_finds_results_that_differ(change, message):
 def test_check_finds_results_of_another_shape():
     with pytest.raises(JmposeError, match=r"nano gives joints \[1, 1, 1, 3\], recorded are \[1, 1, 2, 3\]"):
         model_check._compare_joints("nano", [[[[1.0, 2.0, 0.5]]]], [[[[1.0, 2.0, 0.5], [1.0, 2.0, 0.5]]]])
+
+
+@pytest.mark.parametrize("what", ["joints_median_px", "joints_p95_px", "scores_median"])
+def test_check_finds_an_int8_graph_that_is_too_far_off(what):
+    recorded = json.loads((SHIPPED / "small.record.json").read_text())["int8"]
+    assert "95 % within px" in model_check._compare_int8("small", recorded)
+    with pytest.raises(JmposeError, match="small in int8 does not give what its weights give: recorded joints"):
+        model_check._compare_int8("small", recorded | {what: 5.0})
+
+
+@pytest.mark.skipif(not cpu_has_int8(), reason="no arithmetic for it")
+def test_check_runs_small_in_int8(monkeypatch):
+    result = run("models", "check", "small")
+    assert result.exit_code == 0 and "in int8: recorded joints: half within px" in result.stderr
+    outputs = json.loads((SHIPPED / "small.record.json").read_text())["outputs"]
+    moved = [[[[x + 3, y, score] for x, y, score in person] for person in frame] for frame in outputs]
+    entry = known_models()["small"]
+    assert model_check._int8(entry, moved)["joints_median_px"] > 2
+    monkeypatch.setattr(model_check, "cpu_has_int8", lambda: False)
+    assert "in int8: not checked" in run("models", "check", "small").stderr
 
 
 def test_check_finds_boxes_that_differ(other_record):
