@@ -16,7 +16,7 @@ import orjson
 from jmpose.files import WholeFile
 from jmpose.regular_file import open_own
 from jmpose_cli import __version__
-from jmpose_cli.annotate.networks import Networks
+from jmpose_cli.annotate.networks import Networks, engines_text
 from jmpose_cli.annotate.resume import ChangedVideoError, first_needed, kept_frames, resumed_frames
 from jmpose_cli.annotate.second_pass import SecondPass, identities_in, needs_all
 from jmpose_cli.annotate.stages import PosedFrame, queue_frames
@@ -89,6 +89,8 @@ def process_clip(task: ClipTask, *, config: InferConfig, networks: Networks, wat
         task.work.mkdir(parents=True, exist_ok=True)
     identity = _identity(task, config, networks)
     with ClipStore(task.work / POSES_RECORDS, identity) as store:
+        if store.dropped and (change := _other_networks(store.dropped, identity)):
+            watcher.note(f"{task.path}: {change}; it is begun anew")
         try:
             return _Clip(task, config, networks, watcher, store).process()
         except ChangedVideoError as error:
@@ -106,9 +108,19 @@ def _identity(task: ClipTask, config: InferConfig, networks: Networks) -> dict[s
         "settings": config.of_results(),
         "weights": networks.info["weights"],
         "device": networks.info["device"],
+        "engine": networks.info["engine"],
     }
     copied: dict[str, Any] = orjson.loads(orjson.dumps(parts))
     return copied
+
+
+def _other_networks(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Say what else runs the networks with the same settings, by the choice of `auto`; empty when nothing does."""
+    if before.get("settings") == now["settings"]:
+        for what, said in (("device", str), ("engine", engines_text)):
+            if what in before and before[what] != now[what]:
+                return f"its first frames were made with {what} {said(before[what])}, it is {said(now[what])} now"
+    return ""
 
 
 class _Clip:

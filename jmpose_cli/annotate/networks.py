@@ -191,7 +191,7 @@ def load_networks(
     info["engine"] = {"model": estimator.engine}
     if detector is not None:
         info["engine"]["detector"] = detector.engine
-    header["engine"] = _engines_text(info["engine"])
+    header["engine"] = engines_text(info["engine"])
     header["keypoints"] = _keypoints_text(estimator.keypoints, config.output.keypoint_set)
     networks = Networks(detector, None, estimator, info, embedder)
     return networks if own_boxes is None else with_boxes_of(networks, own_boxes), header
@@ -208,7 +208,8 @@ def with_boxes_of(networks: Networks, path: Path) -> Networks:
     boxes = read_boxes(path)
     others = {part: facts for part, facts in networks.info["weights"].items() if part != "detector"}
     weights = {"boxes": {"name": path.name, "sha256": file_sha256(path)}, **others}
-    return replace(networks, detector=None, boxes=boxes, info={**networks.info, "weights": weights})
+    info = {**networks.info, "weights": weights, "engine": {"model": networks.info["engine"]["model"]}}
+    return replace(networks, detector=None, boxes=boxes, info=info)
 
 
 def are_those_of_before(config: InferConfig, weights: Mapping[str, Any]) -> bool:
@@ -246,7 +247,7 @@ def _sha256(path: Path) -> str:
     return graph_sha256(path)
 
 
-def _engines_text(engines: Mapping[str, str]) -> str:
+def engines_text(engines: Mapping[str, str]) -> str:
     """Say in the header what runs the networks."""
     same = len(set(engines.values())) == 1
     return engines["model"] if same else ", ".join(f"{engine} for the {part}" for part, engine in engines.items())

@@ -64,6 +64,7 @@ class ClipStore:
         last: What was found in the last of them; None without frames.
         fps: Frame rate of the video; None without frames.
         ending: What was known at the end of the video; None before.
+        dropped: What the results of an earlier run depended on, which are not used; None without any.
 
     Raises:
         JmposeError: Another process writes the file, or it cannot be written (also from `commit` and `finish`).
@@ -75,10 +76,12 @@ class ClipStore:
             self._records = RecordFile(path, is_known=_is_known)
         self._waiting: list[tuple[Observation, FramePoses]] = []
         self._indices = array("q")
+        self.dropped: dict[str, Any] | None = None
         self._forget()
         records = iter(self._records)
         first = next(records, None)
         if first is None or first[0] != {"identity": identity}:
+            self.dropped = first[0].get("identity") if first and next(records, None) else None
             self.restart(identity)
             return
         for values, arrays in records:

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-from jmpose_cli.device import CallThreads
 from jmpose_cli.foreign.graph import graph_sha256
 from jmpose_cli.people.box_graph import describe, open_box_graph, target_sizes
-from jmpose_cli.people.detect_onnx import suppressed
+from jmpose_cli.people.detect_onnx import FrameDetector, suppressed
 from jmpose_cli.people.letterbox import MAX_BOXES, fitted, from_letterbox
 from jmpose_cli.values import Bytes, Detections
 from jmpose_cli.zoo.graph_files import graph_name
 
 
-class GraphDetector:
+class GraphDetector(FrameDetector):
     """Runs a graph that finds people; see `PersonDetector`.
 
     Args:
@@ -28,21 +27,12 @@ class GraphDetector:
     """
 
     def __init__(self, path: Path, *, min_score: float, input_size: int | None = None, threads: int = 1) -> None:
+        super().__init__(min_score=min_score, threads=threads)
         self._graph, self._boxes = open_box_graph(path, input_size=input_size)
         self.engine = self._graph.engine
         self.name, self.sha256 = graph_name(path), graph_sha256(path)
         self.start_score = self._boxes.start_score
         self.about = describe(self._graph, self._boxes)
-        self._min_score = min_score
-        self._calls = CallThreads(threads)
-
-    def close(self) -> None:
-        """End the threads of the calls."""
-        self._calls.close()
-
-    def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
-        """Find people in frames; see `PersonDetector`."""
-        return self._calls.map(lambda frame: self._detect(frame, pixel_width), frames_rgb)
 
     def _detect(self, frame: Bytes, pixel_width: float) -> Detections:
         height, width = frame.shape[:2]

@@ -14,7 +14,31 @@ from jmpose_cli.people.yolo_description import check_start_score
 from jmpose_cli.values import Bytes, Detections, Float
 
 
-class OnnxDetector:
+class FrameDetector:
+    """A detector that takes a frame a call, and runs calls side by side; see `PersonDetector`.
+
+    Args:
+        min_score: Boxes below it are left out.
+        threads: Frames at a time.
+    """
+
+    def __init__(self, *, min_score: float, threads: int) -> None:
+        self._min_score = min_score
+        self._calls = CallThreads(threads)
+
+    def close(self) -> None:
+        """End the threads of the calls."""
+        self._calls.close()
+
+    def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
+        """Find people in frames; see `PersonDetector`."""
+        return self._calls.map(lambda frame: self._detect(frame, pixel_width), frames_rgb)
+
+    def _detect(self, frame: Bytes, pixel_width: float) -> Detections:
+        raise NotImplementedError(f"{type(self).__name__} must define _detect")
+
+
+class OnnxDetector(FrameDetector):
     """Runs the graph that `write_detector_graph` made; see `PersonDetector`.
 
     Args:
@@ -30,6 +54,7 @@ class OnnxDetector:
     engine = "onnx"
 
     def __init__(self, weights: Path, *, min_score: float, input_size: int | None = None, threads: int = 1) -> None:
+        super().__init__(min_score=min_score, threads=threads)
         self.name, self.sha256 = weights.stem, file_sha256(weights)
         graphs = read_graphs(description_of(weights), made_from={"detector": self.sha256})
         made_for = graphs.facts.get("input_side")
@@ -37,22 +62,12 @@ class OnnxDetector:
             raise GraphsError(f"{graphs.folder}: the graph is of no detector", graphs.folder)
         self.start_score = _start_score(weights.with_suffix(".json"))
         self.input_size = input_size or made_for
-        self._min_score = min_score
-        self._calls = CallThreads(threads)
 
         @lru_cache(maxsize=2)  # static sides are faster; a video has one size
         def session(height: int, width: int) -> Session:
             return graphs.session("detect", height=height, width=width)
 
         self._session = session
-
-    def close(self) -> None:
-        """End the threads of the calls."""
-        self._calls.close()
-
-    def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
-        """Find people in frames; see `PersonDetector`."""
-        return self._calls.map(lambda frame: self._detect(frame, pixel_width), frames_rgb)
 
     def _detect(self, frame: Bytes, pixel_width: float) -> Detections:
         height, width = frame.shape[:2]

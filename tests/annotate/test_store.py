@@ -201,13 +201,17 @@ def test_what_was_made_otherwise_does_not_count(path, frames, other):
     write(path, frames)
     with ClipStore(path, other) as store:
         assert_holds(store, [])
+        assert store.dropped == IDENTITY
         store.add(*frames[0])
         store.commit(fps=25.0)
         assert_holds(store, frames[:1])
     with ClipStore(path, other) as store:
         assert_holds(store, frames[:1])
+        assert store.dropped is None
     with ClipStore(path, IDENTITY) as store:
         assert_holds(store, [])
+    with ClipStore(path, other) as store:
+        assert store.dropped is None  # nothing was done
 
 
 @pytest.mark.parametrize("left", [b"", b"JMR1", b"a film about nothing" * 10])
