@@ -57,7 +57,10 @@ def choose_model(name: str, *, option: str = "--model", access: Access | None = 
         JmposeError: The name stands for nothing, or for what cannot be fetched.
     """
     if name == "auto":
-        return Choice(SHIPPED / "nano.safetensors", "shipped; --model takes larger ones, see `jmpose models list`")
+        return Choice(
+            SHIPPED / "nano.safetensors",
+            "shipped; for better joints: --model small, on newer CPUs with --precision int8, or `jmpose models list`",
+        )
     choice = _named(option, name, "pose", access or Access())
     if is_graph(choice.path) and not graphs:
         raise JmposeError(

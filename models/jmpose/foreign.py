@@ -171,7 +171,7 @@ class ConversionReport:
         matched: Taken.
         missing: Needed by the network, absent from the file.
         unexpected: In the file, explained by nothing, and not used.
-        mismatched: Of another shape than the network needs, with both shapes.
+        mismatched: Of another shape or type of number than the network needs, with both.
         left_out: Parts that the project has beside its single-frame network, not used: what, and the names.
         choices: What was decided about the model (what, value, where from).
     """
@@ -187,7 +187,7 @@ class ConversionReport:
     @property
     def faults(self) -> str:
         """What keeps the network from being whole; empty if nothing does."""
-        found = (("missing", self.missing), ("of another shape", self.mismatched))
+        found = (("missing", self.missing), ("of another shape or type", self.mismatched))
         return "; ".join(f"{len(names)} {what} ({_first(names)})" for what, names in found if names)
 
     def __str__(self) -> str:

@@ -302,6 +302,7 @@ def test_a_folder_with_the_name_of_a_model_is_not_taken_for_it(tmp_path, monkeyp
 
 def test_auto_is_the_best_shipped_pose_model():
     assert choose_model("auto").path == SHIPPED / "nano.safetensors" and choose_model("auto").path.is_file()
+    assert "--model small, on newer CPUs with --precision int8" in choose_model("auto").reason
 
 
 @pytest.mark.parametrize(
