@@ -106,10 +106,12 @@ def recognise(path: Path, data: Any) -> FormatKind:
         return "coco"
     if joints in _WITH_HEAD_TOP:
         return "coco"
+    first = next(iter(_objects(data["images"])), {})
+    is_video = "vid_id" in first
     if joints & _POSETRACK_ONLY:
-        return "posetrack18"
+        # A truth of ours has the joints of its model, which may be PoseTrack's.
+        return "coco" if "reviewed" in first and not is_video else "posetrack18"
     # With PoseTrack's fields and joints that are nobody's, the joints are misspelt.
-    is_video = any("vid_id" in image for image in _objects(data["images"])[:1])
     return "posetrack18" if is_video else "coco"
 
 

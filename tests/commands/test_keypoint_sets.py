@@ -1,12 +1,18 @@
 """`jmpose infer --keypoints`, on the example clip with the shipped weights."""
 
 import csv
+from dataclasses import replace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from jmpose.build import build_model
 from jmpose.keypoints import HALPE26, KEYPOINT_SETS
+from jmpose.presets import CONFIGS
+from jmpose.weights import save_model
 from jmpose_cli.errors import JmposeError
+from jmpose_cli.formats.truth import read_truth
 from jmpose_cli.main import app
 from jmpose_cli.video.source import open_video
 from tests.commands.test_infer import CLIP, infer, read
@@ -55,6 +61,22 @@ def test_head_joints_of_the_model_are_taken(own, halpe):
 @pytest.mark.parametrize("name", ["posetrack18.json", "keypoints.coco.json"])
 def test_posetrack18_and_the_truth_stay_as_they_are(own, halpe, name):
     assert (own / name).read_bytes() == (halpe / name).read_bytes()
+
+
+def test_a_model_of_posetracks_joints(tmp_path):
+    """Its truth has them too, and is a COCO file all the same, which the other commands read."""
+    usual = CONFIGS["nano"]
+    config = replace(usual, preprocess=replace(usual.preprocess, keypoint_set="posetrack18"))
+    torch.manual_seed(0)
+    model = save_model(build_model(config).eval(), tmp_path / "other.safetensors")
+    boxes = tmp_path / "boxes.txt"
+    boxes.write_text("".join(f"{frame},1,290,172,122,244,1\n" for frame in (1, 2, 3)))
+    out = tmp_path / "out"
+    assert infer(CLIP, "--out", out, "--frames", "0:3", "--model", model, "--boxes", boxes, "--no-overlay") == 0
+    assert tuple(joints(out / "street")) == KEYPOINT_SETS["posetrack18"].joints
+    assert CliRunner().invoke(app, ["check", str(out / "street")]).exit_code == 0
+    assert CliRunner().invoke(app, ["render", str(out / "street"), "--no-overlay"]).exit_code == 0
+    assert read_truth(out / "street").keypoints.joints == KEYPOINT_SETS["posetrack18"].joints
 
 
 def test_the_record_says_what_became_of_the_joints(own, halpe):
