@@ -73,7 +73,7 @@ def test_another_set_by_request_reads_back(path, meta, make_poses, keypoints):
     assert annotation["num_keypoints"] == len(keypoints) - feet
     records = read_poses(path)
     assert records.joints == keypoints.joints and records.present.sum() == len(keypoints) - feet
-    assert records.kind == ("posetrack18" if keypoints is POSETRACK15 else "coco")
+    assert records.kind == "coco"
 
 
 def test_skeleton_is_one_based(path, meta, make_poses):
