@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from jmpose import foreign
 from jmpose.config import BackboneSpec
 from jmpose.keypoints import COCO17
 from jmpose.presets import CONFIGS
@@ -195,7 +196,7 @@ def pth(tmp_path, monkeypatch) -> Path:
     base = CONFIGS["hrnet-w32"]
     tiny = replace(base, backbone=BackboneSpec("hrnet", "hrnet_w18_small", 16), channels=8, head_channels=8, heads=2)
     monkeypatch.setitem(CONFIGS, "tiny", tiny)
-    monkeypatch.setattr("jmpose.foreign._WIDTHS", {16: "tiny"})
+    monkeypatch.setitem(foreign._HRNET.configs, 16, "tiny")
     torch.save(random_weights("hrnet_w18_small"), tmp_path / "pose_hrnet_256x192.pth")
     return tmp_path / "pose_hrnet_256x192.pth"
 
