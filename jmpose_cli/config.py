@@ -112,7 +112,9 @@ class PeopleConfig(_Section):
     heights_per_s: float = Field(
         0.7, ge=0, le=100, description="Body heights that people move in a second while nobody sees them."
     )
-    max_gap_s: float = Field(0.5, ge=0, description="Longest gap of a track that is filled by interpolation.")
+    max_gap_s: float = Field(
+        0.5, ge=0, description="Longest gap of a track that is filled by interpolation; slow videos: up to twice that."
+    )
 
 
 class PoseConfig(_Section):

@@ -3,17 +3,19 @@
 `python benchmarks/accuracy/identity.py [--data FOLDER] [--reid FILE] [--parts]`
 
 Boxes and looks are found once and kept in `--cache`; a tracker then takes seconds. HOTA and IDF1 are means over the
-sequences, switches and late starts are added up. The ceiling are the same boxes with right ids. `--parts` takes the
-parts of our tracker away, one at a time.
+sequences, switches and late starts are added up. The ceiling are the same boxes with right ids. "Before" is BoT-SORT as
+jmpose had it, taken from the history of this repository. `--parts` takes the parts of our tracker away, one at a time.
 """
 
 import argparse
 import contextlib
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -24,7 +26,7 @@ from scipy.optimize import linear_sum_assignment
 
 from jmpose_cli.annotate.networks import open_embedder
 from jmpose_cli.config import PeopleConfig
-from jmpose_cli.formats.mot import read_mot
+from jmpose_cli.formats.read import read_poses
 from jmpose_cli.known_weights import choose_detector, choose_reid
 from jmpose_cli.metrics.boxes import BoxSequence, BoxTracking, evaluate_sequences, overlaps_of
 from jmpose_cli.people import association
@@ -36,6 +38,7 @@ from jmpose_cli.people.stitch import Sightings, stitch
 from jmpose_cli.people.track import PeopleTracker
 from jmpose_cli.values import Detections, TrackedFrame
 
+BEFORE = "17207bf4dc"  # the last commit with BoT-SORT as its tracker
 SLOW = {"PETS09-S2L1": 7.0}  # the others say how fast they were recorded
 Frames = list[tuple[np.ndarray, np.ndarray]]
 """Of each frame, boxes `[N, 4]` and ids `[N]`."""
@@ -46,7 +49,7 @@ class Sequence:
     """One sequence with what was found in it.
 
     Attributes:
-        folder: Where it is.
+        folder: Where it is; or a video, with its annotations in the PoseTrack18 format beside it.
         fps: Frames a second.
         size: Width and height of the frames.
         people: Of each frame, the boxes `[N, 4]` found and their scores.
@@ -72,7 +75,7 @@ def frames_of(folder: Path) -> Iterator[np.ndarray]:
         for file in sorted((folder / "img1").glob("*.jpg")):
             yield cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         return
-    video = cv2.VideoCapture(str(next(folder.glob("*.mp4"))))
+    video = cv2.VideoCapture(str(folder if folder.is_file() else next(folder.glob("*.mp4"))))
     while True:
         there, frame = video.read()
         if not there:
@@ -84,6 +87,8 @@ def fps_of(folder: Path) -> float:
     """Return the rate at which a sequence was recorded."""
     if folder.name in SLOW:
         return SLOW[folder.name]
+    if folder.is_file():
+        return float(cv2.VideoCapture(str(folder)).get(cv2.CAP_PROP_FPS))
     lines = (folder / "seqinfo.ini").read_text().splitlines()
     return float(next(line.partition("=")[2] for line in lines if line.startswith("frameRate")))
 
@@ -143,6 +148,25 @@ def ours(sequence: Sequence, *, appearance: bool = True, stitched: bool = True, 
     if not stitched:
         return [(frame.boxes_xyxy_px, frame.track_ids) for frame in out]
     return [(f.boxes_xyxy_px, found.of(f.track_ids, np.full(len(f), f.index))) for f in out]
+
+
+@cache
+def _tracker_before() -> ModuleType:
+    """Load the tracker that jmpose had."""
+    shown = ["git", "show", f"{BEFORE}:jmpose_cli/people/track.py"]
+    code = subprocess.run(shown, cwd=Path(__file__).parent, check=True, capture_output=True, text=True).stdout
+    module = ModuleType("track_before")
+    sys.modules[module.__name__] = module  # where its data classes look for their types
+    exec(compile(code, "track_before.py", "exec"), vars(module))
+    return module
+
+
+def before(sequence: Sequence) -> Frames:
+    """Run BoT-SORT without camera motion and appearance, as jmpose had it, with its start score of 0.25."""
+    tracker, out = _tracker_before().PeopleTracker(fps=sequence.fps), []
+    for index, found in enumerate(sequence.people):
+        out += tracker.push(index, index / sequence.fps, found)
+    return [(frame.boxes_xyxy_px, frame.track_ids) for frame in [*out, *tracker.finish()]]
 
 
 def of_library(sequence: Sequence, *, kind: str) -> Frames:
@@ -205,6 +229,7 @@ def of_ultralytics(sequence: Sequence, *, kind: str) -> Frames:
 
 
 TRACKERS: dict[str, Callable[[Sequence], Frames]] = {
+    "before": before,
     "ours": ours,
     "ours, raw tracks": lambda s: ours(s, stitched=False),
     "ours, camera not followed": lambda s: ours(replace(s, camera=None)),
@@ -242,7 +267,9 @@ PARTS: dict[str, Callable[[Sequence], Frames]] = {
 
 def truth_of(folder: Path) -> Any:
     """Read the annotated people of a sequence."""
-    return read_mot(next(iter([*folder.glob("gt/gt.txt"), *folder.glob("gt.txt")])))
+    if folder.is_file():
+        return read_poses(folder.with_suffix(".posetrack18.json"))
+    return read_poses(next(iter([*folder.glob("gt/gt.txt"), *folder.glob("gt.txt")])))
 
 
 def score(sequence: Sequence, frames: Frames, truth: Any = None) -> BoxTracking:
@@ -270,6 +297,21 @@ def row(name: str, found: list[BoxTracking]) -> str:
     return " | ".join(["", name, *cells, f"{means[2]:.1f} / {means[3]:.1f}", ""]).strip()
 
 
+def gained(before: list[BoxTracking], ours: list[BoxTracking]) -> str:
+    """Say how much of what right ids would bring to the boxes of before is reached, and what else the goals ask."""
+    shares = []
+    for name in ("hota", "idf1"):
+        was, can, now = (
+            np.mean([getattr(b, n) for b in boxes])
+            for boxes, n in ((before, name), (before, f"ceiling_{name}"), (ours, name))
+        )
+        shares.append(f"{name.upper()} {100 * (now - was) / (can - was):.0f} %")
+    old, new = (sum(b.events.switches for b in boxes) for boxes in (before, ours))
+    late, found = (sum(getattr(b.events, name) for b in ours) for name in ("late", "found"))
+    closed = " and ".join(shares)
+    return f"closed of the gap: {closed}; switches {old} before, {new} now; late {100 * late / found:.0f} % of people"
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -294,12 +336,15 @@ def main() -> None:
         print(f"\nboxes of {detector.name}, {len(sequences)} sequences\n")
         print("| tracker | HOTA | IDF1 | switches | crossing | short gap | long gap | returning | late | ceiling |")
         print("|---" * 10 + "|")
+        found: dict[str, list[BoxTracking]] = {}
         for title, run in chosen.items():
             with contextlib.redirect_stdout(None):
-                found = [score(one, run(one)) for one in sequences]
-            print(row(title, found))
-            for one, figures in zip(sequences, found, strict=True) if args.each else ():
+                found[title] = [score(one, run(one)) for one in sequences]
+            print(row(title, found[title]), flush=True)
+            for one, figures in zip(sequences, found[title], strict=True) if args.each else ():
                 print(row(one.folder.name, [figures]))
+        if {"before", "ours"} <= found.keys():
+            print("\n" + gained(found["before"], found["ours"]))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from jmpose_cli.values import Detections, Float, Ids, TrackedFrame
 SURE_SCORE = 0.6  # a person seen in one single frame is kept from this box score on
 _LOOKS_EVERY_S = 0.15  # of each track that are kept for the end
 MAX_HELD_FRAMES = 24  # bounds memory at high frame rates; longer gaps are not filled then
+_FILLED_STEPS = 7  # looks over which gaps are filled at least, where that takes no more than twice the usual time
 _STEPS_MEASURED = 15  # the median of so many intervals is the pace; a single gap does not change it
 # From here on people move further than boxes can be joined over, and many are in one frame only.
 FAR_APART_S = 1.0
@@ -61,7 +62,8 @@ class PeopleTracker:
             false people, and people found later.
         lost_after_s: Seconds for which a person out of sight keeps its id. Higher bridges longer
             occlusions, and gives more ids to the wrong person.
-        max_gap_s: Gaps of a track up to this many seconds are filled by linear interpolation.
+        max_gap_s: Gaps of a track up to this many seconds are filled by linear interpolation; in slow videos up to
+            7 looks, and twice as many seconds at most.
         detect_every: Frames between detections; frames in between are always filled.
         max_people: Keep at most this many in a frame: those shown before first, then the largest and surest.
         heights_per_s: Body heights that people are taken to move in a second while nobody sees them. Higher
@@ -227,7 +229,7 @@ class PeopleTracker:
             return
         index, time_s, old = before
         between = [f for f in self._held if index < f.index < frame.index]
-        if frame.time_s - time_s > self._max_gap_s + 1e-6 and any(f.detected for f in between):
+        if frame.time_s - time_s > self._filled_s() + 1e-6 and any(f.detected for f in between):
             return
         for held in between:
             share = (held.time_s - time_s) / (frame.time_s - time_s)
@@ -239,7 +241,7 @@ class PeopleTracker:
         settled = []
         while self._held:
             first, step = self._held[0], self._last_step
-            known = step is not None and step.index > first.index and step.time_s >= first.time_s + self._max_gap_s
+            known = step is not None and step.index > first.index and step.time_s >= first.time_s + self._filled_s()
             if not known and len(self._held) <= self._delay:
                 break
             settled.append(self._emit(self._held.popleft()))
@@ -328,7 +330,11 @@ class PeopleTracker:
 
     def _forget_s(self) -> float:
         """Return the seconds by which the library has let go of a lost track."""
-        return max(self._lost_after_s, (REMEMBERED_STEPS + 1) * self._step_s) + self._max_gap_s + 1.0
+        return max(self._lost_after_s, (REMEMBERED_STEPS + 1) * self._step_s) + self._filled_s() + 1.0
+
+    def _filled_s(self) -> float:
+        """Return the seconds of the longest gap that is filled."""
+        return min(max(self._max_gap_s, _FILLED_STEPS * self._step_s), 2 * self._max_gap_s)
 
     def _chosen(self, frame: _Held) -> list[int]:
         """Return the ids of a frame to show, ascending."""

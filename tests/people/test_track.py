@@ -54,7 +54,8 @@ def test_every_frame_comes_out_once_and_in_order(counts, every, cuts):
 @pytest.mark.parametrize(("gap_s", "kept"), [(0.5, True), (2.0, False)])
 def test_a_lost_person_is_remembered_in_seconds(fps, gap_s, kept):
     there, gone = round(fps * 1.0), round(fps * gap_s)
-    out = track([boxes((50, 50))] * there + [boxes()] * gone + [boxes((50, 50))] * there, fps=fps, lost_after_s=1.0)
+    found = [boxes((50, 50))] * there + [boxes()] * gone + [boxes((50, 50))] * there
+    out = track(found, fps=fps, lost_after_s=1.0, max_gap_s=0.2)
     assert out[0].track_ids.tolist() == [1]
     assert out[-1].track_ids.tolist() == ([1] if kept else [2])
     assert len(out[there + gone // 2]) == 0
@@ -70,6 +71,13 @@ def test_short_gaps_are_filled_in_a_straight_line():
 def test_gaps_longer_than_allowed_stay_empty():
     found = [boxes((10, 0)) if not 4 <= i < 12 else boxes() for i in range(20)]
     assert [len(f) for f in track(found, max_gap_s=0.2)] == [1] * 4 + [0] * 8 + [1] * 8
+
+
+@pytest.mark.parametrize(("fps", "gap", "filled"), [(7, 6, True), (7, 7, False), (25, 20, False), (2, 2, False)])
+def test_in_slow_videos_gaps_of_up_to_seven_looks_and_a_second_are_filled(fps, gap, filled):
+    there = [boxes((10, 0))] * 8
+    out = track(there + [boxes()] * gap + there, fps=fps, max_gap_s=0.5)
+    assert ids(out) == [[1]] * 8 + [[1] if filled else []] * gap + [[1]] * 8
 
 
 def test_frames_between_detections_are_interpolated():
@@ -172,7 +180,7 @@ def test_a_walk_is_one_track_at_any_rate(fps):
 @pytest.mark.parametrize("fps", [0.2, 1, 5])
 def test_a_lost_person_is_remembered_for_some_frames_too(fps):
     there, gone = walk(5, step_px=0), [boxes()] * 2
-    assert ids(track(there + gone + there, fps=fps)) == [[1]] * 5 + [[]] * 2 + [[1]] * 5
+    assert ids(track(there + gone + there, fps=fps, max_gap_s=0.1)) == [[1]] * 5 + [[]] * 2 + [[1]] * 5
     assert ids(track(there + [boxes()] * round(2 * fps + 4) + there, fps=fps))[-1] == [2]
 
 

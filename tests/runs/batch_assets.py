@@ -40,11 +40,17 @@ def street_frames() -> tuple[np.ndarray, ...]:
 
 def street_video(path: Path, *, first: int, frames: int = FRAMES) -> Path:
     """Write some frames of the example as a video of its own."""
+    return write_video(path, street_frames()[first : first + frames])
+
+
+def write_video(path: Path, frames: Sequence[np.ndarray]) -> Path:
+    """Write frames `[H, W, 3]` uint8 RGB, H and W even, as a video."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
-        for pixels in street_frames()[first : first + frames]:
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         container.mux(stream.encode(None))
     return path
