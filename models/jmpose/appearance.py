@@ -6,15 +6,12 @@ The body is MobileNetV2's to stride 16 (Sandler et al., 2018).
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jmpose.errors import WeightsError
-from jmpose.files import WholeFile
 from jmpose.folding import fold_batch_norms
-from jmpose.state import check_fit, fill, read_tensors
+from jmpose.state import check_fit, fill, read_tensors, write_half
 
 HEIGHT, WIDTH = 128, 64
 """Of crops, pixels."""
@@ -62,13 +59,7 @@ def save_appearance(network: AppearanceNetwork, path: Path) -> None:
         WeightsError: The file cannot be written.
     """
     fold_batch_norms(network.eval())
-    state = {name: tensor.detach().half().contiguous() for name, tensor in network.state_dict().items()}
-    try:
-        with WholeFile(path) as unfinished:
-            save_file(state, unfinished, metadata={"format": "pt", "kind": _KIND})
-            unfinished.chmod(0o644)  # safetensors lets nobody else read it
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} cannot be written: {error}", "a writable folder with free space") from error
+    write_half(network, path, kind=_KIND)
 
 
 def load_appearance(path: Path) -> AppearanceNetwork:

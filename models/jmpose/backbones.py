@@ -147,11 +147,11 @@ class MoveNetBackbone(Backbone):
         self.lateral = nn.ModuleList(nn.Conv2d(c, out, 1) for c, out in zip(sides, inner, strict=True))
         self.top = nn.Conv2d(_LAST_CHANNELS, inner[-1], 1)
         self.smooth = nn.ModuleList(
-            nn.Sequential(_depthwise(c), nn.Conv2d(c, out, 1), nn.ReLU())
+            nn.Sequential(depthwise(c), nn.Conv2d(c, out, 1), nn.ReLU())
             for c, out in zip(inner, (MOVENET_CHANNELS, *inner[:-1]), strict=True)
         )
         self.heatmap_head = nn.Sequential(
-            _depthwise(MOVENET_CHANNELS),
+            depthwise(MOVENET_CHANNELS),
             nn.Conv2d(MOVENET_CHANNELS, 96, 1),
             nn.ReLU(),
             nn.Conv2d(96, joints, 1),
@@ -181,7 +181,7 @@ class _InvertedResidual(nn.Sequential):
         super().__init__(
             nn.Conv2d(channels, inner, 1),
             nn.ReLU6(),
-            *_halving(_depthwise(inner, stride)),
+            *_halving(depthwise(inner, stride)),
             nn.ReLU6(),
             nn.Conv2d(inner, out, 1),
         )
@@ -203,7 +203,7 @@ def _mobilenet_v2(width: float) -> list[nn.Module]:
 
     first, c = wide(32), wide(16)
     stem = nn.Sequential(
-        *_halving(nn.Conv2d(3, first, 3, 2)), nn.ReLU6(), _depthwise(first), nn.ReLU6(), nn.Conv2d(first, c, 1)
+        *_halving(nn.Conv2d(3, first, 3, 2)), nn.ReLU6(), depthwise(first), nn.ReLU6(), nn.Conv2d(first, c, 1)
     )
     blocks: list[nn.Module] = []
     for channels, repeats, stride in ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1)):
@@ -213,7 +213,7 @@ def _mobilenet_v2(width: float) -> list[nn.Module]:
     return [stem, *blocks, nn.Sequential(nn.Conv2d(c, _LAST_CHANNELS, 1), nn.ReLU6())]
 
 
-def _depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
+def depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, 3, stride, padding=1 if stride == 1 else 0, groups=channels)
 
 

