@@ -14,7 +14,7 @@ from jmpose_cli.device import may_take_gpu, usable_cores
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.writers import FORMATS
 from jmpose_cli.known_weights import TEMPORAL_PART, Access, Choice, choose_detector, choose_model, choose_reid
-from jmpose_cli.people.yolo_description import START_SCORE
+from jmpose_cli.people.detector_description import START_SCORE
 from jmpose_cli.video.source import ChildPool
 from jmpose_cli.zoo.graph_files import is_graph
 

@@ -14,8 +14,8 @@ import numpy as np
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.foreign.graph import Graph, PictureInput, Port, open_graph
 from jmpose_cli.foreign.settings import COLOURS, SCALES, Check, number, one_of, read_settings, several, whole
+from jmpose_cli.people.detector_description import MAX_INPUT_SIDE, START_SCORE
 from jmpose_cli.people.letterbox import Fit
-from jmpose_cli.people.yolo_description import MAX_INPUT_SIDE, START_SCORE
 from jmpose_cli.text import one_line
 from jmpose_cli.values import Float
 from jmpose_cli.zoo.graph_files import graph_name, settings_of

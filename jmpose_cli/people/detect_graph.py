@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from jmpose_cli.device import CallThreads
 from jmpose_cli.foreign.graph import graph_sha256
 from jmpose_cli.people.box_graph import describe, open_box_graph, target_sizes
-from jmpose_cli.people.detect_onnx import FrameDetector, suppressed
-from jmpose_cli.people.letterbox import MAX_BOXES, fitted, from_letterbox
+from jmpose_cli.people.detect import FrameDetector
+from jmpose_cli.people.letterbox import MAX_BOXES, fitted, from_letterbox, suppressed
 from jmpose_cli.values import Bytes, Detections
 from jmpose_cli.zoo.graph_files import graph_name
 
@@ -27,14 +28,15 @@ class GraphDetector(FrameDetector):
     """
 
     def __init__(self, path: Path, *, min_score: float, input_size: int | None = None, threads: int = 1) -> None:
-        super().__init__(min_score=min_score, threads=threads)
+        super().__init__(min_score=min_score, calls=CallThreads(threads))
         self._graph, self._boxes = open_box_graph(path, input_size=input_size)
         self.engine = self._graph.engine
         self.name, self.sha256 = graph_name(path), graph_sha256(path)
         self.start_score = self._boxes.start_score
         self.about = describe(self._graph, self._boxes)
 
-    def _detect(self, frame: Bytes, pixel_width: float) -> Detections:
+    def _detect(self, frames_rgb: Bytes, pixel_width: float) -> list[Detections]:
+        (frame,) = frames_rgb
         height, width = frame.shape[:2]
         boxes = self._boxes
         size = (boxes.picture.height, boxes.picture.width)
@@ -45,4 +47,4 @@ class GraphDetector(FrameDetector):
         rows = suppressed(rows) if boxes.overlaps else rows[(-rows[:, 4]).argsort(kind="stable")]
         if boxes.form == "sized":
             scale, offset = (1.0, 1.0), (0, 0)
-        return from_letterbox(rows[:MAX_BOXES], scale, offset, (width, height))
+        return [from_letterbox(rows[:MAX_BOXES], scale, offset, (width, height))]

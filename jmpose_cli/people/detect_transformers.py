@@ -17,10 +17,9 @@ import numpy as np
 
 from jmpose.files import file_sha256
 from jmpose.plain_files import read_json
-from jmpose_cli.device import torch_calls
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.people.detect import in_equal_batches
-from jmpose_cli.people.yolo_description import START_SCORE
+from jmpose_cli.people.detect import TorchDetector
+from jmpose_cli.people.detector_description import START_SCORE
 from jmpose_cli.values import Bytes, Detections
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class Preprocessing:
         return inputs.sub_(mean).div_(std)
 
 
-class TransformersDetector:
+class TransformersDetector(TorchDetector):
     """RT-DETR, RT-DETRv2 or D-FINE in the form of Hugging Face transformers.
 
     Args:
@@ -155,8 +154,6 @@ class TransformersDetector:
             knows no class `person`, or the input size does not fit it.
     """
 
-    engine = "torch"
-
     def __init__(
         self,
         weights: Path,
@@ -167,35 +164,21 @@ class TransformersDetector:
         threads: int = 1,
     ) -> None:
         config, file = _read_config(weights), weights / WEIGHTS
-        self._person, self._min_score = _person_class(weights / CONFIG, config), min_score
+        self._person = _person_class(weights / CONFIG, config)
         self.preprocessing = Preprocessing.read(weights / PREPROCESSOR)
         if input_size is not None:
             self.preprocessing = replace(self.preprocessing, height=input_size, width=input_size)
         if not file.is_file():
             raise JmposeError(f"{file}: there is no such file", hint=f"{_WHAT_FITS}; pickles and shards are not read")
 
-        import torch
-
         model = _load_network(file, config)
         settings = model.config
         _check_size(weights, self.preprocessing, strides=settings.feat_strides, queries=settings.num_queries)
         self.name, self.sha256, self.start_score = weights.resolve().name, file_sha256(file), START_SCORE
-        self._device = torch.device(device)
-        self._calls = torch_calls(threads) if self._device.type == "cpu" else None
+        super().__init__(device=device, min_score=min_score, threads=threads)
         self._model = model.to(self._device)
 
-    def close(self) -> None:
-        """End the threads of the calls."""
-        if self._calls:
-            self._calls.close()
-
-    def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
-        """Find people in frames; see `PersonDetector`. Frames are stretched, whatever their pixels."""
-        if self._calls:
-            return self._calls.map(lambda frame: self._detect(frame[None])[0], frames_rgb)
-        return in_equal_batches(frames_rgb, self._detect)
-
-    def _detect(self, frames_rgb: Bytes) -> list[Detections]:
+    def _detect(self, frames_rgb: Bytes, pixel_width: float) -> list[Detections]:  # stretched, whatever their pixels
         import torch
 
         height, width = frames_rgb.shape[1:3]

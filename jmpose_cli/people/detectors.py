@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING
 
 from jmpose_cli.choices import Engine
 from jmpose_cli.onnx_graphs import GraphsError, description_of
+from jmpose_cli.people.detector_description import read_description
 from jmpose_cli.zoo.graph_files import is_graph
 
 if TYPE_CHECKING:
     from jmpose_cli.people.detect import PersonDetector
+    from jmpose_cli.people.detect_centernet import CenterNetDetector
+    from jmpose_cli.people.detect_transformers import TransformersDetector
+    from jmpose_cli.people.detect_yolo import YoloDetector
 
 
 def load_detector(
@@ -46,8 +50,20 @@ def load_detector(
             if engine == "onnx":
                 raise
             note = f"{error.message}, so torch runs the detector; {error.hint}"
-    from jmpose_cli.people.detect import YoloDetector
-    from jmpose_cli.people.detect_transformers import TransformersDetector
+    detector = _on_torch(path)
+    return detector(path, device=device, min_score=min_score, input_size=input_size, threads=threads), note
 
-    kind = TransformersDetector if path.is_dir() else YoloDetector
-    return kind(path, device=device, min_score=min_score, input_size=input_size, threads=threads), note
+
+def _on_torch(path: Path) -> "type[CenterNetDetector | TransformersDetector | YoloDetector]":
+    """Choose the class of a detector; each imports other libraries."""
+    if path.is_dir():
+        from jmpose_cli.people.detect_transformers import TransformersDetector
+
+        return TransformersDetector
+    if path.suffix == ".safetensors" and read_description(path).kind == "centernet-detector":
+        from jmpose_cli.people.detect_centernet import CenterNetDetector
+
+        return CenterNetDetector
+    from jmpose_cli.people.detect_yolo import YoloDetector
+
+    return YoloDetector

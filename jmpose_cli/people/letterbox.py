@@ -1,16 +1,17 @@
 """Pictures as detectors take them, and boxes back in the frame."""
 
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from jmpose_cli.values import Bytes, Detections
+from jmpose_cli.values import Bytes, Detections, Float
 
 NMS_IOU = 0.5  # two boxes that overlap more are one person; higher keeps more people who hug, and more doubles
 MAX_BOXES = 300
 """Of a frame."""
-_GREY = 114  # what YOLO networks are trained to see around a letterboxed picture
+_GREY = 114  # what YOLO networks and our CenterNet are trained to see around a letterboxed picture
 _GRID = 32  # coarsest stride of the networks
 Fit = Literal["centre", "corner", "stretch"]
 """Where a scaled frame lies in an input of one size: in its middle, at its first pixel, or all over it."""
@@ -75,3 +76,34 @@ def from_letterbox(
     whole = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1
     order = np.argsort(-rows[whole, 4], kind="stable")
     return Detections(boxes[whole][order].astype(np.float32), rows[whole, 4][order].astype(np.float32))
+
+
+def in_letterbox(
+    frames_rgb: Bytes, size: int, find: Callable[[Bytes], Iterable[Float]], *, pixel_width: float
+) -> list[Detections]:
+    """Find people in letterboxed frames `[N, H, W, 3]`, and bring their boxes back.
+
+    Args:
+        frames_rgb: The frames.
+        size: Longer side of the letterboxed pictures.
+        find: Maps those pictures `[N, h, w, 3]` uint8 to rows (x0, y0, x1, y1, score) of each.
+        pixel_width: As in `letterbox`.
+    """
+    height, width = frames_rgb.shape[1:3]
+    pictures, scale, offset = letterbox(frames_rgb, size, pixel_width=pixel_width)
+    return [from_letterbox(rows, scale, offset, (width, height)) for rows in find(pictures)]
+
+
+def suppressed(rows: Float) -> Float:
+    """Leave out boxes that overlap a better one, best first: rows (x0, y0, x1, y1, score)."""
+    rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+    low, high = rows[:, :2], rows[:, 2:4]
+    area = (high - low).prod(1)
+    kept: list[int] = []
+    left = np.arange(len(rows))
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        both = (np.minimum(high[best], high[left]) - np.maximum(low[best], low[left])).clip(min=0).prod(1)
+        left = left[both <= NMS_IOU * (area[best] + area[left] - both)]
+    return rows[kept]

@@ -17,8 +17,8 @@ from jmpose_cli.formats.records import Doubles
 from jmpose_cli.people.appearance import AppearanceScale
 from jmpose_cli.people.association import REMEMBERED_STEPS, Associator, Track
 from jmpose_cli.people.camera import back_through, box_moved
+from jmpose_cli.people.detector_description import START_SCORE
 from jmpose_cli.people.stitch import Identities, Sightings, stitch
-from jmpose_cli.people.yolo_description import START_SCORE
 from jmpose_cli.values import Detections, Float, Ids, TrackedFrame
 
 SURE_SCORE = 0.6  # a person seen in one single frame is kept from this box score on

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.people.yolo_description import check_input_side, check_names, check_network
+from jmpose_cli.people.detector_description import check_input_side, check_names
+from jmpose_cli.people.yolo_description import check_network
 
 if TYPE_CHECKING:
     import torch
@@ -139,8 +140,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def _refused(path: Path, asked_for: str) -> JmposeError:
     return JmposeError(
         f"{path}: refused, because reading it would run {asked_for}, which no YOLO detector needs",
-        hint="if you trust the file, convert it in Python: from ultralytics import YOLO; from jmpose_cli.people.detect "
-        "import save_detector; save_detector(YOLO('x.pt').model, pathlib.Path('x.safetensors'), imgsz=640)",
+        hint="if you trust the file, convert it in Python: from ultralytics import YOLO; from jmpose_cli.people."
+        "detect_yolo import save_detector; save_detector(YOLO('x.pt').model, pathlib.Path('x.safetensors'), imgsz=640)",
     )
 
 

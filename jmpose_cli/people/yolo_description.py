@@ -1,17 +1,16 @@
 """What may stand in the description of a YOLO: ultralytics evaluates its strings, so all of it is checked before.
 
-The rules are those of the detectors that ultralytics publishes (v3 to 26) and of the one that ships. What breaks one
-is a ValueError that says where.
+The rules are those of the detectors that ultralytics publishes (v3 to 26), and of their heads on bodies of torchvision.
+What breaks one is a ValueError that says where.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-MAX_INPUT_SIDE = 4096
-START_SCORE = 0.25
-"""Box score from which on a box may start a track, of detectors for which nothing better was measured."""
+from jmpose_cli.people.detector_description import MAX_CLASSES, number, shown, whole
+
 _MAX_LAYERS, _MAX_REPEATS = 200, 64
-_MAX_CHANNELS, _MAX_CLASSES, _MAX_SMALL = 4096, 20_000, 64
+_MAX_CHANNELS, _MAX_SMALL = 4096, 64
 _HEADS = ("Detect", "v10Detect")
 _ACTIVATIONS = {
     prefix + call
@@ -74,21 +73,21 @@ def check_network(given: object) -> dict[str, Any]:
         ValueError: Something is unknown, of a wrong type or out of bounds.
     """
     if not isinstance(given, Mapping):
-        raise ValueError(f"the network is {_short(given)}, not a mapping")
-    classes = _whole(given.get("nc"), 1, _MAX_CLASSES, "nc")
+        raise ValueError(f"the network is {shown(given)}, not a mapping")
+    classes = whole(given.get("nc"), 1, MAX_CLASSES, "nc")
     checked: dict[str, Any] = {"nc": classes}
     if given.get("channels", given.get("ch", 3)) != 3:
-        raise ValueError(f"channels is {_short(given.get('channels', given.get('ch')))}, allowed is 3")
+        raise ValueError(f"channels is {shown(given.get('channels', given.get('ch')))}, allowed is 3")
     if given.get("end2end") is not None:
         checked["end2end"] = _flag(given["end2end"], "end2end")
     if "reg_max" in given:
-        checked["reg_max"] = _whole(given["reg_max"], 1, _MAX_SMALL, "reg_max")
+        checked["reg_max"] = whole(given["reg_max"], 1, _MAX_SMALL, "reg_max")
     if given.get("activation") is not None:
         checked["activation"] = _among(given["activation"], sorted(_ACTIVATIONS), "activation")
     checked |= _scale(given)
     for part in ("backbone", "head"):
         if not isinstance(given.get(part), list | tuple):
-            raise ValueError(f"{part} is {_short(given.get(part))}, not a list of layers")
+            raise ValueError(f"{part} is {shown(given.get(part))}, not a list of layers")
     count = len(given["backbone"]) + len(given["head"])
     if not 2 <= count <= _MAX_LAYERS:
         raise ValueError(f"{count} layers, allowed are 2 to {_MAX_LAYERS}")
@@ -98,45 +97,19 @@ def check_network(given: object) -> dict[str, Any]:
     return checked
 
 
-def check_names(given: object) -> dict[int, str]:
-    """Return the classes by number; ValueError where they are not readable."""
-    pairs = enumerate(given) if isinstance(given, list | tuple) else given.items() if isinstance(given, Mapping) else ()
-    names: dict[int, str] = {}
-    for number, name in pairs:
-        if not isinstance(name, str) or not str(number).isdecimal() or len(names) >= _MAX_CLASSES:
-            raise ValueError(f"class {_short(number)} is {_short(name)}, not a numbered name")
-        names[int(str(number)[:9])] = name
-    if not names:
-        raise ValueError(f"names is {_short(given)}, not the names of classes")
-    return names
-
-
-def check_input_side(given: object) -> int:
-    """Return the longer side of the input in pixels; of two sides, the longer one."""
-    sides = given if isinstance(given, list | tuple) and given else [given]
-    return max(_whole(side, 32, MAX_INPUT_SIDE, "imgsz") for side in sides)
-
-
-def check_start_score(given: object) -> float:
-    """Return the box score that starts a track; descriptions that do not say it take the usual one."""
-    return START_SCORE if given is None else _number(given, 0.01, 0.99, "start_score")
-
-
 def _scale(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check depth and width, of which a file may have several; only the one in use is kept."""
     scales = given.get("scales")
     if not scales:
-        return {
-            name: _number(given[name], 0, 2, name) for name in ("depth_multiple", "width_multiple") if name in given
-        }
+        return {name: number(given[name], 0, 2, name) for name in ("depth_multiple", "width_multiple") if name in given}
     if not isinstance(scales, Mapping):
-        raise ValueError(f"scales is {_short(scales)}, not a mapping")
+        raise ValueError(f"scales is {shown(scales)}, not a mapping")
     scale = given.get("scale") or next(iter(scales))  # ultralytics takes the first, with a warning
     chosen = scales.get(scale) if isinstance(scale, str) and len(scale) <= _MAX_SMALL else None
     if not isinstance(chosen, list | tuple) or len(chosen) != 3:
-        raise ValueError(f"scale {_short(scale)} is {_short(chosen)}, not depth, width and most channels")
-    depth, width = (_number(value, 0, 2, f"scale {scale}") for value in chosen[:2])
-    most = _whole(chosen[2], 8, _MAX_CHANNELS, f"scale {scale}")
+        raise ValueError(f"scale {shown(scale)} is {shown(chosen)}, not depth, width and most channels")
+    depth, width = (number(value, 0, 2, f"scale {scale}") for value in chosen[:2])
+    most = whole(chosen[2], 8, _MAX_CHANNELS, f"scale {scale}")
     return {"scale": scale, "scales": {scale: [depth, width, most]}}
 
 
@@ -144,24 +117,24 @@ def _layer(given: object, index: int, count: int, classes: int) -> list[Any]:
     """Check one row: from which layers, how often, which module, its arguments."""
     where = f"layer {index}"
     if not isinstance(given, list | tuple) or len(given) != 4:
-        raise ValueError(f"{where} is {_short(given)}, not [from, repeats, module, arguments]")
+        raise ValueError(f"{where} is {shown(given)}, not [from, repeats, module, arguments]")
     source, repeats, module, arguments = given
     if module == "Silence":  # what YOLOv9 called it
         module = "nn.Identity"
     if not isinstance(module, str) or module not in _MODULES:
-        raise ValueError(f"{where} is a {_short(module)}, which no known detector has")
+        raise ValueError(f"{where} is a {shown(module)}, which no known detector has")
     if (module in _HEADS) != (index == count - 1):
         raise ValueError(f"{where} is a {module}: a detector ends in {' or '.join(_HEADS)}, and has one of it")
     if isinstance(source, list | tuple):
         if not 1 <= len(source) <= _MAX_SMALL:
             raise ValueError(f"{where} has {len(source)} sources")
-        source = [_whole(value, -max(index, 1), index - 1, f"{where}, from") for value in source]
+        source = [whole(value, -max(index, 1), index - 1, f"{where}, from") for value in source]
     else:
-        source = _whole(source, -max(index, 1), index - 1, f"{where}, from")
-    repeats = _whole(repeats, 1, _MAX_REPEATS, f"{where}, repeats")
+        source = whole(source, -max(index, 1), index - 1, f"{where}, from")
+    repeats = whole(repeats, 1, _MAX_REPEATS, f"{where}, repeats")
     kinds = _MODULES[module]
     if not isinstance(arguments, list | tuple) or not bool(kinds) <= len(arguments) <= len(kinds):
-        raise ValueError(f"{where}, {module}: arguments {_short(arguments)}")
+        raise ValueError(f"{where}, {module}: arguments {shown(arguments)}")
     checked = [
         _argument(value, kind, f"{where}, {module}", classes) for value, kind in zip(arguments, kinds, strict=False)
     ]
@@ -172,16 +145,16 @@ def _argument(value: Any, kind: str, where: str, classes: int) -> Any:
     """Check one argument of a module by the letter that stands for it in `_MODULES`."""
     if kind in "CK":
         if not isinstance(value, list | tuple) or not 1 <= len(value) <= _MAX_SMALL:
-            raise ValueError(f"{where}: {_short(value)} is not a list of numbers")
+            raise ValueError(f"{where}: {shown(value)} is not a list of numbers")
         return [_argument(item, kind.lower(), where, classes) for item in value]
     if kind == "c":
-        return _whole(value, 1, _MAX_CHANNELS, where)
+        return whole(value, 1, _MAX_CHANNELS, where)
     if kind == "k":
-        return _whole(value, 0, _MAX_SMALL, where)
+        return whole(value, 0, _MAX_SMALL, where)
     if kind == "a":
-        return _whole(value, -1, _MAX_SMALL, where)
+        return whole(value, -1, _MAX_SMALL, where)
     if kind == "f":
-        return _number(value, 0, 8, where)
+        return number(value, 0, 8, where)
     if kind == "b":
         return _flag(value, where)
     if kind == "n":
@@ -190,34 +163,13 @@ def _argument(value: Any, kind: str, where: str, classes: int) -> Any:
     return _among(value, allowed[kind], where)
 
 
-def _whole(value: object, least: int, most: int, where: str) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{where}: {_short(value)} is not a whole number from {least} to {most}")
-    return value
-
-
-def _number(value: object, least: float, most: float, where: str) -> float:
-    if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
-        raise ValueError(f"{where}: {_short(value)} is not a number from {least} to {most}")
-    return value  # type: ignore[return-value]
-
-
 def _flag(value: object, where: str) -> bool:
     if type(value) is not bool:
-        raise ValueError(f"{where}: {_short(value)} is not true or false")
+        raise ValueError(f"{where}: {shown(value)} is not true or false")
     return value
 
 
 def _among(value: object, allowed: list[Any], where: str) -> Any:
     if not any(type(value) is type(known) and value == known for known in allowed):
-        raise ValueError(f"{where}: {_short(value)} is not one of {', '.join(map(str, allowed))}")
+        raise ValueError(f"{where}: {shown(value)} is not one of {', '.join(map(str, allowed))}")
     return value
-
-
-def _short(value: object) -> str:
-    """Show a value from a file, which may be of any size."""
-    if isinstance(value, str):
-        return repr(value[:60])
-    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 1 << 64):
-        return repr(value)
-    return f"a {type(value).__name__}"

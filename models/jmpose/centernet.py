@@ -57,8 +57,9 @@ class CenterNet(nn.Module):
     def forward(self, pictures: Tensor) -> CenterMaps:
         """Map pictures `[N, 3, H, W]`, RGB from -1 to 1, to maps of a quarter of their sides."""
         (features,) = self.backbone.stage_features(pictures)
-        centers = self.backbone.heatmap_head[:-1](features)  # without its sigmoid
-        return CenterMaps(centers, self.size(features), self.offset(features))
+        head = self.backbone.heatmap_head
+        assert isinstance(head, nn.Sequential)
+        return CenterMaps(head[:-1](features), self.size(features), self.offset(features))  # logits: without a sigmoid
 
 
 def _head(outputs: int) -> nn.Sequential:

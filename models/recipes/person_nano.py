@@ -5,7 +5,7 @@
 
 The learning rate follows the clock along a cosine. A run that was stopped goes on from its checkpoint when the command
 is given again. `person_nano_data.py` makes the data. At the end the moving average of the weights is written as
-`person-nano.safetensors`.
+`person-nano.safetensors`, with its description.
 
 Targets: a person's middle is a Gaussian as wide as the box (Liu et al., "Training-Time-Friendly Network", 2020) under
 the focal loss of CenterNet; around the middle the boxes are held to the true one by their generalised IoU.
@@ -27,13 +27,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import generalized_box_iou_loss
 
-from jmpose.centernet import STRIDE, CenterMaps, CenterNet, load_centernet, save_centernet
+from jmpose.centernet import STRIDE, CenterMaps, CenterNet, load_centernet
 from jmpose_cli.device import convolution_order
 from jmpose_cli.known_weights import choose_detector
+from jmpose_cli.people.detect_centernet import save_centernet_detector
 from jmpose_cli.training.devices import keep_depthwise_fp32
 from movenet_start import multipose_start
 
-STORED_SIDE = 448  # longest, of pictures kept in memory
+START_SCORE = 0.5  # benchmarks/accuracy/identity.py, on sequences with known people
 GREY = 114
 SMALLEST = 8  # pixels of height; who is smaller is neither asked for nor denied
 KEPT = 0.3  # of a box's area that the picture's edge must leave
@@ -70,8 +71,8 @@ def main() -> None:
     else:
         network = multipose_start(args.graphs)
     network = train(network, Pictures(args.data, args.side), args)
-    # The start score: benchmarks/accuracy/identity.py, on sequences with known people.
-    save_centernet(network, args.out / "person-nano.safetensors")
+    weights = args.out / "person-nano.safetensors"
+    save_centernet_detector(network, weights, imgsz=args.export_side, start_score=START_SCORE)
 
 
 class Pictures(Dataset[tuple[Tensor, Tensor]]):
