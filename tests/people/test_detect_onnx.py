@@ -8,9 +8,11 @@ import pytest
 
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
-from jmpose_cli.people.detect_onnx import suppressed
+from jmpose_cli.people.detect_export import write_detector_graph
 from jmpose_cli.people.detectors import load_detector
+from jmpose_cli.people.letterbox import suppressed
 from jmpose_cli.upkeep.model_check import _example_frames
+from tests.people.tiny_detectors import save_centernet, save_yolo
 
 SETTINGS = {"device": "cpu", "min_score": 0.02, "input_size": None, "threads": 2}
 WEIGHTS = SHIPPED / "person-nano.safetensors"
@@ -29,6 +31,42 @@ def test_boxes_are_those_of_torch(pixel_width):
     upright = np.ascontiguousarray(frames.transpose(0, 2, 1, 3))
     for one, other in zip(onnx.detect(upright), torch.detect(upright), strict=True):
         assert np.abs(one.boxes_xyxy_px - other.boxes_xyxy_px).max(initial=0) < 0.5
+
+
+@pytest.mark.parametrize("input_size", [None, 160])
+@pytest.mark.parametrize("size", [(90, 160), (160, 90), (64, 64)])
+def test_a_graph_that_is_written_finds_the_boxes_of_torch(graph, size, input_size):
+    frames = np.random.default_rng(0).integers(0, 255, (2, *size, 3), dtype=np.uint8)
+    settings = SETTINGS | {"input_size": input_size}
+    onnx, torch = (load_detector(graph, engine=engine, **settings)[0] for engine in ("onnx", "torch"))
+    assert (onnx.engine, torch.engine) == ("onnx", "torch") and onnx.start_score == torch.start_score == 0.4
+    for one, other in zip(onnx.detect(frames), torch.detect(frames), strict=True):
+        assert len(one) == len(other) > 4
+        assert np.abs(one.boxes_xyxy_px - other.boxes_xyxy_px).max() < 0.01
+        assert np.abs(one.scores - other.scores).max() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    pytest.importorskip("onnx")
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save_centernet(path, imgsz=128)
+    write_detector_graph(path)
+    return path
+
+
+def test_no_graph_of_a_yolo_is_written(tmp_path):
+    save_yolo(tmp_path / "tiny.safetensors", imgsz=128)
+    with pytest.raises(JmposeError, match="kind is 'yolo-detector', expected 'centernet-detector'"):
+        write_detector_graph(tmp_path / "tiny.safetensors")
+
+
+def test_a_damaged_description_is_an_error_of_any_engine(graph, tmp_path):
+    for file in graph.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    (tmp_path / "tiny.json").write_text("{")
+    with pytest.raises(JmposeError, match=r"tiny\.safetensors: no readable detector"):
+        load_detector(tmp_path / "tiny.safetensors", engine="auto", **SETTINGS)
 
 
 def test_of_boxes_that_overlap_by_more_than_half_the_best_is_kept():

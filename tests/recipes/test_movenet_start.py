@@ -1,5 +1,6 @@
 import base64
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,19 @@ import torch
 from torch import nn
 
 from jmpose.backbones import MoveNetBackbone
-from movenet_start import NO_JOINT, Graph, layers, take_over
+from jmpose.centernet import CenterNet
+from movenet_start import NO_JOINT, Graph, layers, multipose_layers, multipose_start, take_over
 
 
-def write_graph(folder: Path, like: MoveNetBackbone, *, change: str = "") -> dict[str, np.ndarray]:
-    """Write a TF.js graph of the layers of `like` with random kernels in half precision; give the kernels."""
+def write_graph(
+    folder: Path, paired: Iterable[tuple[nn.Conv2d, str, str]], *, name: str = "graph", change: str = ""
+) -> dict[str, np.ndarray]:
+    """Write a TF.js graph of paired layers with random kernels in half precision; give the kernels."""
     rng = np.random.default_rng(0)
     nodes, entries, blob, kernels = [], [], b"", {}
-    for number, (convolution, ending, activation) in enumerate(layers(like)):
+    for number, (convolution, ending, activation) in enumerate(paired):
         weight = convolution.weight.shape
-        rows = 17 if ending.endswith("conv2d_5/BiasAdd") else weight[0]
+        rows = 17 if ending == "kpt_heatmap_0/conv2d_5/BiasAdd" else weight[0]
         depthwise = convolution.groups > 1
         shape = [*weight[2:], weight[0], 1] if depthwise else [*weight[2:], weight[1], rows]
         values = {
@@ -46,31 +50,45 @@ def write_graph(folder: Path, like: MoveNetBackbone, *, change: str = "") -> dic
                 "attr": {"fused_ops": {"list": {"s": encoded}}},
             }
         )
-    (folder / "graph.bin").write_bytes(blob)
+    (folder / f"{name}.bin").write_bytes(blob)
     document = {
         "modelTopology": {"node": nodes},
-        "weightsManifest": [{"paths": ["graph.bin"], "weights": entries}],
+        "weightsManifest": [{"paths": [f"{name}.bin"], "weights": entries}],
     }
-    (folder / "graph.json").write_text(json.dumps(document))
+    (folder / f"{name}.json").write_text(json.dumps(document))
     return kernels
 
 
 def test_every_convolution_takes_its_kernel(tmp_path: Path) -> None:
     backbone = MoveNetBackbone(0.25, joints=19)
-    kernels = write_graph(tmp_path, backbone)
-    take_over(backbone, Graph(tmp_path / "graph.json"))
+    kernels = write_graph(tmp_path, layers(backbone))
+    take_over(layers(backbone), Graph(tmp_path / "graph.json"))
     named = [convolution for convolution, _, _ in layers(backbone)]
     assert {*named} == {layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d)}
-    for convolution, ending, _ in layers(backbone):
+    assert_taken(layers(backbone), kernels)
+
+
+def assert_taken(paired: Iterable[tuple[nn.Conv2d, str, str]], kernels: dict[str, np.ndarray]) -> None:
+    for convolution, ending, _ in paired:
         kernel = torch.from_numpy(kernels[ending])
         wanted = kernel.permute(2, 3, 0, 1) if convolution.groups > 1 else kernel.permute(3, 2, 0, 1)
         assert torch.equal(convolution.weight[: len(wanted)], wanted), ending
 
 
+def test_the_detector_takes_all_of_multipose_but_the_joints(tmp_path: Path) -> None:
+    like = CenterNet()
+    kernels = write_graph(tmp_path, multipose_layers(like), name="movenet-multipose")
+    network = multipose_start(tmp_path)
+    named = {convolution for convolution, _, _ in multipose_layers(network)}
+    assert named == {layer for layer in network.modules() if isinstance(layer, nn.Conv2d)}
+    assert len(kernels) == len(named)
+    assert_taken(multipose_layers(network), kernels)
+
+
 def test_joints_that_movenet_does_not_know_start_empty(tmp_path: Path) -> None:
     backbone = MoveNetBackbone(0.25, joints=19)
-    write_graph(tmp_path, backbone)
-    take_over(backbone, Graph(tmp_path / "graph.json"))
+    write_graph(tmp_path, layers(backbone))
+    take_over(layers(backbone), Graph(tmp_path / "graph.json"))
     last = backbone.heatmap_head[3]
     assert isinstance(last, nn.Conv2d) and last.bias is not None
     assert last.bias[17:].tolist() == [NO_JOINT, NO_JOINT] and (last.bias[:17] != NO_JOINT).all()
@@ -78,6 +96,6 @@ def test_joints_that_movenet_does_not_know_start_empty(tmp_path: Path) -> None:
 
 def test_another_activation_is_refused(tmp_path: Path) -> None:
     backbone = MoveNetBackbone(0.25, joints=19)
-    write_graph(tmp_path, backbone, change="model_1/re_lu/Relu")
+    write_graph(tmp_path, layers(backbone), change="model_1/re_lu/Relu")
     with pytest.raises(ValueError, match=r"re_lu/Relu has shape .* and activation 'Elu'"):
-        take_over(backbone, Graph(tmp_path / "graph.json"))
+        take_over(layers(backbone), Graph(tmp_path / "graph.json"))
