@@ -32,7 +32,8 @@ from jmpose_cli.metrics.boxes import BoxSequence, BoxTracking, evaluate_sequence
 from jmpose_cli.people import association
 from jmpose_cli.people.appearance import Embedder
 from jmpose_cli.people.camera import CameraMotion
-from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.detect import PersonDetector
+from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.people.looks import looks_of
 from jmpose_cli.people.stitch import Sightings, stitch
 from jmpose_cli.people.track import PeopleTracker
@@ -93,7 +94,7 @@ def fps_of(folder: Path) -> float:
     return float(next(line.partition("=")[2] for line in lines if line.startswith("frameRate")))
 
 
-def observe(folder: Path, detector: YoloDetector, embedder: Embedder | None, cache: Path) -> Sequence:
+def observe(folder: Path, detector: PersonDetector, embedder: Embedder | None, cache: Path) -> Sequence:
     """Find the people of a sequence and what they look like, or read what was found before."""
     keep = PeopleConfig().keep_box_score
     found_at = cache / f"{folder.name}-{detector.name}-{detector.sha256[:8]}.npz"
@@ -329,8 +330,8 @@ def main() -> None:
     embedder = open_embedder(looks, device="cpu") if looks else None
     chosen = PARTS if args.parts else {name: TRACKERS[name] for name in args.tracker or TRACKERS}
     for name in args.detector or ["person-nano"]:
-        path = choose_detector(name, on_gpu=False).path
-        detector = YoloDetector(path, device="cpu", min_score=PeopleConfig().keep_box_score)
+        path, least = choose_detector(name, on_gpu=False).path, PeopleConfig().keep_box_score
+        detector, _ = load_detector(path, engine="torch", device="cpu", min_score=least, input_size=None, threads=1)
         folders = sorted(folder for folder in args.data.iterdir() if folder.is_dir())
         sequences = [observe(folder, detector, embedder, args.cache) for folder in folders]
         print(f"\nboxes of {detector.name}, {len(sequences)} sequences\n")

@@ -21,7 +21,7 @@ from jmpose_cli.annotate.networks import open_embedder
 from jmpose_cli.config import PeopleConfig
 from jmpose_cli.known_weights import choose_detector, choose_reid
 from jmpose_cli.people.camera import CameraMotion
-from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.values import Detections
 
 SHARE = 0.6  # of the frame's sides that the window has
@@ -93,8 +93,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("out/identity"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    path = choose_detector(args.detector, on_gpu=False).path
-    detector = YoloDetector(path, device="cpu", min_score=PeopleConfig().keep_box_score)
+    path, least = choose_detector(args.detector, on_gpu=False).path, PeopleConfig().keep_box_score
+    detector, _ = load_detector(path, engine="torch", device="cpu", min_score=least, input_size=None, threads=1)
     looks = choose_reid(args.reid)
     embedder = open_embedder(looks, device="cpu") if looks else None
     folders = sorted(folder for folder in args.data.iterdir() if folder.is_dir())

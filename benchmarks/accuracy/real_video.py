@@ -37,7 +37,7 @@ from jmpose_cli.background import StageClock
 from jmpose_cli.config import InferConfig
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
-from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.pose.estimator import PoseEstimator
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
@@ -185,9 +185,9 @@ def load_tracks(name: str, data: Path, *, cache: Path) -> tuple[float, list[Trac
 
 def find_tracks(video: Path, detector: Path) -> tuple[float, list[TrackedFrame]]:
     """Find and track people; gives frames a second, and the people of every frame."""
-    config = InferConfig()
-    yolo = YoloDetector(detector, device="cpu", min_score=config.people.keep_box_score)
-    networks: Any = Networks(detector=yolo, boxes=None, estimator=None, info={})  # type: ignore[arg-type]  # no pose wanted
+    config, options = InferConfig(), {"engine": "torch", "device": "cpu", "input_size": None, "threads": 1}
+    finder, _ = load_detector(detector, min_score=config.people.keep_box_score, **options)
+    networks: Any = Networks(detector=finder, boxes=None, estimator=None, info={})  # type: ignore[arg-type]  # no pose wanted
     with open_video(video) as source:
         return source.info.fps, [s.people for s in find_people(source, config, networks, StageClock())]
 

@@ -46,7 +46,7 @@ from jmpose.keypoints import COCO17
 from jmpose_cli.config import PeopleConfig
 from jmpose_cli.known_weights import choose_detector, choose_model
 from jmpose_cli.metrics.bootstrap import LEVEL, REPLICATES
-from jmpose_cli.people.detect import YoloDetector
+from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.smooth import smooth_track
 from jmpose_cli.pose.torch_engine import TorchEstimator
@@ -238,9 +238,8 @@ def recall_table(data: Path, names: Sequence[str]) -> list[str]:
         band = np.digitize(heights, HEIGHTS_PX[1:-1])
         rows.append([kind, "people", "", *(int((band == b).sum()) for b in range(len(bands))), len(band)])
         for name in names:
-            detector = YoloDetector(
-                choose_detector(name, on_gpu=False).path, device="cpu", min_score=people.keep_box_score
-            )
+            path, least = choose_detector(name, on_gpu=False).path, people.keep_box_score
+            detector, _ = load_detector(path, engine="torch", device="cpu", min_score=least, input_size=None, threads=1)
             detections = [detector.detect(picture[None])[0] for picture in pictures]
             for score in (detector.start_score, people.keep_box_score):
                 pairs = zip(truths, detections, strict=True)

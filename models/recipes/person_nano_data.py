@@ -1,4 +1,4 @@
-"""Collect the training pictures of `person-nano` in ultralytics' YOLO layout.
+"""Collect the training pictures of `person-nano` in YOLO's layout: `images/train/*.jpg` and `labels/train/*.txt`.
 
 `python models/recipes/person_nano_data.py --data ../shared/data --out runs/person-nano/data`
 
@@ -7,7 +7,7 @@ are listed: the others get pseudo-boxes from the YOLO11n teacher (score >= 0.35,
 listed box), so that the detector is not punished for finding them. So do those of `people_more`, where some people are
 not boxed. Every third picture of Leeds Sports Pose extended and frames of the training videos have the teacher's boxes
 alone. Plain pictures (black, one colour, shades,
-blocks, noise) have nobody: a video that fades to black shall have none. Validation is `person_boxes/val`.
+blocks, noise) have nobody: a video that fades to black shall have none.
 """
 
 import argparse
@@ -146,18 +146,17 @@ def write_sources(data: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Write the data set and its YAML."""
+    """Write the data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/person-nano/data"))
     args = parser.parse_args()
     for part in ("images", "labels"):
-        for split in ("train", "val"):
-            target = args.out / part / split
-            target.mkdir(parents=True, exist_ok=True)
-            for file in (args.data / "person_boxes" / part / split).iterdir():
-                if file.suffix in {".jpg", ".txt"}:
-                    shutil.copyfile(file, target / file.name)
+        target = args.out / part / "train"
+        target.mkdir(parents=True, exist_ok=True)
+        for file in (args.data / "person_boxes" / part / "train").iterdir():
+            if file.suffix in {".jpg", ".txt"}:
+                shutil.copyfile(file, target / file.name)
     teacher = YOLO(args.data / "teachers" / "yolo11n_dequant.pt")
     coco, more = args.data / "coco_persons", args.data / "people_more"
     pseudo = {
@@ -167,9 +166,6 @@ def main() -> None:
     taught = add_taught(lsp_pictures(args.data), teacher, args.out, teacher_size=448)
     taught += add_taught(video_frames(args.data), teacher, args.out, teacher_size=TEACHER_SIZE)
     add_plain(args.out)
-    (args.out / "data.yaml").write_text(
-        f"path: {args.out.resolve()}\ntrain: images/train\nval: images/val\nnames:\n  0: person\n"
-    )
     write_sources(args.data, args.out)
     count = len(list((args.out / "images/train").iterdir()))
     print(f"{count} training pictures, {taught} of them taught; pseudo boxes {pseudo}; in {args.out}")

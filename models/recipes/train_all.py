@@ -58,9 +58,9 @@ def recipe(name: str, *options: object) -> list[str]:
 
 def detector(args: argparse.Namespace) -> list[str]:
     """Give the command of the detector's training."""
-    hours, device = (args.minutes - 2 * STARTING) / 60, 0 if args.device == "cuda" else "cpu"
-    options = ["--out", OUT / "person-nano", "--init", "person-nano", "--hours", hours, "--device", device]
-    return recipe("person_nano", *options, "--imgsz", 416, "--batch", 64, "--workers", max(args.workers // 3, 1))
+    minutes = round(args.minutes - 2 * STARTING, 3)
+    options = ["--out", OUT / "person-nano", "--init", "person-nano", "--minutes", minutes, "--device", args.device]
+    return recipe("person_nano", *options, "--side", 416, "--batch", 64, "--workers", max(args.workers // 3, 1))
 
 
 def looks(args: argparse.Namespace) -> list[str]:

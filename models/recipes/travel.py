@@ -146,7 +146,7 @@ def unpack(data: Path, pool: ProcessPoolExecutor) -> None:
         shutil.move(labels, PEOPLE / labels.stem / "labels.npz")
     shutil.copytree(made / "videos", VIDEOS, dirs_exist_ok=True)
     cut_patches([*labelled_people(data)], pool)
-    for folder in ("images/train", "images/val", "labels/train", "labels/val"):
+    for folder in ("images/train", "labels/train"):
         (DETECTOR / folder).mkdir(parents=True, exist_ok=True)
     sources = json.loads((made / "sources.json").read_text())
     frames = {file.stem: file for file in (made / "frames").glob("*.jpg")}
@@ -157,12 +157,6 @@ def unpack(data: Path, pool: ProcessPoolExecutor) -> None:
     targets = [DETECTOR / "images/train" / f"{label.stem}.jpg" for label in labels]
     [*pool.map(as_jpeg, files, targets, chunksize=32)]
     add_plain(DETECTOR)
-    for label in labels[:8]:  # ultralytics wants a validation set; ours is scored elsewhere
-        shutil.copy(label, DETECTOR / "labels/val")
-        shutil.copy(DETECTOR / "images/train" / f"{label.stem}.jpg", DETECTOR / "images/val")
-    (DETECTOR / "data.yaml").write_text(
-        f"path: {DETECTOR.resolve()}\ntrain: images/train\nval: images/val\nnames:\n  0: person\n"
-    )
     print(f"{len(labels)} pictures for the detector", flush=True)
 
 

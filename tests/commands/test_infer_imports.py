@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from tests.commands.test_infer import CLIP
+from tests.people.tiny_detectors import save_centernet
 
 LARGE = (
     "torch",
@@ -29,12 +30,24 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-def test_infer_on_onnx_loads_no_large_library(tmp_path):
-    words = ["infer", str(CLIP), "--out", str(tmp_path), "--frames", "0:3", "--device", "cpu", "--workers", "0"]
+def loaded_by_infer(out, *options):
+    """Run `jmpose infer` on three frames; return the names of the libraries that it loaded, and run.json."""
+    words = ["infer", str(CLIP), "--out", str(out), "--frames", "0:3", "--device", "cpu", "--workers", "0", *options]
     done = subprocess.run([sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    loaded = json.loads(done.stdout.splitlines()[-1])
+    return set(json.loads(done.stdout.splitlines()[-1])), json.loads((out / "street" / "run.json").read_text())
+
+
+def test_infer_on_onnx_loads_no_large_library(tmp_path):
+    loaded, record = loaded_by_infer(tmp_path)
     assert "onnxruntime" in loaded
-    assert not set(LARGE) & set(loaded)
-    record = json.loads((tmp_path / "street" / "run.json").read_text())
+    assert not set(LARGE) & loaded
     assert record["engine"] == {"model": "onnx", "detector": "onnx"} and record["people"] > 0
+
+
+def test_infer_on_torch_loads_no_other_library_of_networks(tmp_path):
+    detector = tmp_path / "centernet.safetensors"
+    save_centernet(detector, imgsz=384)
+    loaded, record = loaded_by_infer(tmp_path, "--engine", "torch", "--detector", str(detector))
+    assert set(LARGE) & loaded <= {"torch", "sympy"}
+    assert record["engine"] == {"model": "torch", "detector": "torch"} and record["people"] > 0

@@ -450,7 +450,7 @@ def model(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
 def detector(random: Random) -> tuple[tuple[str | bytes, ...], Files]:
     """A detector in a file, its JSON, or a folder of transformers, of which one is damaged."""
     if random.random() < 0.6:
-        given, place = seeds.detector(), "d/tiny.safetensors"
+        given, place = random.choice(seeds.detectors()), "d/tiny.safetensors"
     else:
         given, place = seeds.folder_of_detector(), "d"
     files = _spoilt_weights({f"d/{name}": data for name, data in given.items()}, random)

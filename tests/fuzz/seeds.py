@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from tests.conftest import ROOT
 from tests.fuzz.mutate import RUNS_CODE
 from tests.video_assets import draw_number, make_video
 
@@ -214,9 +213,9 @@ def model() -> dict[str, bytes]:
     return _weights()["model"]
 
 
-def detector() -> dict[str, bytes]:
-    """A tiny YOLO as jmpose saves it: `tiny.safetensors` and its JSON."""
-    return _weights()["detector"]
+def detectors() -> tuple[dict[str, bytes], ...]:
+    """A CenterNet and a tiny YOLO as jmpose saves them: `tiny.safetensors` and its JSON."""
+    return _weights()["centernet"], _weights()["yolo"]
 
 
 def folder_of_detector() -> dict[str, bytes]:
@@ -243,27 +242,21 @@ def _weights() -> dict[str, dict[str, bytes]]:
 
 def _make_weights() -> dict[str, dict[str, bytes]]:
     import torch
-    import yaml
-    from ultralytics.nn.tasks import DetectionModel
 
     from jmpose.pretrained import load_vitpose
     from jmpose.weights import save_model
-    from jmpose_cli.people.detect import save_detector
     from tests.jmpose.tiny_vitpose import save_vitpose
     from tests.people.test_detect_transformers import network, save
+    from tests.people.tiny_detectors import save_centernet, save_yolo
 
-    network_of_yolo = yaml.safe_load((ROOT / "models/recipes/person-nano.yaml").read_text())
-    network_of_yolo["scales"] = {"n": [0.33, 0.0625, 256]}
-    torch.manual_seed(0)
-    found = DetectionModel(network_of_yolo, verbose=False)
-    found.names = {0: "person"}
     with tempfile.TemporaryDirectory() as name:
-        folders = {kind: Path(name) / kind for kind in ("vitpose", "model", "detector", "rt_detr")}
+        folders = {kind: Path(name) / kind for kind in ("vitpose", "model", "centernet", "yolo", "rt_detr")}
         for folder in folders.values():
             folder.mkdir()
         save_vitpose(folders["vitpose"])
         save_model(load_vitpose(folders["vitpose"]), folders["model"] / "tiny.safetensors")
-        save_detector(found, folders["detector"] / "tiny.safetensors", imgsz=64)
+        save_centernet(folders["centernet"] / "tiny.safetensors", imgsz=64)
+        save_yolo(folders["yolo"] / "tiny.safetensors", imgsz=64)
         save(network("rt_detr"), folders["rt_detr"])
         made = {kind: {file.name: file.read_bytes() for file in folder.iterdir()} for kind, folder in folders.items()}
     names = ("backbone.conv1.weight", "backbone.bn1.running_mean", "keypoint_head.final_layer.bias")

@@ -41,7 +41,7 @@ _MOST_DESCRIPTORS = 16
 
 def main(jobs: int, answers: int) -> None:
     """Run jobs until there are no more."""
-    from jmpose_cli.people.detect import _ultralytics
+    from jmpose_cli.people.detect_yolo import _ultralytics
 
     _ultralytics()  # its settings then lie in this process's cache, not where a command must not write
     own = [module.name for package in (jmpose, jmpose_cli) for module in _modules_of(package)]
