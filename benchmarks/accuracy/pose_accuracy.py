@@ -53,6 +53,14 @@ def predict(estimator: PoseEstimator, file: Path, people: list[dict]) -> tuple[n
     return xy, scores, poses.person_scores
 
 
+def oks(truth: dict, results: list[dict]) -> dict[str, float]:
+    """Give COCO's keypoint figures, AP and the like by name, of results on a data set."""
+    coco = COCO(truth)
+    evaluation = COCOeval_faster(coco, coco.loadRes(results), "keypoints", print_function=lambda *_: None)
+    evaluation.run()
+    return dict(zip(("AP", "AP50", "AP75", "APm", "APl"), evaluation.stats, strict=False))
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,11 +91,7 @@ def main() -> None:
                 size = np.sqrt(person["bbox"][2] * person["bbox"][3])
                 right += labelled & (np.linalg.norm(points - wanted[:, :2], axis=1) < 0.1 * size)
                 total += labelled
-    coco = COCO(truth)
-    evaluation = COCOeval_faster(coco, coco.loadRes(results), "keypoints", print_function=lambda *_: None)
-    evaluation.run()
-    names = ("AP", "AP50", "AP75", "APm", "APl")
-    figures = " ".join(f"{n} {v:.3f}" for n, v in zip(names, evaluation.stats, strict=False))
+    figures = " ".join(f"{name} {value:.3f}" for name, value in oks(truth, results).items())
     how = f"{' with flip test' * args.flip_test}, {estimator.engine}, {args.precision}"
     print(f"{estimator.name}{how}, {len(results)} people: OKS {figures}")
     print(
