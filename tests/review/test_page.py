@@ -209,6 +209,28 @@ def test_a_joint_is_propagated_at_once_until_accepted_or_taken_back(page, review
     assert sum(sources()) == 1
 
 
+@pytest.mark.parametrize("size", [(1201, 762), (1440, 900)])
+def test_a_joint_lands_where_the_pointer_is_and_is_drawn_there(page, review, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    picture = page.locator("#picture").bounding_box()
+    assert max(abs(picture[side] - round(picture[side])) for side in ("width", "height")) > 0.3
+    drag(page, FIRST, 1, "nose", (400, 200))
+    wait_for_steps(page, 1)
+    nose = truth_of(review).keypoints.joints.index("nose")
+    assert truth_of(review).xy[0, nose] == pytest.approx([400, 200], abs=0.011)
+    for canvas in map(page.locator, ("#picture", "#lanes", "#plot")):
+        box = canvas.bounding_box()
+        drawn = canvas.evaluate(_DRAWN)
+        assert drawn == pytest.approx([box["width"], box["height"]], abs=0.01)
+
+
+# How wide and high, in CSS pixels, the canvas is for those who draw on it.
+_DRAWN = """canvas => {
+  const { a, d } = canvas.getContext("2d").getTransform();
+  return [canvas.width / a, canvas.height / d];
+}"""
+
+
 def test_a_suspect_takes_one_key(page, review):
     page.keyboard.press("n")
     first = page.locator("#suspects [aria-current=true]")

@@ -1,6 +1,6 @@
 // The lines of a joint over time: x, y and score in the frames around; a click goes there, the wheel shows more or less.
 import { themed } from "./colours.js";
-import { paperOf, scaleOf } from "./sizes.js";
+import { paperOf, scaleOf, sizeOf } from "./sizes.js";
 
 const [LEAST, MOST] = [10, 600];
 
@@ -9,7 +9,7 @@ export class Plot {
     Object.assign(this, { canvas, around: 60 });
     canvas.addEventListener("pointerdown", (event) => {
       if (!this.clip) return;
-      const share = (event.offsetX - this.left) / (canvas.clientWidth - this.left - 8);
+      const share = (event.offsetX - this.left) / (sizeOf(canvas)[0] - this.left - 8);
       seek(Math.round(this.state.place - this.around + share * 2 * this.around));
     });
     canvas.addEventListener("wheel", (event) => {
@@ -27,7 +27,7 @@ export class Plot {
     const { canvas, around, left } = this;
     const paper = paperOf(canvas);
     const unit = scaleOf();
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    const [width, height] = sizeOf(canvas);
     paper.font = `${11 * unit}px system-ui, sans-serif`;
     paper.fillStyle = themed("--faint");
     if (state.track == null || state.joint == null) {

@@ -1,6 +1,6 @@
 // The picture with its skeletons: drawn, zoomed and moved; people and joints found under the pointer, and dragged.
 import { colourOf } from "./colours.js";
-import { paperOf, scaleOf } from "./sizes.js";
+import { paperOf, scaleOf, sizeOf } from "./sizes.js";
 
 const NEAR_PX = 11;
 const MOVED_PX = 3;
@@ -30,7 +30,7 @@ export class Stage {
     this.draw();
   }
 
-  zoomAt(factor, x = this.canvas.clientWidth / 2, y = this.canvas.clientHeight / 2) {
+  zoomAt(factor, x = this.wide / 2, y = this.tall / 2) {
     const [px, py] = this.toImage(x, y);
     this.zoom = Math.min(Math.max(this.zoom * factor, 1), 40);
     const [sx, sy] = this.toScreen(px, py);
@@ -47,8 +47,8 @@ export class Stage {
     const factor = Math.min(width / (right - left), height / (bottom - top)) / 1.6;
     this.zoom = Math.min(Math.max(factor, 1), 40);
     const [x, y] = this.toScreen((left + right) / 2, (top + bottom) / 2);
-    this.panX += this.canvas.clientWidth / 2 - x;
-    this.panY += this.canvas.clientHeight / 2 - y;
+    this.panX += this.wide / 2 - x;
+    this.panY += this.tall / 2 - y;
     this.draw();
   }
 
@@ -149,7 +149,7 @@ export class Stage {
     const { canvas, scene } = this;
     if (!scene) return;
     const paper = paperOf(canvas);
-    [this.wide, this.tall] = [canvas.clientWidth, canvas.clientHeight]; // once: each look at them is a layout
+    [this.wide, this.tall] = sizeOf(canvas); // once: each look at them is a layout
     this.unit = scaleOf();
     const [left, top] = this.toScreen(-0.5, -0.5);
     const [sx, sy] = this.scale;

@@ -1,6 +1,6 @@
 // Time as a picture: a lane a track, those that are in view; zoomed by the wheel or by keys.
 import { colourOf, themed } from "./colours.js";
-import { paperOf, scaleOf } from "./sizes.js";
+import { paperOf, scaleOf, sizeOf } from "./sizes.js";
 
 const LEAST_FRAMES = 20;
 const TICK_PX = 90;
@@ -32,7 +32,7 @@ export class Timeline {
   measure() {
     const unit = scaleOf();
     Object.assign(this, { unit, names: 58 * unit, head: 30 * unit, lane: 16 * unit, high: this.box.clientHeight });
-    this.width = this.canvas.clientWidth - this.names;
+    this.width = sizeOf(this.canvas)[0] - this.names;
   }
 
   placeAt(x) { return this.first + ((x - this.names) / this.width) * (this.end - this.first); }
