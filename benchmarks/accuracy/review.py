@@ -53,7 +53,7 @@ WAYS: dict[str, tuple[Callable[[Reviewer], None], bool]] = {
 }
 FULL = next(iter(WAYS))
 IDS_ONLY = (FULL, "frame by frame")
-SAME_PX = 2.0  # by which places may differ where a mouse has put them
+SAME_PX = 0.1  # by which places may differ where a mouse has put them
 HEAD = ("clip", "way", "in Chromium", *KINDS, "actions", "a person-second", "of frame by frame, %")
 BEFORE_HEAD = (
     "clip",
