@@ -92,7 +92,8 @@ def interrupted(tracks: Tracks) -> Iterator[Suspect]:
     look = tracks.steps(LOOK_S)
     for before in np.flatnonzero(missing > 0).tolist():
         row, track = before + 1, int(tracks.ids[before])
-        gone = tracks.index[tracks.place[before] + 1 : tracks.place[row]]
+        hole = slice(tracks.place[before] + 1, tracks.place[row])
+        gone = tracks.index[hole]
         old, new = side_of(tracks, row, -look), side_of(tracks, before, look)
         misfit = misfit_of(old, new) if old is not None and new is not None else 0.0
         kind: SuspectKind
@@ -102,6 +103,8 @@ def interrupted(tracks: Tracks) -> Iterator[Suspect]:
             likely = 1.0 - 0.5 * OTHER_PERSON / misfit
             reason = f"{where} with another way or size: it may go on with another person."
             remedy, kind = f"--split {track}@{number}", "shared"
+        elif tracks.reviewed[hole].all():
+            continue  # somebody has seen that nobody is there
         else:
             likely, number = HOLE_LIKELY, int(gone[0])
             reason, kind = f"{where}: somebody may have no pose there.", "gap"

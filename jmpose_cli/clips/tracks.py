@@ -27,6 +27,7 @@ class Tracks:
         height: Picture height.
         index: `[M]` frame numbers of the clip.
         clock: `[M]` seconds.
+        reviewed: `[M]` somebody has looked at all of the frame.
         place: `[N]` place of the row's frame in `index`.
         ids: `[N]` track id.
         who: `[N]` identity.
@@ -46,6 +47,7 @@ class Tracks:
     height: float
     index: Ids
     clock: Doubles
+    reviewed: Bools
     place: Ids
     ids: Ids
     who: Ids
@@ -136,6 +138,7 @@ def tracks_of(truth: Truth) -> Tracks:
         height=float(truth.video.height),
         index=truth.index,
         clock=truth.time_s,
+        reviewed=truth.reviewed,
         place=rows.frame,
         ids=rows.track_ids,
         who=rows.identity,

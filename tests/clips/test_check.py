@@ -12,6 +12,7 @@ from jmpose.keypoints import COCO17, KEYPOINT_SETS
 from jmpose_cli.clips.check import hints, rank_frames, rank_people, summary, suspects
 from jmpose_cli.clips.dismissals import Dismiss, right_tracks, still_suspicious
 from jmpose_cli.clips.edit import operations_in
+from jmpose_cli.clips.operations import Review
 from jmpose_cli.formats.truth import CORRECTED, TRUTH_FILE, write_truth
 from jmpose_cli.main import app
 from jmpose_cli.people.stitch import Join
@@ -252,6 +253,8 @@ def test_a_hole_is_found_and_so_is_another_person_behind_it():
     (hole,) = found(holed, "gap")
     assert hole.tracks == (3,) and hole.frames == (40, 49)
     assert hole.remedy == "--interpolate 3@40:50" and not suspects(mended(holed, hole))
+    looked_at = [Review(frames=(40, end)).apply(holed) for end in (49, 50)]
+    assert [len(found(truth, "gap")) for truth in looked_at] == [1, 0]  # where all of it was seen, nobody is missing
     truth = walk(replace(ALONE, frames=(0, 40)), Walker(4, 800.0, speed=-60.0, frames=(50, 100), tall=200.0))
     other = found(replace(truth, track_ids=np.full(len(truth), 3)), "shared")
     assert [one.remedy for one in other] == ["--split 3@50"]
