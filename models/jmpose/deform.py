@@ -41,11 +41,10 @@ def deform_conv_grid(x: Tensor, offsets: Tensor, weights: Tensor, kernel: Tensor
         x.float().reshape(b * groups, c // groups, h, w),
         grid.view(b * groups, 9 * h, w, 2),
         align_corners=False,
-    )  # [B*G, C/G, 9*h, w], zero outside
-    taps = taps * weights.float().reshape(b * groups, 1, 9 * h, w)
+    ).to(x.dtype)  # [B*G, C/G, 9*h, w], zero outside; nine times the map, so float32 ends here
+    taps = taps * weights.to(x.dtype).reshape(b * groups, 1, 9 * h, w)
     # A convolution, because a product with one matrix for the whole batch would transpose all taps first.
-    out = F.conv2d(taps.reshape(b, c * 9, h, w), kernel.float().reshape(-1, c * 9, 1, 1))  # [B, C_out, h, w]
-    return out.to(x.dtype)
+    return F.conv2d(taps.reshape(b, c * 9, h, w), kernel.to(x.dtype).reshape(-1, c * 9, 1, 1))  # [B, C_out, h, w]
 
 
 def deform_conv(x: Tensor, offsets: Tensor, weights: Tensor, kernel: Tensor, *, dilation: int) -> Tensor:

@@ -31,7 +31,7 @@ def test_memory_of_a_call_is_that_of_its_tensors(tiny):
     inputs, first_maps = 3 * 3 * 64 * 32 * 4, 3 * 8 * 16 * 8 * 4
     assert inputs + first_maps < one.peak_bytes < 10 * (inputs + first_maps)
     assert four.peak_bytes == pytest.approx(4 * one.peak_bytes, rel=0.1)
-    assert half.peak_bytes < four.peak_bytes  # sampling is done in float32 all the same
+    assert half.peak_bytes < 0.95 * four.peak_bytes  # sampling is done in float32 all the same
 
 
 def test_parameters_and_multiply_adds(tiny):
