@@ -127,7 +127,9 @@ class PoseConfig(_Section):
     batch: Annotated[int, NO_EFFECT] = Field(
         16, ge=1, le=4096, description="Person windows gathered for the network, which a GPU takes at once."
     )
-    channels_last: bool = Field(True, description="Keep the backbone's maps pixel by pixel: mostly faster.")
+    channels_last: bool | None = Field(
+        None, description="Keep the backbone's maps pixel by pixel; None: on CPUs, where that is faster."
+    )
     compile: bool = Field(False, description="Compile the network by torch.compile: slow to start, then faster.")
     shared_crops: bool = Field(
         False, description="Cut all frames of a window by the key frame's box, as the paper does: T times the work."

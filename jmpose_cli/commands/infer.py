@@ -117,7 +117,7 @@ def infer(
         bool | None,
         typer.Option(
             "--channels-last/--no-channels-last",
-            help="Memory layout of the backbone (channels last).",
+            help="Memory layout of the backbone (channels last on a CPU).",
             rich_help_panel=_POSE,
         ),
     ] = None,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jmpose.files import WholeFile, file_sha256
+from jmpose_cli.device import convolution_order
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.home import library_folder
@@ -56,8 +57,6 @@ class YoloDetector(TorchDetector):
         input_size: int | None = None,
         threads: int = 1,
     ) -> None:
-        import torch
-
         load = _load_fused if weights.suffix == ".safetensors" else _load_checkpoint
         model, made_for = load(weights)
         self.start_score: float = model.start_score
@@ -66,7 +65,8 @@ class YoloDetector(TorchDetector):
         self._person = person_class(weights, model.names)
         self._size_before: tuple[float, ...] = ()
         super().__init__(device=device, min_score=min_score, threads=threads)
-        self._model = model.to(self._device).to(memory_format=torch.channels_last)
+        self._order = convolution_order(self._device)
+        self._model = model.to(self._device).to(memory_format=self._order)
 
     def detect(self, frames_rgb: Bytes, *, pixel_width: float = 1.0) -> list[Detections]:
         """Find people in frames; see `PersonDetector`."""
@@ -86,7 +86,7 @@ class YoloDetector(TorchDetector):
 
         with torch.inference_mode():
             inputs = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).float().div_(255)
-            outputs = self._model(inputs.contiguous(memory_format=torch.channels_last))
+            outputs = self._model(inputs.contiguous(memory_format=self._order))
             rows = non_max_suppression(
                 outputs,
                 self._min_score,

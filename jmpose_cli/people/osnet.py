@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from jmpose.files import file_sha256
 from jmpose.folding import fold_batch_norms
 from jmpose.state import check_fit
+from jmpose_cli.device import convolution_order
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.people.appearance import AppearanceScale
 from jmpose_cli.values import Bytes, Float
@@ -37,14 +38,17 @@ class OSNet:
         fold_batch_norms(network)
         self.name, self.sha256 = weights.stem, file_sha256(weights)
         self._device = torch.device(device)
-        self._network = network.to(self._device).to(memory_format=torch.channels_last)
+        self._order = convolution_order(self._device)
+        self._network = network.to(self._device).to(memory_format=self._order)
         self._mean, self._spread = (torch.tensor(values, device=self._device) for values in (_MEAN, _SPREAD))
 
     def embed(self, crops: Bytes) -> Float:
         """Return `[N, D]` float32 unit vectors of `[N, 256, 128, 3]` uint8 RGB crops."""
         with torch.inference_mode():
             pictures = torch.from_numpy(crops).to(self._device).float()
-            pictures = ((pictures - self._mean) / self._spread).permute(0, 3, 1, 2)
+            pictures = (
+                ((pictures - self._mean) / self._spread).permute(0, 3, 1, 2).contiguous(memory_format=self._order)
+            )
             vectors: Float = nn.functional.normalize(self._network(pictures), dim=1).float().cpu().numpy()
         return np.nan_to_num(vectors)
 
