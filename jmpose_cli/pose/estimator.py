@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ COUNTED_SCORE = 0.2  # joints below it say nothing about how good a pose is
 CPU_PEOPLE = 4
 """People per network call on the CPU, whatever the batch: kernels are chosen by shape, and another kernel rounds
 otherwise, so only calls of one shape give a person the same joints in any company."""
+_GPU_CALLS = 4
+"""Calls for which windows are gathered on a GPU: the last of them is filled up, which is work for nothing."""
 Result = TypeVar("Result")
 Located = tuple[Float, Float, Float]
 """Joints `[N, K, 2]`, scores `[N, K]` and covariances `[N, K, 3]`, in image pixels."""
@@ -39,7 +41,7 @@ class EstimatorSettings:
         batch: Person windows per call of the network on a GPU; the CPU takes few at a time.
         flip_test: Average with the mirrored window.
         threads: Calls of the network at a time on the CPU.
-        channels_last: Keep the backbone's maps pixel by pixel in memory, which most convolutions like.
+        channels_last: Keep the backbone's maps pixel by pixel in memory; None: as `convolution_order` says.
         compiled: Compile the network by `torch.compile`, for the one shape that all calls have.
         shared_crops: As in `MapKeeper`.
     """
@@ -49,7 +51,7 @@ class EstimatorSettings:
     batch: int = 16
     flip_test: bool = False
     threads: int = 1
-    channels_last: bool = True
+    channels_last: bool | None = None
     compiled: bool = False
     shared_crops: bool = False
 
@@ -67,7 +69,7 @@ class PoseEstimator(ABC):
         temporal: Weights whose temporal part stands in the place of the model's own; None: none does.
         calibration: Gives the probabilities of joints, and scales their covariances; None: there are no probabilities.
         windows_wanted: Person windows that it would like to have at a time.
-        looks_ahead: Whether `look` on the next windows beside `estimate` on these keeps more threads busy.
+        looks_ahead: Whether `look` on the next windows beside `estimate` on these keeps the machine busier.
 
     Args:
         config: Of the model.
@@ -95,8 +97,11 @@ class PoseEstimator(ABC):
         self.calibration = config.calibration
         self._calls = calls
         self._people_a_call = CPU_PEOPLE if calls else settings.batch
-        self.windows_wanted = max(settings.batch, CPU_PEOPLE * settings.threads) if calls else settings.batch
-        self.looks_ahead = calls is not None and calls.threads > 1
+        self.windows_wanted = (
+            max(settings.batch, CPU_PEOPLE * settings.threads) if calls else _GPU_CALLS * settings.batch
+        )
+        # A GPU computes while the next pictures are made ready for it.
+        self.looks_ahead = calls.threads > 1 if calls else settings.device.startswith("cuda")
         self._keepers = [
             MapKeeper(self._look, self.preprocess, shared_crops=settings.shared_crops, mirrored=mirrored)
             for mirrored in ((False, True) if settings.flip_test else (False,))
@@ -139,14 +144,18 @@ class PoseEstimator(ABC):
         """Run the backbone on crops; see `MapKeeper`."""
 
     @abstractmethod
-    def _locate(self, views: Sequence[Sequence[Sequence[PersonMaps]]], exists: Bools, *, kinds: int) -> list[Located]:
-        """Fuse some windows, as many as a call takes, and find their joints.
+    def _locate(self, views: Sequence[Sequence[Sequence[PersonMaps]]], exists: Bools, *, kinds: int) -> Any:
+        """Fuse some windows, as many as a call takes, and find their joints; return what `_fetch` takes.
 
         Args:
             views: The maps of each person in T frames, straight and, for the flip test, mirrored.
             exists: `[N, T]`, see `JMPose.forward`.
             kinds: 1 for joints of the final heatmaps, 2 for those of the initial ones beside them.
         """
+
+    @abstractmethod
+    def _fetch(self, located: Any) -> list[Located]:
+        """Return the joints of each kind that `_locate` found; here, and not before, a GPU is waited for."""
 
     def _estimate(self, frames: Sequence[Windows], views: Views, *, with_initial: bool) -> list[list[FramePoses]]:
         """Poses of the final heatmaps and, when asked, of the initial ones."""
@@ -158,10 +167,10 @@ class PoseEstimator(ABC):
             return [[self._frame_poses(w, *nobody) for w in frames] for _ in range(kinds)]
         exists = np.concatenate([w.exists for w in frames])
 
-        def call(part: Sequence[int]) -> list[Located]:
+        def call(part: Sequence[int]) -> Any:
             return self._locate([[view[row] for row in part] for view in views], exists[part], kinds=kinds)
 
-        located = self._in_calls(call, len(exists))
+        located = [self._fetch(each) for each in self._in_calls(call, len(exists))]
         splits = np.cumsum(people)[:-1]
         results = []
         for kind in zip(*located, strict=True):

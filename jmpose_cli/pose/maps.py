@@ -67,7 +67,7 @@ class MapKeeper:
             cuts = [(frame, box) for (w, p), box in zip(people, boxes, strict=True) for frame in _window(w, p)]
             maps = iter(self._run(cuts))
             return [list(islice(maps, self._preprocess.frames)) for _ in people]
-        if sum(maps.nbytes for kept in self._kept.values() for maps in kept.values()) > _MOST_KEPT_BYTES:
+        if self._kept_bytes() > _MOST_KEPT_BYTES:
             self._kept.clear()  # what is needed of it is computed again
         tracks = [int(windows.key.people.track_ids[person]) for windows, person in people]
         wanted = [(frame, t) for (w, p), t in zip(people, tracks, strict=True) for frame in _window(w, p)]
@@ -76,6 +76,12 @@ class MapKeeper:
         for frame, track in missing:
             self._kept.setdefault(frame, {})[track] = next(maps)
         return [[self._kept[f][t] for f in _window(w, p)] for (w, p), t in zip(people, tracks, strict=True)]
+
+    def _kept_bytes(self) -> int:
+        """Memory of what is kept: all people's maps have the same shapes."""
+        kept = list(self._kept.values())
+        one = next((maps for people in kept for maps in people.values()), None)
+        return 0 if one is None else one.nbytes * sum(map(len, kept))
 
     def _run(self, cuts: Sequence[tuple[SeenFrame, Float]]) -> Iterable[PersonMaps]:
         """Cut boxes `[4]` out of frames and run the backbone."""

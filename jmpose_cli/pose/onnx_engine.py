@@ -117,6 +117,9 @@ class OnnxEstimator(PoseEstimator):
             found.append((xy, scores, covariances))
         return found
 
+    def _fetch(self, located: list[Located]) -> list[Located]:
+        return located
+
     def _inputs(self, people: Sequence[Sequence[PersonMaps]], exists: Bools) -> dict[str, np.ndarray]:
         """Put the maps of people in T frames into the inputs of the temporal part's graph."""
         maps = {

@@ -17,7 +17,7 @@ from jmpose.graphs import joints_in_image, lay_windows
 from jmpose.network import FrameFeatures, JMPose
 from jmpose.sampling import normalise, sample_crops
 from jmpose.weights import load_model, weights_sha256
-from jmpose_cli.device import set_float32_arithmetic, torch_calls
+from jmpose_cli.device import convolution_order, set_float32_arithmetic, torch_calls
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.foreign.graph import graph_sha256
 from jmpose_cli.pose.cost import require_memory
@@ -57,7 +57,9 @@ class TorchEstimator(PoseEstimator):
         calls = torch_calls(settings.threads) if self._device.type == "cpu" else None
         super().__init__(model.config, settings, name=name, sha256=sha256, calls=calls)
         self._shared_crops = settings.shared_crops
-        self._order = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self._order = convolution_order(self._device)
+        if settings.channels_last is not None:
+            self._order = torch.channels_last if settings.channels_last else torch.contiguous_format
         model.backbone.to(memory_format=self._order)
         self._encode, self._fuse, self._places = model.encode, model.fuse, model.places
         if settings.compiled:
@@ -128,9 +130,8 @@ class TorchEstimator(PoseEstimator):
     def _look(self, pictures: Sequence[Bytes], rows: Sequence[int], affine: Float) -> Iterable[PersonMaps]:
         """Run the backbone on crops; see `MapKeeper`."""
         size = (self.preprocess.input_height, self.preprocess.input_width)
-        frames = torch.stack([torch.from_numpy(picture) for picture in pictures]).to(self._device)
-        frame_of = torch.tensor(rows, device=self._device)
-        to_image = torch.from_numpy(affine).to(self._device)
+        frames = self._put(np.stack(pictures))
+        frame_of, to_image = torch.tensor(rows), torch.from_numpy(affine)
 
         @torch.inference_mode()  # holds for one thread only
         def call(part: Sequence[int]) -> FrameFeatures:
@@ -150,13 +151,13 @@ class TorchEstimator(PoseEstimator):
             windows = arrange(people, self._places)
             if not self._shared_crops:
                 to_image = np.stack([[person.to_image for person in frames] for frames in people])
-                on_device = torch.from_numpy(to_image).to(self._device)
-                windows = lay_windows(windows, on_device, self._places, self.preprocess)
-            output = self._fuse(windows, torch.from_numpy(exists).to(self._device))
+                windows = lay_windows(windows, self._put(to_image), self._places, self.preprocess)
+            output = self._fuse(windows, self._put(exists))
         return output.heatmaps, output.initial_key
 
     @torch.inference_mode()
-    def _locate(self, views: Sequence[Sequence[Sequence[PersonMaps]]], exists: Bools, *, kinds: int) -> list[Located]:
+    def _locate(self, views: Sequence[Sequence[Sequence[PersonMaps]]], exists: Bools, *, kinds: int) -> Tensor:
+        """Find joints, scores and covariances: `[kinds, N, K, 2 + 1 + 3]`, still on the device."""
         preprocess = self.preprocess
         seen = [self._fuse_windows(view, exists) for view in views]
         heatmaps: Sequence[Tensor] = seen[0]
@@ -165,12 +166,19 @@ class TorchEstimator(PoseEstimator):
             both = zip(*seen, strict=True)
             heatmaps = [flip_average(maps, back, flip_index, alignment=alignment) for maps, back in both]
         affine = np.stack([frames[preprocess.key_index].to_image for frames in views[0]])
-        to_image = torch.from_numpy(affine).to(self._device)
+        to_image = self._put(affine)
         found = []
         for maps in heatmaps[:kinds]:
             xy, scores, covariances = joints_in_image(maps, to_image, preprocess)
-            found.append((xy.cpu().numpy(), scores.cpu().numpy(), covariances.cpu().numpy()))
-        return found
+            found.append(torch.cat([xy, scores[..., None], covariances], -1))
+        return torch.stack(found)
+
+    def _fetch(self, located: Tensor) -> list[Located]:
+        return [(each[..., :2], each[..., 2], each[..., 3:]) for each in located.cpu().numpy()]
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        """Bring an array to the device, without waiting for what the device has to do before."""
+        return torch.from_numpy(array).to(self._device, non_blocking=True)
 
     def _arithmetic(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
@@ -183,10 +191,14 @@ def arrange(people: Sequence[Sequence[PersonMaps]], places: Sequence[Sequence[in
         people: Of each person in each frame of the window.
         places: `JMPose.places`.
     """
-    heatmaps = torch.stack([torch.stack([person.heatmaps for person in frames]) for frames in people])
+
+    def stacked(maps: Iterable[Tensor]) -> Tensor:
+        flat = torch.stack(list(maps))
+        return flat.view(len(people), -1, *flat.shape[1:])
+
+    heatmaps = stacked(person.heatmaps for frames in people for person in frames)
     maps = (
-        torch.stack([torch.stack([frames[place].maps[number] for place in at]) for frames in people])
-        for number, at in enumerate(places)
+        stacked(frames[place].maps[number] for frames in people for place in at) for number, at in enumerate(places)
     )
     return FrameFeatures(tuple(maps), heatmaps)
 

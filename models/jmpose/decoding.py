@@ -13,6 +13,7 @@ from torch import Tensor
 
 from jmpose.config import STRIDE, HeatmapAlignment
 from jmpose.network import JMPose
+from jmpose.targets import constant
 
 # Below this a blurred value counts as nothing: keeps the logarithm finite on empty and negative maps.
 _FLOOR = 1e-10
@@ -76,7 +77,7 @@ def decode_dark(heatmaps: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
     maps = heatmaps.detach().float().clamp(min=0)  # below 0 there is nothing to tell places apart
     h, w = maps.shape[-2:]
     smooth = _blur_matrix(h, sigma, maps.device) @ maps @ _blur_matrix(w, sigma, maps.device)
-    last = torch.tensor([w - 1, h - 1], device=maps.device)
+    last = constant([w - 1, h - 1], maps.device, torch.int64)
     raw_pixel, smooth_pixel = _highest_pixel(maps), _highest_pixel(smooth)
     near_border = (torch.minimum(raw_pixel, last - raw_pixel) < 2 * sigma).any(-1)  # [..., K]
     pixel = torch.where(near_border[..., None], raw_pixel, smooth_pixel)
@@ -134,7 +135,7 @@ def flip_average(
         flip_index: For each joint, the joint that it is in the mirror (`KeypointSet.flip_index`).
         alignment: `Preprocess.heatmap_alignment` of the model.
     """
-    back = mirrored.flip(-1)[..., list(flip_index), :, :]
+    back = mirrored.flip(-1).index_select(-3, constant(flip_index, mirrored.device, torch.int64))
     if alignment == "origins":
         left = torch.cat([back[..., :1], back[..., :-1]], -1)
         back = torch.lerp(back, left, (STRIDE - 1) / STRIDE)

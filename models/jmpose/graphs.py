@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from jmpose.config import Preprocess
 from jmpose.decoding import decode_dark, heatmap_covariances
 from jmpose.network import FrameFeatures, JMPose
-from jmpose.sampling import lay_maps, normalise, place_between
+from jmpose.sampling import interpolations, lay_maps, normalise, place_between
 from jmpose.targets import covariances_to_image, crop_to_image, heatmap_to_crop
 
 
@@ -78,19 +78,24 @@ def lay_windows(
         places: `JMPose.places`.
         preprocess: Of the model.
     """
-    key = preprocess.key_index
-    others = [frame for frame in range(preprocess.frames) if frame != key]
-    where = {frame: place_between(to_image[:, key], to_image[:, frame], preprocess) for frame in others}
+    key, frames = preprocess.key_index, preprocess.frames
+    keys = to_image[:, key : key + 1].expand_as(to_image).flatten(0, 1)
+    where = place_between(keys, to_image.flatten(0, 1), preprocess)
+    scale, shift = (each.view(-1, frames, 2) for each in where)  # [N, T, 2]
 
-    def laid(maps: Tensor, frames: Sequence[int], *, repeat_border: bool) -> Tensor:
+    def laid(maps: Tensor, at: Sequence[int], rows: Tensor, columns: Tensor) -> Tensor:
         each = (
-            maps[:, row] if frame == key else lay_maps(maps[:, row], *where[frame], repeat_border=repeat_border)
-            for row, frame in enumerate(frames)
+            maps[:, row] if frame == key else lay_maps(maps[:, row], rows[:, frame], columns[:, frame])
+            for row, frame in enumerate(at)
         )
         return torch.stack(list(each), 1)
 
-    heatmaps = laid(windows.heatmaps, range(preprocess.frames), repeat_border=False)
-    maps = (laid(each, at, repeat_border=True) for each, at in zip(windows.maps, places, strict=True))
+    # All maps of a frame are laid by the same matrices.
+    black, repeated = (
+        interpolations(scale, shift, preprocess.heatmap_size, repeat_border=repeats) for repeats in (False, True)
+    )
+    heatmaps = laid(windows.heatmaps, range(frames), *black)
+    maps = (laid(each, at, *repeated) for each, at in zip(windows.maps, places, strict=True))
     return FrameFeatures(tuple(maps), heatmaps)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jmpose.config import Preprocess
 from jmpose.crops import crop_affines
-from jmpose.targets import crop_to_heatmap, heatmap_to_crop
+from jmpose.targets import constant, crop_to_heatmap, heatmap_to_crop
 
 # Crop pixels in one pass: on a CPU the buffers of a pass should stay in cache, elsewhere few passes count more.
 _PIXELS_AT_ONCE_CPU = 1 << 16
@@ -41,8 +41,8 @@ def sample_crops(frames: Tensor, frame_index: Tensor, crop_to_image: Tensor, siz
 
     Args:
         frames: `[F, H, W, 3]` uint8, contiguous, RGB.
-        frame_index: `[N]` int64, the frame of each crop, on any device.
-        crop_to_image: `[N, 2, 3]` float, crop pixels to image pixels.
+        frame_index: `[N]` int64, the frame of each crop, on any device; a GPU is waited for if it is there.
+        crop_to_image: `[N, 2, 3]` float, crop pixels to image pixels, likewise.
         size: (h, w) of the crops.
 
     Returns:
@@ -58,8 +58,8 @@ def sample_crops(frames: Tensor, frame_index: Tensor, crop_to_image: Tensor, siz
         raise ValueError(f"frame_index runs to {int(frame_index.max())}, there are {len(frames)} frames")
     if not bool(crop_to_image.isfinite().all()):
         raise ValueError("crop_to_image has values that are not finite")
-    index = frame_index.to(frames.device)
-    affine = crop_to_image.to(frames.device, torch.float32)
+    index = frame_index.to(frames.device, non_blocking=True)
+    affine = crop_to_image.to(frames.device, torch.float32, non_blocking=True)
     crops = torch.empty(count, 3, *size, device=frames.device)
     at_once = _PIXELS_AT_ONCE if frames.is_cuda else _PIXELS_AT_ONCE_CPU
     step = max(1, at_once // (size[0] * size[1]))
@@ -106,9 +106,8 @@ def _neighbours(position: Tensor, size: int, *, step: int, integer: torch.dtype)
 
 def normalise(crops: Tensor, preprocess: Preprocess) -> Tensor:
     """Apply mean and std to crops `[..., 3, h, w]` in 0..255."""
-    mean = crops.new_tensor(preprocess.mean)[:, None, None] * 255
-    std = crops.new_tensor(preprocess.std)[:, None, None] * 255
-    return (crops - mean) / std
+    mean, std = (constant(each, crops.device, crops.dtype) * 255 for each in (preprocess.mean, preprocess.std))
+    return (crops - mean[:, None, None]) / std[:, None, None]
 
 
 def place_between(key: Tensor, other: Tensor, preprocess: Preprocess) -> tuple[Tensor, Tensor]:
@@ -137,33 +136,43 @@ def _scales(affine: Tensor) -> Tensor:
     return affine.diagonal(dim1=1, dim2=2)
 
 
-def lay_maps(maps: Tensor, scale: Tensor, shift: Tensor, *, repeat_border: bool) -> Tensor:
+def interpolations(
+    scale: Tensor, shift: Tensor, size: tuple[int, int], *, repeat_border: bool
+) -> tuple[Tensor, Tensor]:
+    """Return matrices that interpolate the rows and the columns of maps linearly, for `lay_maps`.
+
+    Args:
+        scale: `[..., 2]`, (x, y), from `place_between`.
+        shift: `[..., 2]` likewise.
+        size: (h, w) of the maps.
+        repeat_border: What lies outside repeats the nearest pixel; False makes it 0.
+
+    Returns:
+        `[..., h, h]` and `[..., w, w]`.
+    """
+    matrices = []
+    for axis, side in ((1, size[0]), (0, size[1])):
+        pixel = torch.arange(side, device=scale.device, dtype=scale.dtype)
+        wanted = scale[..., axis, None] * pixel + shift[..., axis, None]
+        if repeat_border:
+            wanted = wanted.clamp(0, side - 1)
+        matrices.append((1 - (wanted[..., None] - pixel).abs()).clamp(min=0))
+    return matrices[0], matrices[1]
+
+
+def lay_maps(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Lay maps of some crops onto other crops of the same pictures, by bilinear interpolation.
 
     One axis after the other, as products with matrices: for small maps that is faster than gathering pixels.
 
     Args:
         maps: `[N, C, h, w]`.
-        scale: `[N, 2]`, (x, y), from `place_between`.
-        shift: `[N, 2]` likewise.
-        repeat_border: What lies outside repeats the nearest pixel; False makes it 0.
+        rows: `[N, h, h]` of `interpolations`.
+        columns: `[N, w, w]` likewise.
 
     Returns:
         `[N, C, h, w]`.
     """
     n, c, h, w = maps.shape
-    columns, rows = (
-        _interpolation(scale[:, axis], shift[:, axis], side, repeat_border=repeat_border).to(maps.dtype)
-        for axis, side in ((0, w), (1, h))
-    )
-    moved = (maps.reshape(n, c * h, w) @ columns.transpose(-2, -1)).view(n, c, h, w)
-    return rows[:, None] @ moved
-
-
-def _interpolation(scale: Tensor, shift: Tensor, side: int, *, repeat_border: bool) -> Tensor:
-    """Matrix `[N, side, side]` that interpolates one axis linearly."""
-    pixel = torch.arange(side, device=scale.device, dtype=scale.dtype)
-    wanted = scale[:, None] * pixel + shift[:, None]
-    if repeat_border:
-        wanted = wanted.clamp(0, side - 1)
-    return (1 - (wanted[:, :, None] - pixel).abs()).clamp(min=0)
+    moved = (maps.reshape(n, c * h, w) @ columns.to(maps.dtype).transpose(-2, -1)).view(n, c, h, w)
+    return rows.to(maps.dtype)[:, None] @ moved

@@ -9,6 +9,8 @@ Coordinates are (x, y) with pixel centres at integers. What lies on each other i
   `edges` by 1.5 crop pixels everywhere.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -43,11 +45,16 @@ def heatmap_to_crop(
     return (xy_heatmap + 0.5) * STRIDE - 0.5
 
 
+def constant(values: Sequence[float], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Make a tensor `[N]` on a device without waiting for what the device has to do before."""
+    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+
+
 def _corner_step(heatmap_size: tuple[int, int] | None, *, like: Tensor) -> Tensor:
     """Crop pixels a heatmap pixel, (x, y) `[2]`, where the centres of the corner pixels meet."""
     if heatmap_size is None:
         raise ValueError("alignment 'corners' needs heatmap_size")
-    return like.new_tensor([(STRIDE * side - 1) / (side - 1) for side in heatmap_size[::-1]])
+    return constant([(STRIDE * side - 1) / (side - 1) for side in heatmap_size[::-1]], like.device, like.dtype)
 
 
 def crop_to_image(xy_crop: Tensor, affine: Tensor) -> Tensor:

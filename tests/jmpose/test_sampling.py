@@ -174,7 +174,7 @@ def test_heatmap_pixels_of_one_crop_lie_where_the_image_says_in_another(alignmen
 def test_laid_maps_are_those_of_grid_sample(repeat_border, padding):
     maps = torch.rand(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))
     scale, shift = torch.tensor([[0.9, 1.2], [1.1, 1.0]]), torch.tensor([[-0.7, 0.4], [1.3, 0.0]])
-    laid = sampling.lay_maps(maps, scale, shift, repeat_border=repeat_border)
+    laid = sampling.lay_maps(maps, *sampling.interpolations(scale, shift, (9, 7), repeat_border=repeat_border))
     x, y = (scale[:, i, None] * torch.arange(side) + shift[:, i, None] for i, side in ((0, 7), (1, 9)))
     grid = torch.stack(torch.broadcast_tensors((2 * x[:, None] + 1) / 7 - 1, (2 * y[:, :, None] + 1) / 9 - 1), -1)
     wanted = F.grid_sample(maps, grid, padding_mode=padding, align_corners=False)
@@ -190,7 +190,8 @@ def test_a_joint_stays_where_it_is_in_the_image_when_its_heatmap_is_laid_onto_an
         )
         for affine in (key, other)
     ]
-    laid = sampling.lay_maps(maps[1], *sampling.place_between(key, other, NANO), repeat_border=False)
+    where = sampling.place_between(key, other, NANO)
+    laid = sampling.lay_maps(maps[1], *sampling.interpolations(*where, NANO.heatmap_size, repeat_border=False))
     seen = crop_to_image(heatmap_to_crop(decode_dark(laid, sigma=2.0)[0]), key)
     assert torch.allclose(seen, joint, atol=0.05)
     assert torch.allclose(decode_dark(maps[0], sigma=2.0)[0], decode_dark(laid, sigma=2.0)[0], atol=0.05)

@@ -20,6 +20,7 @@ from jmpose_cli.known_weights import SHIPPED
 from jmpose_cli.pose.certainty import near_probabilities
 from jmpose_cli.pose.engines import load_estimator
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
+from jmpose_cli.pose.maps import PersonMaps
 from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
 from jmpose_cli.values import FramePoses, TrackedFrame
@@ -143,6 +144,38 @@ def test_an_untrained_temporal_part_gives_the_pose_of_transformers(
         for found in (pose, single):
             assert np.abs(found.xy_image - xy.numpy()).max() < 0.1
             assert np.abs(found.scores - scores.numpy()).max() < 1e-5
+
+
+class Noted(PoseEstimator):
+    """An engine that computes nothing and notes what it is asked for, as one of a GPU."""
+
+    engine = "noted"
+
+    def __init__(self, *, batch: int) -> None:
+        settings = EstimatorSettings(device="cuda:0", batch=batch)
+        super().__init__(tiny_config(), settings, name="noted", sha256=None, calls=None)
+        self.asked: list[tuple[str, int]] = []
+
+    def _look(self, pictures: Any, rows: Any, affine: Any) -> list[PersonMaps]:
+        return [PersonMaps(each, (), np.zeros(1)) for each in affine]
+
+    def _locate(self, views: Any, exists: Any, *, kinds: int) -> int:
+        self.asked.append(("locate", len(exists)))
+        return kinds
+
+    def _fetch(self, located: int) -> list[Any]:
+        self.asked.append(("fetch", located))
+        count = self._people_a_call, len(self.keypoints)
+        return [(np.zeros((*count, 2)), np.zeros(count), np.zeros((*count, 3)))] * located
+
+
+def test_a_gpu_is_waited_for_when_all_calls_are_on_their_way_and_gets_several_at_a_time() -> None:
+    estimator = Noted(batch=4)
+    assert estimator.windows_wanted == 16 and estimator.looks_ahead
+    made = windows_of(list(range(PEOPLE)), estimator.preprocess.window_offsets)[:1]
+    (poses,) = estimator.estimate(made)
+    assert len(poses) == PEOPLE
+    assert estimator.asked == [("locate", 4)] * 3 + [("fetch", 1)] * 3
 
 
 def test_name_and_checksum_of_what_was_loaded(networks: dict[str, Any], load: Callable[..., PoseEstimator]) -> None:
