@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--starts", choices=STARTS, nargs="+", default=list(STARTS), help="rows to train")
+    parser.add_argument("--rows", nargs="+", help="train only those of these names")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--height", type=int, default=128, help="of the crops; the width is three quarters of it")
     parser.add_argument("--model", choices=ROWS, default="nano")
@@ -142,7 +143,8 @@ def main() -> None:
     backbone = args.backbone or str(train_backbone(folder / "backbone", args))
     for seed in args.seeds:
         chosen = [row for start in STARTS if start in args.starts for row in rows[start]]
-        left = [row for row in chosen if not scores_file(folder, row, seed).is_file()]
+        wanted = [row for row in chosen if not args.rows or row.name in args.rows]
+        left = [row for row in wanted if not scores_file(folder, row, seed).is_file()]
         if left:
             train_seed(left, seed, backbone, folder, args)
 
