@@ -334,14 +334,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of real data")
     parser.add_argument("--model", nargs="+", default=["nano", "small"])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--labels", type=Path, default=LABELS, help="folder of labels; real_labels/blind owe no model")
     parser.add_argument("--take", type=Path, nargs="+", metavar="CLIP", help="corrected clips of one video")
     args = parser.parse_args()
     if not (args.data / "videos").is_dir():
         raise SystemExit(f"skipped: {args.data} has no videos; give the folder of real data with --data")
     if args.take:
-        print(write(take(args.take, args.data / f"videos/{args.take[0].name}.mp4"), LABELS))
+        print(write(take(args.take, args.data / f"videos/{args.take[0].name}.mp4"), args.labels))
         return
-    labels = read_labels()
+    labels = read_labels(args.labels)
     videos = [args.data / f"videos/{one.video}.mp4" for one in labels]
     for one, video in zip(labels, videos, strict=True):
         if file_sha256(video) != one.data["info"]["video"]["sha256"]:
