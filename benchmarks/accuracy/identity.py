@@ -1,6 +1,6 @@
 """Who keeps the right id: trackers on the same cached boxes of sequences whose people are known.
 
-`python benchmarks/accuracy/identity.py [--data FOLDER] [--reid FILE] [--parts]`
+`python benchmarks/accuracy/identity.py [--data FOLDER|VIDEO] [--reid FILE] [--parts]`
 
 Boxes and looks are found once and kept in `--cache`; a tracker then takes seconds. HOTA and IDF1 are means over the
 sequences, switches and late starts are added up. The ceiling are the same boxes with right ids. "Before" is BoT-SORT as
@@ -29,7 +29,7 @@ from jmpose_cli.config import PeopleConfig
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.known_weights import choose_detector, choose_reid
 from jmpose_cli.metrics.boxes import BoxSequence, BoxTracking, evaluate_sequences, overlaps_of
-from jmpose_cli.people import association
+from jmpose_cli.people import association, motion, track
 from jmpose_cli.people.appearance import Embedder
 from jmpose_cli.people.camera import CameraMotion
 from jmpose_cli.people.detect import PersonDetector
@@ -242,9 +242,9 @@ TRACKERS: dict[str, Callable[[Sequence], Frames]] = {
 }
 
 
-def _without(name: str, value: Any) -> Callable[[Sequence], Frames]:
+def _without(name: str, value: Any, *, of: ModuleType = association) -> Callable[[Sequence], Frames]:
     def run(sequence: Sequence) -> Frames:
-        with patch.object(association, name, value):
+        with patch.object(of, name, value):
             return ours(sequence)
 
     return run
@@ -257,9 +257,12 @@ PARTS: dict[str, Callable[[Sequence], Frames]] = {
     "hidden crops teach too": _without("_CLEAN_HIDDEN", 2.0),
     "second boxes start tracks": _without("_DOUBLE_OVERLAP", 2.0),
     "no weak boxes": _without("_LEAST_WEAK", 2.0),
+    "weak boxes overlap by 0.5": _without("_LEAST_WEAK", 0.5),
     "reach does not grow": lambda s: ours(s, heights_per_s=0.0),
+    "speed may change by 0.5": _without("_SPEED_CHANGE", 0.5, of=motion),
     "remembered for 1 s": lambda s: ours(s, lost_after_s=1.0),
     "gaps of 0.25 s filled": lambda s: ours(s, max_gap_s=0.25),
+    "gaps filled in seconds only": _without("_FILLED_STEPS", 0, of=track),
     "who walks out of the picture is remembered there": _without("_EDGE", -1.0),
     "camera not followed": lambda s: ours(replace(s, camera=None)),
     "start score 0.25": lambda s: ours(s, new_track_score=0.25),
@@ -316,7 +319,7 @@ def gained(before: list[BoxTracking], ours: list[BoxTracking]) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/tracking"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/tracking"), help="Of sequences; or a video.")
     parser.add_argument("--detector", action="append", help="A name or a file; twice for two.")
     parser.add_argument("--reid", default="none", help="reid-nano, or a .pth of OSNet.")
     parser.add_argument("--cache", type=Path, default=Path("out/identity"))
@@ -332,7 +335,7 @@ def main() -> None:
     for name in args.detector or ["person-nano"]:
         path, least = choose_detector(name, on_gpu=False).path, PeopleConfig().keep_box_score
         detector, _ = load_detector(path, engine="torch", device="cpu", min_score=least, input_size=None, threads=1)
-        folders = sorted(folder for folder in args.data.iterdir() if folder.is_dir())
+        folders = sorted(f for f in args.data.iterdir() if f.is_dir()) if args.data.is_dir() else [args.data]
         sequences = [observe(folder, detector, embedder, args.cache) for folder in folders]
         print(f"\nboxes of {detector.name}, {len(sequences)} sequences\n")
         print("| tracker | HOTA | IDF1 | switches | crossing | short gap | long gap | returning | late | ceiling |")

@@ -26,7 +26,7 @@ ORDINARY_STEPS_PER_S = 8.0
 REMEMBERED_STEPS = 3
 """Looks for which a lost person is remembered at least."""
 _REACH_AT_ONCE, _MOST_REACH = 0.3, 2.0  # body heights within which boxes are joined: without delay, and at most
-_LEAST_FIRST, _LEAST_WEAK, _LEAST_NEW = 0.1, 0.5, 0.2  # likeness from which on a box is somebody's, by round
+_LEAST_FIRST, _LEAST_WEAK, _LEAST_NEW = 0.1, 0.65, 0.2  # likeness from which on a box is somebody's, by round
 _APPEARANCE_WEIGHT = 0.6  # of a certain likeness or difference, in overlaps
 _DOUBLE_OVERLAP, _DOUBLE_WITHIN = 0.35, 0.85  # from which on two boxes may show one person
 _CLEAN_HIDDEN, _CLEAN_SHARED = 0.25, 0.6  # up to which a crop shows its own person
