@@ -86,7 +86,7 @@ def test_a_training_writes_a_detector_and_what_a_checkpoint_has_when_the_time_is
         person_nano.main()
         options = {"engine": "torch", "device": "cpu", "min_score": 0.1, "input_size": None, "threads": 1}
         detector, _ = load_detector(out / "person-nano.safetensors", **options)
-        assert (detector.input_size, detector.start_score) == (96, 0.5)
+        assert (detector.input_size, detector.start_score) == (96, person_nano.START_SCORE)
         step = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
         return step, load_file(out / "person-nano.safetensors")
 
