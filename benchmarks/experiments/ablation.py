@@ -126,6 +126,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=128, help="of the crops; the width is three quarters of it")
     parser.add_argument("--model", choices=ROWS, default="nano")
     parser.add_argument("--init", default="nano", help="weights that the training of the backbone starts from")
+    parser.add_argument("--backbone-minutes", type=float, help="to train it for, in place of five epochs")
     parser.add_argument("--backbone", help="weights whose backbone is taken as it is: a shipped name or a file")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="processes that load windows")
@@ -133,7 +134,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", help="as of `jmpose train`; fp32 has fewer kernels to launch")
     parser.add_argument("--table", action="store_true", help="print what is finished, train nothing")
     args = parser.parse_args()
-    ready = [Path(args.backbone).stem] * bool(args.backbone)
+    ready = [Path(args.backbone).stem] if args.backbone else []
     folder = args.out / "-".join([args.model] * (args.model != "nano") + [str(args.height), str(args.steps), *ready])
     rows = ROWS[args.model]
     if args.table:
@@ -172,7 +173,12 @@ def backbone_settings(args: argparse.Namespace) -> dict[str, Any]:
             "workers": args.workers,
         },
         "augment": {"motion": 0},
-        "optim": {"lr": 1.5e-3, "backbone_lr": 1.5e-3, "batch": 32, "epochs": 5},
+        "optim": {
+            "lr": 6e-4,
+            "backbone_lr": 3e-4,
+            "batch": 32,
+            **({"minutes": args.backbone_minutes} if args.backbone_minutes else {"epochs": 5}),
+        },
         "save": {"best_by": "pck"},
     }
 
