@@ -61,7 +61,7 @@ def load_estimator(
             raise JmposeError("--precision int8 with --engine torch: onnx only", hint="leave --engine out, or use fp32")
         if replace_temporal or not description_of(path).is_file():
             raise _not_quantised(path.stem)
-        engine = "onnx"
+        engine = "onnx" if engine == "auto" else engine
     lacking = _lacking(settings, "onnx" if engine == "auto" else engine)
     if engine in ("onnx", "tensorrt"):
         if lacking:
@@ -145,7 +145,7 @@ def _on_onnx(
     folder = cache_folder() / "onnx" / f"{path.resolve().stem}-{key[:16]}"
     description = folder / "model.onnx.json"
     if not description.is_file():
-        folder = _make(path, folder, temporal, replace_temporal=replace_temporal, people=people)
+        folder = _make(path, folder, temporal, replace_temporal=replace_temporal, people=people, engine=engine)
         description = folder / description.name
     graphs = _of_cache(description, wanted)
     used = temporal if graphs.facts["made_from"]["temporal"] else None
@@ -160,13 +160,14 @@ def _of_cache(description: Path, wanted: dict[str, str | None]) -> Graphs:
         return read_graphs(description, made_from={**wanted, "temporal": None})
 
 
-def _make(path: Path, folder: Path, temporal: Path | None, *, replace_temporal: bool, people: int) -> Path:
+def _make(path: Path, folder: Path, temporal: Path | None, *, replace_temporal: bool, people: int, engine: str) -> Path:
     """Make the graphs of a model in the cache; return their folder, which is whole or not there."""
     from jmpose_cli.pose.onnx_export import write_pose_graphs
 
     parent = library_folder("onnx")
     if parent is None:
-        raise JmposeError(f"--engine onnx: {folder.parent} cannot be written to", hint="set JMPOSE_CACHE to a folder")
+        message = f"--engine {engine}: {folder.parent} cannot be written to"
+        raise JmposeError(message, hint="set JMPOSE_CACHE to a folder")
     unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=parent))
     try:
         write_pose_graphs(
@@ -181,6 +182,6 @@ def _make(path: Path, folder: Path, temporal: Path | None, *, replace_temporal: 
             unfinished.rename(target)
         return target
     except WeightsError as error:
-        raise JmposeError(f"--engine onnx: {error.message}", hint=error.hint) from error
+        raise JmposeError(f"--engine {engine}: {error.message}", hint=error.hint) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

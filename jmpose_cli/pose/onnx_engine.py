@@ -78,7 +78,7 @@ class OnnxEstimator(PoseEstimator):
                     "--engine tensorrt: no cache that can be written to", hint="set JMPOSE_CACHE to a folder"
                 )
             about = {
-                "files": self._graphs.facts["files"][graph],
+                "files": self._graphs.facts["files"].get(graph),
                 "made_from": self._graphs.facts["made_from"],
                 "gpu": torch.cuda.get_device_name(self._settings.device),
                 "onnxruntime": onnxruntime.__version__,

@@ -141,12 +141,13 @@ def test_graphs_that_do_not_fit_are_left_alone_with_a_note_or_an_error(tmp_path,
         ("onnx", {"device": "cuda:0", "precision": "fp16"}, "no precision fp16 on cuda:0, fp32 and tf32 only"),
         ("onnx", {"compiled": True}, "no compilation by torch"),
         ("tensorrt", {}, "no device cpu, cuda only"),
+        ("tensorrt", {"precision": "int8"}, "no device cpu, cuda only"),
         ("tensorrt", {"device": "cuda:0"}, "no precision fp32 on cuda:0, tf32 and fp16 only"),
     ],
 )
 def test_what_onnx_cannot_do_is_an_error(engine, settings, said):
     with pytest.raises(JmposeError, match=said) as caught:
-        load_estimator(NANO, EstimatorSettings(**settings), engine=engine)
+        load_estimator(SHIPPED / "small.safetensors", EstimatorSettings(**settings), engine=engine)
     assert caught.value.hint == "use --engine torch, or auto"
 
 
