@@ -5,13 +5,11 @@ The body is MobileNetV2's to stride 16 (Sandler et al., 2018).
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jmpose.errors import WeightsError
 from jmpose.folding import fold_batch_norms
-from jmpose.state import check_fit, fill, read_tensors, write_half
+from jmpose.state import read_half, write_half
 
 HEIGHT, WIDTH = 128, 64
 """Of crops, pixels."""
@@ -68,15 +66,13 @@ def load_appearance(path: Path) -> AppearanceNetwork:
     Raises:
         WeightsError: The file is missing, damaged, or of another network.
     """
-    metadata, state = read_tensors(path)
-    if metadata.get("kind") != _KIND:
-        raise WeightsError(f"{path} holds no network of appearance", "reid-nano, or one trained by its recipe")
-    with torch.device("meta"):
-        network = AppearanceNetwork().eval()
-        fold_batch_norms(network)
-    check_fit(state, network.state_dict(), path=path, of="a network of appearance", hint="reid-nano, or its like")
-    fill(network, state)
-    return network.eval()
+    return read_half(path, _folded, kind=_KIND, of="network of appearance", example="reid-nano")
+
+
+def _folded() -> AppearanceNetwork:
+    network = AppearanceNetwork().eval()
+    fold_batch_norms(network)
+    return network
 
 
 class _Block(nn.Sequential):

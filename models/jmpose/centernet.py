@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from jmpose.backbones import MoveNetBackbone, depthwise
 from jmpose.config import MOVENET_CHANNELS
-from jmpose.errors import WeightsError
-from jmpose.state import check_fit, fill, read_tensors, write_half
+from jmpose.state import read_half, write_half
 
 WIDTH = 1.5
 """Factor on the channels of MobileNetV2, as MoveNet MultiPose has it."""
@@ -94,11 +93,4 @@ def load_centernet(path: Path) -> CenterNet:
     Raises:
         WeightsError: The file is missing, damaged, or of another network.
     """
-    metadata, state = read_tensors(path)
-    if metadata.get("kind") != _KIND:
-        raise WeightsError(f"{path} holds no CenterNet of people", "person-nano, or one trained by its recipe")
-    with torch.device("meta"):
-        network = CenterNet().eval()
-    check_fit(state, network.state_dict(), path=path, of="a CenterNet of people", hint="person-nano, or its like")
-    fill(network, state)
-    return network.eval()
+    return read_half(path, lambda: CenterNet().eval(), kind=_KIND, of="CenterNet of people", example="person-nano")

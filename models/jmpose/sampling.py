@@ -41,7 +41,7 @@ def sample_crops(frames: Tensor, frame_index: Tensor, crop_to_image: Tensor, siz
 
     Args:
         frames: `[F, H, W, 3]` uint8, contiguous, RGB.
-        frame_index: `[N]` int64, the frame of each crop, on any device; a GPU is waited for if it is there.
+        frame_index: `[N]` int64, the frame of each crop, on any device; from a GPU it is waited for.
         crop_to_image: `[N, 2, 3]` float, crop pixels to image pixels, likewise.
         size: (h, w) of the crops.
 

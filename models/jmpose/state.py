@@ -1,7 +1,8 @@
 """Tensors from safetensors files, checked and put into a module."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from jmpose.errors import WeightsError
 from jmpose.files import WholeFile
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -45,6 +48,29 @@ def write_half(module: nn.Module, path: Path, *, kind: str) -> None:
             unfinished.chmod(0o644)  # safetensors lets nobody else read it
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} cannot be written: {error}", "a writable folder with free space") from error
+
+
+def read_half(path: Path, make: Callable[[], Module], *, kind: str, of: str, example: str) -> Module:
+    """Read what `write_half` wrote into a module, float32.
+
+    Args:
+        path: Of the file.
+        make: Makes the module, in eval mode; it is called on the meta device.
+        kind: As in `write_half`.
+        of: What the file should hold, for messages.
+        example: A file that does, for hints.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or of another module.
+    """
+    metadata, state = read_tensors(path)
+    if metadata.get("kind") != kind:
+        raise WeightsError(f"{path} holds no {of}", f"{example}, or one trained by its recipe")
+    with torch.device("meta"):
+        module = make()
+    check_fit(state, module.state_dict(), path=path, of=f"a {of}", hint=f"{example}, or its like")
+    fill(module, state)
+    return module
 
 
 def check_fit(
