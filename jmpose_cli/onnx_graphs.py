@@ -54,7 +54,7 @@ class Graphs:
 
     def has(self, graph: str) -> bool:
         """Whether there is a graph of this name."""
-        return graph in self.facts.get("files", {})
+        return graph in self.facts["files"]
 
     def session(self, graph: str, provider: Provider = ON_CPU, **sides: int) -> "Session":
         """Load a graph.
@@ -141,7 +141,7 @@ def read_graphs(description: Path, *, made_from: Mapping[str, str | None]) -> Gr
         facts = read_json(description)
     except (OSError, ValueError) as error:
         raise GraphsError(f"{description} cannot be read ({error})", description.parent) from error
-    if not isinstance(facts, dict) or facts.get("form") != FORM:
+    if not isinstance(facts, dict) or facts.get("form") != FORM or not isinstance(facts.get("files"), dict):
         raise GraphsError(f"{description} is not a description of graphs of form {FORM}", description.parent)
     if facts.get("made_from") != dict(made_from):
         raise GraphsError(f"{description}: the graphs were made from other weights", description.parent)

@@ -29,5 +29,5 @@ def write_detector_graph(weights: Path) -> None:
     pictures = torch.zeros(1, side, side, 3, dtype=torch.uint8)
     free = {"pictures": {1: "height", 2: "width"}}
     write_graph(_OnePicture(finder.model).eval(), {"pictures": pictures}, ["rows"], target, weights=weights, free=free)
-    facts = {"made_from": {"detector": file_sha256(weights)}, "opset": OPSET, "input_side": side}
+    facts = {"made_from": {"detector": file_sha256(weights)}, "opset": OPSET}
     write_description(description_of(weights), facts, files={"detect": target})

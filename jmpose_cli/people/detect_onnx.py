@@ -32,11 +32,11 @@ class OnnxDetector(FrameDetector):
         super().__init__(min_score=min_score, calls=CallThreads(threads))
         self.name, self.sha256 = weights.stem, file_sha256(weights)
         graphs = read_graphs(description_of(weights), made_from={"detector": self.sha256})
-        made_for = graphs.facts.get("input_side")
-        if not isinstance(made_for, int):
-            raise GraphsError(f"{graphs.folder}: the graph is of no detector", graphs.folder)
-        self.start_score = read_description(weights).start_score
-        self.input_size = input_size or made_for
+        if not graphs.has("detect"):
+            raise GraphsError(f"{graphs.folder}: the graphs are of no detector", graphs.folder)
+        described = read_description(weights)
+        self.start_score = described.start_score
+        self.input_size = input_size or described.input_side
 
         @lru_cache(maxsize=2)  # static sides are faster; a video has one size
         def session(height: int, width: int) -> Session:

@@ -130,7 +130,7 @@ def _load_fused(weights: Path) -> tuple[Any, int]:
     """Load what `save_detector` wrote, for inference."""
     from jmpose.folding import fold_batch_norms
 
-    model, size = load_shipped(weights)
+    model, size = load_saved(weights)
     fold_batch_norms(_fused(model))  # of what is not ultralytics' own
     return model, size
 
@@ -139,7 +139,7 @@ def _fused(model: Any) -> Any:
     return model.eval().fuse(verbose=False)
 
 
-def load_shipped(weights: Path) -> tuple[Any, int]:
+def load_saved(weights: Path) -> tuple[Any, int]:
     """Load what `save_detector` wrote; return the network, not fused, and the longer side of its input in pixels.
 
     Raises:

@@ -84,7 +84,7 @@ def person_class(weights: Path, names: Mapping[int, str]) -> int:
     for index, name in names.items():
         if name == "person":
             return index
-    some = ", ".join(list(names.values())[:5])
+    some = ", ".join(list(names.values())[:5])[:100]
     raise JmposeError(
         f"{weights}: a detector without the class 'person' (it has {some})", hint="use one trained on people"
     )

@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
 from jmpose_cli.people.detect import PersonDetector
 from jmpose_cli.people.detector_description import START_SCORE
 from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.people.letterbox import letterbox
-from tests.people.tiny_detectors import save_centernet, save_yolo
+from tests.people.tiny_detectors import copied, save_centernet, save_yolo
 
 PERSON_NANO = SHIPPED / "person-nano.safetensors"
 LOW = 0.0001  # random networks are sure of nothing
@@ -87,6 +88,14 @@ def test_no_frames_and_a_high_threshold(tiny):
 def test_the_input_size_can_be_chosen(tiny):
     assert load(tiny, min_score=0.5).input_size == 128
     assert load(tiny, min_score=0.5, input_size=64).input_size == 64
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", "[" * 100_000, '{"kind": ' * 50_000, "\x00"])
+def test_a_description_that_is_no_object(tiny, tmp_path, text):
+    path = copied(tiny, tmp_path)
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(JmposeError, match="no readable detector"):
+        load(path, min_score=0.5)
 
 
 @pytest.mark.parametrize("size", [(360, 640), (640, 360), (1080, 1920), (64, 96)])

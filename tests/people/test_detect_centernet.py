@@ -1,6 +1,5 @@
 """Boxes from maps of middles, and files of a CenterNet that are not what they should be."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.people.detect_centernet import CenterNetDetector
 from jmpose_cli.people.detect_yolo import YoloDetector
 from jmpose_cli.people.detectors import load_detector
-from tests.people.tiny_detectors import save_centernet
+from tests.people.tiny_detectors import copied, save_centernet, truncated
 
 SETTINGS = {"device": "cpu", "min_score": 0.5, "input_size": None, "threads": 1}
 
@@ -60,20 +59,6 @@ def test_what_is_saved_finds_what_the_network_found(tiny, tmp_path):
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
 
 
-def copied(tiny: Path, folder: Path, **change: object) -> Path:
-    target = folder / tiny.name
-    target.write_bytes(tiny.read_bytes())
-    description = json.loads(tiny.with_suffix(".json").read_text()) | change
-    target.with_suffix(".json").write_text(json.dumps(description))
-    return target
-
-
-def truncated(tiny: Path, folder: Path) -> Path:
-    path = copied(tiny, folder)
-    path.write_bytes(path.read_bytes()[:5000])
-    return path
-
-
 def alone(tiny: Path, folder: Path) -> Path:
     path = copied(tiny, folder)
     path.with_suffix(".json").unlink()
@@ -116,11 +101,3 @@ def test_files_that_are_no_detector(tiny, tmp_path, make, message):
     with pytest.raises(JmposeError, match=message) as caught:
         load_detector(make(tiny, tmp_path), engine="torch", **SETTINGS)
     assert caught.value.hint
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", "null", "[" * 100_000, "\x00"])
-def test_a_description_that_is_no_object(tiny, tmp_path, text):
-    path = copied(tiny, tmp_path)
-    path.with_suffix(".json").write_text(text)
-    with pytest.raises(JmposeError, match="no readable detector"):
-        load_detector(path, engine="torch", **SETTINGS)

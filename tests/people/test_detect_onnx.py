@@ -12,7 +12,7 @@ from jmpose_cli.people.detect_export import write_detector_graph
 from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.people.letterbox import suppressed
 from jmpose_cli.upkeep.model_check import _example_frames
-from tests.people.tiny_detectors import save_centernet, save_yolo
+from tests.people.tiny_detectors import copied, save_centernet, save_yolo
 
 SETTINGS = {"device": "cpu", "min_score": 0.02, "input_size": None, "threads": 2}
 WEIGHTS = SHIPPED / "person-nano.safetensors"
@@ -67,6 +67,28 @@ def test_a_damaged_description_is_an_error_of_any_engine(graph, tmp_path):
     (tmp_path / "tiny.json").write_text("{")
     with pytest.raises(JmposeError, match=r"tiny\.safetensors: no readable detector"):
         load_detector(tmp_path / "tiny.safetensors", engine="auto", **SETTINGS)
+
+
+def test_the_size_of_the_input_is_that_of_the_description(graph, tmp_path):
+    for file in graph.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    path, settings = tmp_path / graph.name, SETTINGS | {"engine": "onnx"}
+    copied(graph, tmp_path, imgsz=96)
+    assert load_detector(path, **settings)[0].input_size == 96
+    copied(graph, tmp_path, imgsz=10**6)
+    with pytest.raises(JmposeError, match="imgsz: 1000000 is not a whole number"):
+        load_detector(path, **settings)
+
+
+@pytest.mark.parametrize(("files", "said"), [({}, "of no detector"), (5, "not a description of graphs")])
+def test_a_description_of_other_graphs_is_not_used(graph, tmp_path, files, said):
+    path = copied(graph, tmp_path)
+    facts = json.loads(graph.with_suffix(".onnx.json").read_text())
+    path.with_suffix(".onnx.json").write_text(json.dumps(facts | {"files": files}))
+    detector, note = load_detector(path, engine="auto", **SETTINGS)
+    assert detector.engine == "torch" and said in note
+    with pytest.raises(JmposeError, match=said):
+        load_detector(path, engine="onnx", **SETTINGS)
 
 
 def test_of_boxes_that_overlap_by_more_than_half_the_best_is_kept():

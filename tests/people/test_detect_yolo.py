@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.people.detect_yolo import YoloDetector, load_shipped, planned_weights
+from jmpose_cli.people.detect_yolo import YoloDetector, load_saved, planned_weights
 from jmpose_cli.people.yolo_description import check_network
-from tests.people.tiny_detectors import save_yolo
+from tests.people.tiny_detectors import copied, save_yolo, truncated
 
 
 @pytest.fixture(scope="module")
@@ -23,20 +23,6 @@ def tiny(tmp_path_factory) -> Path:
 
 def frames(count: int, *, height: int = 90, width: int = 160) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (count, height, width, 3), dtype=np.uint8)
-
-
-def copied(tiny: Path, folder: Path, **change: object) -> Path:
-    target = folder / tiny.name
-    target.write_bytes(tiny.read_bytes())
-    description = json.loads(tiny.with_suffix(".json").read_text()) | change
-    target.with_suffix(".json").write_text(json.dumps(description))
-    return target
-
-
-def truncated(tiny: Path, folder: Path) -> Path:
-    path = copied(tiny, folder)
-    path.write_bytes(path.read_bytes()[:5000])
-    return path
 
 
 def text(tiny: Path, folder: Path) -> Path:
@@ -78,7 +64,7 @@ class Runs:
 @pytest.fixture(scope="module")
 def checkpoint(tiny) -> dict[str, object]:
     """What ultralytics would save of the tiny network."""
-    model = load_shipped(tiny)[0].half()
+    model = load_saved(tiny)[0].half()
     return {"model": model, "ema": None, "train_args": {"imgsz": [96, 128]}, "date": "2026"}
 
 
@@ -230,14 +216,6 @@ def test_a_description_that_is_not_that_of_a_known_detector_builds_nothing(tiny,
     with pytest.raises(JmposeError, match=message):
         YoloDetector(path, device="cpu", min_score=0.5)
     assert not (tmp_path / "made").exists() and time.monotonic() - started < 10
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", "null", "[" * 100_000, '{"kind": ' * 50_000, "\x00"])
-def test_a_description_that_is_no_object(tiny, tmp_path, text):
-    path = copied(tiny, tmp_path)
-    path.with_suffix(".json").write_text(text)
-    with pytest.raises(JmposeError, match="no readable detector"):
-        YoloDetector(path, device="cpu", min_score=0.5)
 
 
 def test_a_network_that_grows_its_pictures_is_not_run():

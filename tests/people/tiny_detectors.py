@@ -1,5 +1,6 @@
 """Detectors with random weights, saved as jmpose saves them."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -67,3 +68,19 @@ def save_centernet(path: Path, *, imgsz: int) -> None:
             last.weight.mul_(0.1)
         network.size[-1].bias.fill_(8.0)
     save_centernet_detector(network, path, imgsz=imgsz, start_score=0.4)
+
+
+def copied(tiny: Path, folder: Path, **change: object) -> Path:
+    """Copy a detector, with a description that says something else."""
+    target = folder / tiny.name
+    target.write_bytes(tiny.read_bytes())
+    description = json.loads(tiny.with_suffix(".json").read_text()) | change
+    target.with_suffix(".json").write_text(json.dumps(description))
+    return target
+
+
+def truncated(tiny: Path, folder: Path) -> Path:
+    """Copy a detector, with the beginning of its weights only."""
+    path = copied(tiny, folder)
+    path.write_bytes(path.read_bytes()[:5000])
+    return path
