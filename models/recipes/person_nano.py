@@ -1,14 +1,14 @@
 """Train the shipped person detector `person-nano`: CenterNet, from MoveNet MultiPose.
 
-`python models/recipes/person_nano.py --graphs package/models` starts as `movenet_start.py` tells; with
-`--init person-nano` training goes on from the shipped weights, for so many minutes on the CPU or on `--device cuda`.
+`python models/recipes/person_nano.py --graphs package/models` begins with the graphs that `movenet_start.py` tells of,
+`--init person-nano` with the shipped weights. Either trains for `--minutes`, on the CPU or on `--device cuda`.
 
 The learning rate follows the clock along a cosine. A run that was stopped goes on from its checkpoint when the command
 is given again. `person_nano_data.py` makes the data. At the end the moving average of the weights is written as
 `person-nano.safetensors`, with its description.
 
-Pictures of `people_more`, Leeds Sports Pose and videos, whose boxes are a teacher's in part or not all there, are left
-out: with them the start forgets large people and takes small blobs for some.
+Pictures of `people_more`, Leeds Sports Pose and two of the three videos, whose boxes are a teacher's in part or not all
+there, are left out: with them the start forgets large people and takes small blobs for some.
 
 Targets: a person's middle is a Gaussian, wider for larger boxes, under the focal loss of CenterNet; where it is high,
 the boxes are held to the true one by their generalised IoU (as in Liu et al., "Training-Time-Friendly Network", 2020).
@@ -200,17 +200,15 @@ def targets(boxes: Tensor, side: int) -> Targets:
     # [N, P, cells] each: a Gaussian is the product of two.
     along_x, along_y = (torch.exp(-((at - cell[..., i, None]) ** 2) / (2 * sigma[..., i, None] ** 2)) for i in (0, 1))
     asked = boxes[..., 3] - boxes[..., 1] >= SMALLEST
-    gaussians = along_y[..., :, None] * along_x[..., None, :]  # [N, P, h, w]
-    asked_for = gaussians * asked[..., None, None]
+    gaussians = along_y[..., :, None] * along_x[..., None, :] * asked[..., None, None]  # [N, P, h, w]
     inside_x, inside_y = (
         (at + 1 > boxes[..., i, None] / STRIDE) & (at < boxes[..., i + 2, None] / STRIDE) for i in (0, 1)
     )
     tiny = (size.amin(-1) > 0) & ~asked
     ignored = (inside_y[..., :, None] & inside_x[..., None, :] & tiny[..., None, None]).any(1)
-    weights, nearest = asked_for.max(1)
-    weights = weights * (weights >= NEAR)
+    centers, nearest = gaussians.max(1)
+    weights = centers * (centers >= NEAR)
     chosen = boxes.gather(1, nearest.flatten(1)[..., None].expand(-1, -1, 4)).transpose(1, 2)
-    centers = asked_for.amax(1)
     return Targets(
         centers, 1.0 - (ignored & (centers < 1)).float(), chosen.reshape(len(boxes), 4, cells, cells), weights
     )

@@ -2,12 +2,12 @@
 
 `python models/recipes/person_nano_data.py --data ../shared/data --out runs/person-nano/data`
 
-Pictures: `person_boxes` (all people boxed) and `coco_persons/train`, where only people with keypoints
-are listed: the others get pseudo-boxes from the YOLO11n teacher (score >= 0.35, IoU < 0.5 with a
-listed box), so that the detector is not punished for finding them. So do those of `people_more`, where some people are
-not boxed. Every third picture of Leeds Sports Pose extended and frames of the training videos have the teacher's boxes
-alone. Plain pictures (black, one colour, shades,
-blocks, noise) have nobody: a video that fades to black shall have none.
+Pictures: `person_boxes` (all people boxed) and `coco_persons/train`, where only people with keypoints are listed: the
+others get pseudo-boxes from the YOLO11n teacher (score >= 0.35, IoU < 0.5 with a listed box), so that the detector is
+not punished for finding them. So do those of `people_more`, where some people are not boxed. Every third picture of
+Leeds Sports Pose extended and frames of the training videos have the teacher's boxes alone. Plain pictures (black, one
+colour, shades, blocks, noise) have nobody: a video that fades to black shall have none. `person_nano.py` says which of
+them it leaves out by default.
 """
 
 import argparse
