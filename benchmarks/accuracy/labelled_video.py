@@ -188,7 +188,7 @@ def spacing_of(estimator: PoseEstimator, labels: Labels) -> Spacing:
 
 
 def estimate(estimator: PoseEstimator, labels: Labels, place: int, frames: dict[int, Bytes]) -> tuple[Answers, Answers]:
-    """Ask a model about the labelled frame at a place; gives the answers of its single-frame part and of all of it."""
+    """Ask a model about the labelled frame at a place; return the answers of its single-frame part and of all of it."""
     number, people = labels.frames[place]
     on_boxes = annotated_frame([one["bbox"] for one in people], [one["track_id"] for one in people])
     maker, windows = WindowMaker(spacing_of(estimator, labels)), []
@@ -317,7 +317,7 @@ def _label(truth: Truth, model: Truth, row: int) -> dict[str, Any]:
 
 
 def write(labels: dict[str, Any], folder: Path) -> Path:
-    """Write labels, with one picture or person a line; gives the file."""
+    """Write labels, with one picture or person a line; return the file."""
 
     def lines(rows: Sequence[dict[str, Any]]) -> str:
         return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]"
@@ -334,7 +334,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of real data")
     parser.add_argument("--model", nargs="+", default=["nano", "small"])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--labels", type=Path, default=LABELS, help="folder of labels; real_labels/blind owe no model")
+    parser.add_argument("--labels", type=Path, default=LABELS, help="folder; no model was asked for real_labels/blind")
     parser.add_argument("--take", type=Path, nargs="+", metavar="CLIP", help="corrected clips of one video")
     args = parser.parse_args()
     if not (args.data / "videos").is_dir():

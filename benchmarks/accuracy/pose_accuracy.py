@@ -54,7 +54,7 @@ def predict(estimator: PoseEstimator, file: Path, people: list[dict]) -> tuple[n
 
 
 def oks(truth: dict, results: list[dict]) -> dict[str, float]:
-    """Give COCO's keypoint figures, AP and the like by name, of results on a data set."""
+    """Return COCO's keypoint figures, AP and the like by name, of results on a data set."""
     coco = COCO(truth)
     evaluation = COCOeval_faster(coco, coco.loadRes(results), "keypoints", print_function=lambda *_: None)
     evaluation.run()

@@ -48,7 +48,7 @@ WITHOUT = ("more", "lsp", "crowd", "intel")
 SAVE_EVERY_S = 120.0
 MOST_PEOPLE = 60
 MOSAICS = 0.15
-"""Share of them in the first four fifths of the training."""
+"""Share of the items that are four pictures in one, in the first four fifths of the training."""
 
 
 def main() -> None:

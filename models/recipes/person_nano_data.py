@@ -82,7 +82,7 @@ def add_listed(name: str, annotations: Path, pictures: Path, teacher: YOLO, out:
 
 
 def add_taught(pictures: Iterable[tuple[str, np.ndarray]], teacher: YOLO, out: Path, *, teacher_size: int) -> int:
-    """Add pictures (name, BGR) with the teacher's boxes; give how many."""
+    """Add pictures (name, BGR) with the teacher's boxes; return how many."""
     count = 0
     for name, picture in pictures:
         found = teacher.predict(picture, classes=[0], conf=PSEUDO_SCORE, imgsz=teacher_size, verbose=False)[0]

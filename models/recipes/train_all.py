@@ -52,19 +52,19 @@ def main() -> None:
 
 
 def recipe(name: str, *options: object) -> list[str]:
-    """Give the command of a recipe."""
+    """Return the command of a recipe."""
     return [sys.executable, str(RECIPES / f"{name}.py"), *map(str, options)]
 
 
 def detector(args: argparse.Namespace) -> list[str]:
-    """Give the command of the detector's training."""
+    """Return the command of the detector's training."""
     minutes = round(args.minutes - 2 * STARTING, 3)
     options = ["--out", OUT / "person-nano", "--init", "person-nano", "--minutes", minutes, "--device", args.device]
     return recipe("person_nano", *options, "--side", 416, "--batch", 64, "--workers", max(args.workers // 3, 1))
 
 
 def looks(args: argparse.Namespace) -> list[str]:
-    """Give the command of the training of `reid-nano`; three workers spoil about 20 batches of 256 a second."""
+    """Return the command of the training of `reid-nano`; three workers spoil about 20 batches of 256 a second."""
     steps = round(10 * 60 * (args.minutes - 2 * STARTING))
     options = ["--data", args.data, "--out", OUT / "reid-nano", "--init", "--device", args.device]
     return recipe(
@@ -73,7 +73,7 @@ def looks(args: argparse.Namespace) -> list[str]:
 
 
 def frame(model: str, args: argparse.Namespace, minutes: float) -> list[str]:
-    """Give the command of the training of a backbone."""
+    """Return the command of the training of a backbone."""
     changes = {
         "init": model,
         "optim.warmup_steps": 300,
@@ -86,7 +86,7 @@ def frame(model: str, args: argparse.Namespace, minutes: float) -> list[str]:
 
 
 def temporal(model: str, args: argparse.Namespace, minutes: float) -> list[str]:
-    """Give the command of the training of a temporal part."""
+    """Return the command of the training of a temporal part."""
     more = [
         {"kind": "crops", "path": "runs/nano/rendered", "weight": 4},
         {"kind": "videos", "path": "runs/ablation/data/train", "videos": "runs/ablation/data/clips", "weight": 4},
@@ -111,7 +111,7 @@ def people() -> list[dict[str, object]]:
 def training(
     name: str, args: argparse.Namespace, minutes: float, changes: dict[str, object], sources: Sequence[object]
 ) -> list[str]:
-    """Give the command of a training by the clock."""
+    """Return the command of a training by the clock."""
     scored = {"kind": "coco", "path": str(args.data / "coco_persons/val.json")}
     temporal = not name.endswith("-frame")
     scored_sets = [scored | {"name": "clean", "moving": temporal}]
@@ -125,7 +125,7 @@ def training(
 
 
 def temporal_start(model: str) -> list[str]:
-    """Give the command that puts the shipped temporal part on the backbone just trained."""
+    """Return the command that puts the shipped temporal part on the backbone just trained."""
     trained = OUT / f"{model}-frame/last.safetensors"
     return recipe(
         "temporal_start", "--frame", trained, "--temporal", model, "--out", OUT / f"{model}-start.safetensors"

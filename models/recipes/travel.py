@@ -131,7 +131,7 @@ def labelled_people(data: Path) -> Iterator[tuple[str, Person]]:
 
 
 def compress(picture: Path, quality: int) -> bytes:
-    """Read a picture and give it as AVIF; as it is where that is smaller."""
+    """Read a picture and return it as AVIF, or as it is where that is smaller."""
     buffer = io.BytesIO()
     Image.fromarray(read_rgb(picture)).save(buffer, "AVIF", quality=quality, speed=7, max_threads=1)
     original = picture.read_bytes()
