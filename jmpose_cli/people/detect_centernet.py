@@ -14,7 +14,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
 from jmpose_cli.people.detect import TorchDetector
 from jmpose_cli.people.detector_description import Kind, read_description
-from jmpose_cli.people.letterbox import MAX_BOXES, in_letterbox, suppressed
+from jmpose_cli.people.letterbox import in_letterbox, suppressed
 from jmpose_cli.values import Bytes, Detections, Float
 
 KIND: Kind = "centernet-detector"
@@ -50,7 +50,7 @@ class CenterNetDetector(TorchDetector):
     def _rows(self, pictures: Bytes) -> list[Float]:
         with torch.inference_mode():
             found = self._finder(torch.from_numpy(pictures).to(self._device)).cpu().numpy()
-        return [suppressed(rows[rows[:, 4] > self._min_score])[:MAX_BOXES] for rows in found]
+        return [suppressed(rows[rows[:, 4] > self._min_score]) for rows in found]
 
 
 class PersonFinder(nn.Module):

@@ -8,7 +8,7 @@ from jmpose_cli.device import CallThreads
 from jmpose_cli.onnx_graphs import GraphsError, Session, description_of, read_graphs
 from jmpose_cli.people.detect import FrameDetector
 from jmpose_cli.people.detector_description import read_description
-from jmpose_cli.people.letterbox import MAX_BOXES, in_letterbox, suppressed
+from jmpose_cli.people.letterbox import in_letterbox, suppressed
 from jmpose_cli.values import Bytes, Detections, Float
 
 
@@ -49,4 +49,4 @@ class OnnxDetector(FrameDetector):
 
     def _rows(self, picture: Bytes) -> list[Float]:
         (rows,) = self._session(*picture.shape[1:3]).run({"pictures": picture})
-        return [suppressed(rows[rows[:, 4] > self._min_score])[:MAX_BOXES]]
+        return [suppressed(rows[rows[:, 4] > self._min_score])]

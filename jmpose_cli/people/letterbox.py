@@ -95,13 +95,13 @@ def in_letterbox(
 
 
 def suppressed(rows: Float) -> Float:
-    """Leave out boxes that overlap a better one, best first: rows (x0, y0, x1, y1, score)."""
+    """Leave out boxes that overlap a better one: rows (x0, y0, x1, y1, score), best first, `MAX_BOXES` at most."""
     rows = rows[np.argsort(-rows[:, 4], kind="stable")]
     low, high = rows[:, :2], rows[:, 2:4]
     area = (high - low).prod(1)
     kept: list[int] = []
     left = np.arange(len(rows))
-    while len(left):
+    while len(left) and len(kept) < MAX_BOXES:
         best, left = left[0], left[1:]
         kept.append(best)
         both = (np.minimum(high[best], high[left]) - np.maximum(low[best], low[left])).clip(min=0).prod(1)

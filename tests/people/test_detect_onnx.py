@@ -10,7 +10,7 @@ from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
 from jmpose_cli.people.detect_export import write_detector_graph
 from jmpose_cli.people.detectors import load_detector
-from jmpose_cli.people.letterbox import suppressed
+from jmpose_cli.people.letterbox import MAX_BOXES, suppressed
 from jmpose_cli.upkeep.model_check import _example_frames
 from tests.people.tiny_detectors import copied, save_centernet, save_yolo
 
@@ -95,6 +95,12 @@ def test_of_boxes_that_overlap_by_more_than_half_the_best_is_kept():
     rows = np.float32([[0, 0, 10, 10, 0.5], [0, 1, 10, 10, 0.9], [0, 6, 10, 16, 0.7], [50, 50, 60, 60, 0.3]])
     assert suppressed(rows)[:, 4].tolist() == np.float32([0.9, 0.7, 0.3]).tolist()
     assert suppressed(rows[:0]).shape == (0, 5)
+
+
+def test_of_more_boxes_than_a_frame_may_have_the_best_are_kept():
+    x = np.arange(2 * MAX_BOXES, dtype=np.float32)
+    rows = np.stack([10 * x, 0 * x, 10 * x + 5, 0 * x + 9, x / len(x)], 1)
+    assert suppressed(rows).tolist() == rows[: MAX_BOXES - 1 : -1].tolist()
 
 
 def test_a_graph_of_other_weights_is_not_used(tmp_path):
