@@ -26,6 +26,8 @@ PLACES = {
     "ndx_pose": ["jmpose_cli/handover/nwb.py"],
     "pynwb": ["jmpose_cli/handover/nwb.py"],
 }
+# Of the user's own machine, never asked for: imported where it is there.
+FOUND_THERE = {"tensorrt": ["jmpose_cli/onnx_providers.py"]}
 
 
 def imported() -> dict[str, set[str]]:
@@ -54,7 +56,7 @@ def distributions(module: str) -> set[str]:
 IMPORTED = imported()
 
 
-@pytest.mark.parametrize("module", sorted(IMPORTED.keys() - PLACES))
+@pytest.mark.parametrize("module", sorted(IMPORTED.keys() - PLACES - FOUND_THERE))
 def test_infer_needs_only_what_is_installed_with_it(module):
     # OpenCV's distributions all have the same module.
     found = {"opencv-python"} if module == "cv2" else distributions(module)
@@ -67,6 +69,11 @@ def test_packages_of_extras_are_imported_at_their_place_only(module):
     package = module.replace("_", "-")
     assert any(package in names(needed) for needed in PROJECT["optional-dependencies"].values())
     assert package not in names(PROJECT["dependencies"])
+
+
+@pytest.mark.parametrize("module", FOUND_THERE)
+def test_what_a_machine_may_have_is_imported_at_its_place_only(module):
+    assert sorted(IMPORTED[module]) == FOUND_THERE[module]
 
 
 def test_developers_have_all_extras_that_tests_need():  # those of the formats of other tools are tested where they are

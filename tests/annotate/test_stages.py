@@ -40,7 +40,8 @@ def test_frames_that_come_as_they_like_get_the_poses_of_a_video(batch, every):
     live, got = LiveStages(config, made_up_networks(), fps=FPS), []
     for taken, frames in enumerate(MadeUpVideo(FRAMES, batch=batch), start=1):
         got += live.push(frames)
-        assert taken * batch - len(got) <= 16 + batch  # a quarter of a second for gaps, two frames for windows
+        # Half a second or seven looks for gaps, two frames for windows.
+        assert taken * batch - len(got) <= max(round(FPS / 2), 7 * every) + 4 + batch
     assert facts([*got, *live.finish()]) == facts(wanted)
 
 
