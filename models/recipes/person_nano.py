@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import generalized_box_iou_loss
 
 from jmpose.centernet import STRIDE, CenterMaps, CenterNet, load_centernet
+from jmpose.files import WholeFile
 from jmpose_cli.device import convolution_order
 from jmpose_cli.known_weights import choose_detector
 from jmpose_cli.people.detect_centernet import save_centernet_detector
@@ -142,9 +143,9 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
         if mirror:
             picture, boxes = picture[:, ::-1], boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [width, 0, width, 0]
         matrix = np.array([[sx, 0, left], [0, sy, top]])
-        shrunk = cv2.resize(picture, None, fx=sx, fy=sy, interpolation=cv2.INTER_AREA) if scale < 0.7 else None
-        if shrunk is not None:  # else a warp would skip pixels
-            picture, matrix = shrunk, np.array([[1.0, 0, left], [0, 1.0, top]])
+        if scale < 0.7:  # a warp would skip pixels
+            picture = cv2.resize(picture, None, fx=sx, fy=sy, interpolation=cv2.INTER_AREA)
+            matrix[:, :2] = np.eye(2)
         part = cv2.warpAffine(picture, matrix, (w, h), flags=cv2.INTER_LINEAR, borderValue=(GREY,) * 3)
         boxes = boxes * [sx, sy, sx, sy] + [left, top, left, top]
         cut = boxes.clip(0, [w, h, w, h])
@@ -240,8 +241,8 @@ def train(network: CenterNet, pictures: Pictures, args: argparse.Namespace) -> C
     heads = [p for n, p in network.named_parameters() if "backbone" not in n or "heatmap_head" in n]
     others = {id(p) for p in heads}
     body = [p for p in network.parameters() if p.requires_grad and id(p) not in others]
-    groups = [{"params": body, "lr": args.lr}, {"params": heads, "lr": 3 * args.lr}]
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    rates = (args.lr, 3 * args.lr)
+    optimiser = torch.optim.AdamW([{"params": body}, {"params": heads}], weight_decay=0.01)
     file, passed, step = args.out / "checkpoint.pt", 0.0, 0
     if file.is_file():
         state = torch.load(file, map_location=device, weights_only=True)
@@ -249,7 +250,7 @@ def train(network: CenterNet, pictures: Pictures, args: argparse.Namespace) -> C
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         passed, step = state["seconds"], state["step"]
-    seconds, rates = 60 * args.minutes, [group["lr"] for group in groups]
+    seconds = 60 * args.minutes
     began, saved, said = time.monotonic() - passed, time.monotonic(), [0.0, 0.0]
     network.train()
     for images, boxes in forever(pictures, args.batch, args.workers):
@@ -304,9 +305,8 @@ def save(
 ) -> None:
     """Write all that a resumed run needs, whole or not at all."""
     state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
-    partial = file.with_suffix(".partial")
-    torch.save(state | {"seconds": seconds, "step": step}, partial)
-    partial.replace(file)
+    with WholeFile(file) as unfinished:
+        torch.save(state | {"seconds": seconds, "step": step}, unfinished)
 
 
 if __name__ == "__main__":
