@@ -9,12 +9,17 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 
-from jmpose.config import Preprocess
+from jmpose.config import STRIDE, Preprocess
 from jmpose.keypoints import KeypointSet
+from jmpose.targets import heatmap_to_crop
 from jmpose_cli.data.degrade import degrade_window, own_grain
-from jmpose_cli.data.samples import Doubles, Labels, RawWindow
+from jmpose_cli.data.samples import Doubles, Labels, RawWindow, Taught
 from jmpose_cli.values import Bools, Bytes, Float
+
+MOST_ZOOM = 1.6
+"""Change of scale up to which a teacher's peaks are as wide as those that are wanted, nearly."""
 
 _LOWER = ("hip", "knee", "ankle")
 
@@ -69,6 +74,8 @@ class Window:
         present: `[T, K]` float32.
         to_image: `[2, 3]` float32, crop pixels to image pixels of the key frame.
         swap: `[T, 2]` float32, share of the other side to be mixed into the initial heatmaps of arms and of legs.
+        taught: `[K, h, w]` float32, a teacher's heatmaps of the key frame where the crop's are, NaN where it says
+            nothing; `[0, h, w]` where nobody asks for them.
     """
 
     crops: Bytes
@@ -78,6 +85,7 @@ class Window:
     present: Float
     to_image: Float
     swap: Float
+    taught: Float
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,7 @@ def make_window(
     settings: Augmentation,
     height: int | None = None,
     texture: Callable[[], Bytes] | None = None,
+    taught: bool = False,
 ) -> Window:
     """Build one window.
 
@@ -152,6 +161,7 @@ def make_window(
         settings: How much is varied.
         height: Height of the crop when it is not the model's; the width keeps the model's aspect ratio.
         texture: Gives a picture that occluders are cut from; None takes the window's own.
+        taught: Whether a teacher's heatmaps are wanted.
     """
     size = _crop_size(preprocess, height)
     key = list(offsets).index(0)
@@ -188,7 +198,39 @@ def make_window(
         present=labels.present.astype(np.float32),
         to_image=np.linalg.inv(affine)[:2].astype(np.float32),
         swap=swap,
+        taught=_taught_maps(raw.taught, warps[key], size, preprocess, wanted=taught),
     )
+
+
+def _taught_maps(
+    known: Taught | None, affine: Doubles, size: tuple[int, int], preprocess: Preprocess, *, wanted: bool
+) -> Float:
+    """Bring a teacher's heatmaps to those of the crop that `affine` `[3, 3]` cuts out of the picture."""
+    width, height = size[0] // STRIDE, size[1] // STRIDE
+    joints = len(preprocess.keypoints)
+    nothing = np.full((joints if wanted else 0, height, width), np.nan, np.float32)
+    if not wanted or known is None:
+        return nothing
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    at = heatmap_to_crop(corners, heatmap_size=(height, width), alignment=preprocess.heatmap_alignment).numpy()
+    to_crop = np.vstack([np.column_stack([at[1] - at[0], at[2] - at[0], at[0]]), [0, 0, 1]])
+    forward = np.linalg.inv(to_crop) @ affine @ np.vstack([known.to_image, [0, 0, 1]])
+    zoom = np.sqrt(abs(np.linalg.det(forward))) * known.heatmaps.shape[1] / height
+    if not 1 / MOST_ZOOM < zoom < MOST_ZOOM:
+        return nothing
+    beyond = (np.nan,) * 4
+    planes = known.heatmaps.transpose(1, 2, 0)
+    # OpenCV fills the rim of up to four channels only.
+    parts = [
+        cv2.warpAffine(
+            np.ascontiguousarray(planes[..., first : first + 4]), forward[:2], (width, height), borderValue=beyond
+        ).reshape(height, width, -1)
+        for first in range(0, joints, 4)
+    ]
+    moved = np.concatenate(parts, 2).transpose(2, 0, 1)
+    if np.linalg.det(affine[:2, :2]) < 0:
+        moved = moved[list(preprocess.keypoints.flip_index)]
+    return np.ascontiguousarray(moved, np.float32)
 
 
 def _draw_swap(rng: np.random.Generator, frames: int, key: int) -> Float:

@@ -29,6 +29,7 @@ class Batch:
         present: `[B, T, K]`.
         to_image: `[B, 2, 3]`.
         swap: `[B, T, 2]`.
+        taught: `[B, K, h, w]`, or `[B, 0, h, w]` without a teacher.
         samples: `[B]` numbers of the samples, to name the ones that break something.
     """
 
@@ -39,6 +40,7 @@ class Batch:
     present: Tensor
     to_image: Tensor
     swap: Tensor
+    taught: Tensor
     samples: Tensor
 
     def __len__(self) -> int:
@@ -57,7 +59,7 @@ def stack(windows: Sequence[tuple[Window, int]]) -> Batch:
     """Collate what a `WindowSet` gives."""
     columns = {
         name: torch.from_numpy(np.stack([getattr(window, name) for window, _ in windows]))
-        for name in ("crops", "exists", "xy", "weight", "present", "to_image", "swap")
+        for name in ("crops", "exists", "xy", "weight", "present", "to_image", "swap", "taught")
     }
     return Batch(**columns, samples=torch.tensor([sample for _, sample in windows]))
 
@@ -89,6 +91,7 @@ class WindowSet(Dataset[tuple[Window, int]]):
         reach: In training, support frames are drawn from this many frames before and after; 0 takes the model's
             own offsets.
         support: False leaves the support frames out: windows of one frame.
+        taught: Whether the heatmaps of a teacher are wanted.
         seed: Of all chance.
     """
 
@@ -100,11 +103,12 @@ class WindowSet(Dataset[tuple[Window, int]]):
         settings: Augmentation = PLAIN,
         reach: int = 0,
         support: bool = True,
+        taught: bool = False,
         seed: int = 0,
     ) -> None:
         self.sources = list(sources)
         self._preprocess, self._settings, self._reach, self._seed = preprocess, settings, reach, seed
-        self._support = support
+        self._support, self._taught = support, taught
         self._starts = np.concatenate([[0], np.cumsum([len(source) for source in self.sources])])
         if not self._starts[-1]:
             raise JmposeError(
@@ -137,6 +141,7 @@ class WindowSet(Dataset[tuple[Window, int]]):
             settings=self._settings,
             height=draw.height,
             texture=texture,
+            taught=self._taught,
         )
         return window, draw.sample
 

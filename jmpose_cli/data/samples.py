@@ -45,6 +45,19 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """A teacher's heatmaps of the key frame, for distillation.
+
+    Attributes:
+        heatmaps: `[K, h, w]` float32, K joints in the model's order; NaN for those that the teacher does not know.
+        to_image: `[2, 3]` affine from their pixels to image pixels.
+    """
+
+    heatmaps: Float
+    to_image: Doubles
+
+
+@dataclass(frozen=True)
 class RawWindow:
     """The T pictures around one person, before any cropping.
 
@@ -55,6 +68,7 @@ class RawWindow:
         labels: Joints in image pixels.
         is_still: All pictures are one picture, so that motion has to be made up.
         name: For messages: file, frame, person.
+        taught: What a teacher says of the key frame; None where there is none, or it was not asked for.
     """
 
     pictures: Sequence[Bytes]
@@ -63,6 +77,7 @@ class RawWindow:
     labels: Labels
     is_still: bool
     name: str
+    taught: Taught | None = None
 
 
 @dataclass(frozen=True)

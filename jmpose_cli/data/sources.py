@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from jmpose.keypoints import KeypointSet
 from jmpose_cli.data.layouts import AnnotatedVideo
-from jmpose_cli.data.samples import Choice, Doubles, Labels, RawWindow, joint_columns
+from jmpose_cli.data.samples import Choice, Doubles, Labels, RawWindow, Taught, joint_columns
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import PoseRecords
 from jmpose_cli.values import Bools, Bytes, Ids
@@ -293,14 +293,20 @@ class CropWindows:
     model's. Each picture is centred on its person, whose box fills
     `box_height` pixels of it and is half as wide.
 
+    A teacher's heatmaps may lie beside `labels.npz`: `taught.npy` `[N, k, h, w]` uint8, 255 for 1, of the first k
+    joints, and `taught_affine` `[2, 3]` among the labels, from heatmap pixels to patch pixels.
+
     Args:
         folder: The folder.
         keypoints: The model's joints.
         box_height: Height of the box in the pictures, pixels.
         moving: As for `StillWindows`.
+        taught: Whether the teacher's heatmaps are wanted.
     """
 
-    def __init__(self, folder: Path, *, keypoints: KeypointSet, box_height: float, moving: bool) -> None:
+    def __init__(
+        self, folder: Path, *, keypoints: KeypointSet, box_height: float, moving: bool, taught: bool = False
+    ) -> None:
         self.name, self._moving = folder.name, moving
         self._box_height = box_height
         self._files = sorted(folder.glob("scene-*.npz")) or [folder / "labels.npz"]
@@ -328,10 +334,41 @@ class CropWindows:
         self._xy, self._weight, self._present = (
             _in_columns(values, columns, len(keypoints)) for values in (self._xy, self._weight, self._present)
         )
+        self._joints = len(keypoints)
+        self._taught: NDArray[Any] | None = None
+        if taught and not self._scenes and (folder / "taught.npy").is_file():
+            self._read_taught(folder, columns)
         enough = (self._weight * self._present > 0).sum(1) >= MIN_JOINTS
         self._rows = np.flatnonzero(enough)
         few = f"{self.name}: left out: {np.sum(~enough)} people with fewer than {MIN_JOINTS} known joints"
         self.notes: tuple[str, ...] = () if enough.all() else (few,)
+
+    def _read_taught(self, folder: Path, columns: tuple[list[int], list[int]]) -> None:
+        """Open the teacher's heatmaps."""
+        (maps,), (affine,) = _arrays(folder / "taught.npy"), _arrays(self._files[0], "taught_affine")
+        if maps.ndim != 4 or len(maps) != len(self._pictures) or maps.dtype != np.uint8 or affine.shape != (2, 3):
+            raise JmposeError(
+                f"{folder / 'taught.npy'}: {maps.dtype} of shape {maps.shape}, not uint8 heatmaps of "
+                f"{len(self._pictures)} pictures, or taught_affine is not [2, 3]",
+                hint="cut the crops again",
+            )
+        self._taught, self._taught_affine = maps, affine.astype(np.float64)
+        self._taught_columns = [
+            (source, target) for source, target in zip(*columns, strict=True) if source < len(maps[0])
+        ]
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether there are heatmaps of a teacher."""
+        return self._taught is not None
+
+    def _taught_of(self, row: int) -> Taught | None:
+        if self._taught is None:
+            return None
+        source, target = map(list, zip(*self._taught_columns, strict=True))
+        heatmaps = np.full((self._joints, *self._taught.shape[2:]), np.nan, np.float32)
+        heatmaps[target] = self._taught[row, source] / np.float32(255)
+        return Taught(heatmaps, self._taught_affine)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -375,4 +412,5 @@ class CropWindows:
             labels=labels,
             is_still=not self._scenes and self._moving,
             name=f"{self.name}, row {row}",
+            taught=self._taught_of(row),
         )

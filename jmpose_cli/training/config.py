@@ -119,6 +119,9 @@ class OptimConfig(_Section):
         ((1.0, 0),), description="(share of the run, crop height) pairs: small crops first; 0 is the model's own."
     )
     initial_loss: bool = Field(True, description="Train the initial heatmaps too, when the backbone is trained.")
+    distil: float = Field(
+        0.0, ge=0, description="Weight of the loss to a teacher's heatmaps, of a backbone alone (temporal: false)."
+    )
 
 
 class SaveConfig(_Section):
@@ -159,6 +162,8 @@ class TrainConfig(_Section):
             raise ValueError("optim.sizes must have ascending shares that end in 1.0")
         if not self.temporal and not self.optim.backbone_lr:
             raise ValueError("temporal = false with optim.backbone_lr = 0 leaves nothing to train")
+        if self.temporal and self.optim.distil:
+            raise ValueError("optim.distil trains a backbone alone: it needs temporal = false")
         if self.init is None and not self.optim.backbone_lr:
             raise ValueError(
                 "--init is missing: this configuration keeps the backbone as it is (optim.backbone_lr: 0), so it needs "

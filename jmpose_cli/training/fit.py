@@ -128,7 +128,7 @@ def _forward_backward(run: Run, batch: Batch, *, is_last: bool) -> Mapping[str, 
     try:
         with run.fabric.no_backward_sync(run.step, enabled=not is_last):
             terms: dict[str, Tensor] = run.step(
-                batch.crops, batch.exists, batch.xy, batch.weight, batch.present, batch.swap
+                batch.crops, batch.exists, batch.xy, batch.weight, batch.present, batch.swap, batch.taught
             )
             run.fabric.backward(terms["total"] / run.config.optim.accumulate)
     except torch.OutOfMemoryError as error:

@@ -179,7 +179,12 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool, data: TrainingDa
     if fabric.world_size > 1:
         sync_batch_norms(model)
     trains_backbone = config.optim.backbone_lr > 0
-    trainee = Trainee(model, temporal=config.temporal, initial_loss=trains_backbone and config.optim.initial_loss)
+    trainee = Trainee(
+        model,
+        temporal=config.temporal,
+        initial_loss=trains_backbone and config.optim.initial_loss,
+        distil=config.optim.distil,
+    )
     trainee.to(fabric.device)
     checkpoints = Checkpoints(folder, config, arithmetic, checksums=data.checksums, keep=config.save.keep)
     network: nn.Module = torch.compile(trainee) if config.compile else trainee  # type: ignore[assignment]

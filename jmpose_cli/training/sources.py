@@ -50,12 +50,17 @@ def open_data(config: TrainConfig, preprocess: Preprocess) -> TrainingData:
     """
     groups = [_open(source, config, preprocess, training=True) for source in config.data.train]
     sources = [source for group in groups for source in group]
+    if config.optim.distil and not any(isinstance(source, CropWindows) and source.has_teacher for source in sources):
+        raise JmposeError(
+            "optim.distil: no source has a teacher's heatmaps", hint="they are taught.npy in folders of kind crops"
+        )
     windows = WindowSet(
         sources,
         preprocess,
         settings=Augmentation(**config.augment.model_dump()),
         reach=config.data.reach,
         support=config.temporal,
+        taught=config.optim.distil > 0,
         seed=config.seed,
     )
     weights = [c.weight for c, group in zip(config.data.train, groups, strict=True) for _ in group]
@@ -76,7 +81,8 @@ def _open(chosen: SourceConfig, config: TrainConfig, preprocess: Preprocess, *, 
     path, keypoints = config.data.root / chosen.path, preprocess.keypoints
     moving = training and config.augment.motion > 0
     if chosen.kind == "crops":
-        return [CropWindows(path, keypoints=keypoints, box_height=chosen.box_height, moving=moving)]
+        taught = training and config.optim.distil > 0
+        return [CropWindows(path, keypoints=keypoints, box_height=chosen.box_height, moving=moving, taught=taught)]
     return _open_annotated(chosen, config, preprocess, moving=moving)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from jmpose.keypoints import KeypointSet
-from jmpose.losses import JMPoseLoss, heatmap_loss
+from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
 from jmpose.network import JMPose, JMPoseOutput
 from jmpose.sampling import normalise
 from jmpose.targets import gaussian_targets
@@ -28,10 +28,12 @@ class Trainee(nn.Module):
         model: What is trained.
         temporal: False trains the backbone alone, on windows of one frame.
         initial_loss: Whether the initial heatmaps have a loss too; meant for a backbone that is trained.
+        distil: Weight of the loss to a teacher's heatmaps, of a backbone alone.
     """
 
-    def __init__(self, model: JMPose, *, temporal: bool, initial_loss: bool) -> None:
+    def __init__(self, model: JMPose, *, temporal: bool, initial_loss: bool, distil: float = 0.0) -> None:
         super().__init__()
+        self._distil = distil
         self._temporal, self._initial_loss = temporal, initial_loss
         # Parameters that get no gradient must not be in a module that devices synchronise.
         self.trained: nn.Module = model if temporal else model.backbone
@@ -53,7 +55,14 @@ class Trainee(nn.Module):
             self.loss.io_share.fill_(share)
 
     def forward(
-        self, crops: Tensor, exists: Tensor, xy: Tensor, weight: Tensor, present: Tensor, swap: Tensor
+        self,
+        crops: Tensor,
+        exists: Tensor,
+        xy: Tensor,
+        weight: Tensor,
+        present: Tensor,
+        swap: Tensor,
+        taught: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the loss terms of a batch; see `Batch` for the arguments.
 
@@ -70,7 +79,10 @@ class Trainee(nn.Module):
         if not self._temporal:
             heatmaps = self.model.backbone(network_input(crops, self.model)[:, 0])[1]
             loss = heatmap_loss(heatmaps, targets[:, 0], weight[:, 0], sigma=sigma, mean_over_devices=mean_over_devices)
-            return {"total": loss, "initial_key": loss.detach()}
+            if not self._distil or taught is None:
+                return {"total": loss, "initial_key": loss.detach()}
+            learnt = distillation_loss(heatmaps, taught, sigma=sigma, mean_over_devices=mean_over_devices)
+            return {"total": loss + self._distil * learnt, "initial_key": loss.detach(), "taught": learnt.detach()}
         key = self._preprocess.key_index
         output = self._output(network_input(crops, self.model), exists, swap)
         terms = self.loss(

@@ -43,6 +43,32 @@ def heatmap_loss(
     return (error * weights).sum() / mean_over_devices(weights.sum()).clamp(min=1e-6)
 
 
+def distillation_loss(
+    heatmaps: Tensor,
+    taught: Tensor,
+    *,
+    sigma: float,
+    mean_over_devices: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+) -> Tensor:
+    """Squared error to a teacher's heatmaps, in the units of `heatmap_loss`.
+
+    It is the mean over the joints of which the teacher says anything: also what it is unsure of is learnt from.
+
+    Args:
+        heatmaps: `[B, K, h, w]`.
+        taught: `[B, K, h, w]`, NaN where the teacher says nothing.
+        sigma: Standard deviation of the target Gaussians, heatmap pixels.
+        mean_over_devices: As in `heatmap_loss`.
+
+    Returns:
+        Scalar, 0 where the teacher says nothing at all.
+    """
+    known = ~taught.isnan()
+    targets = torch.where(known, taught, heatmaps.detach().float())
+    joints = known.flatten(-2).any(-1).to(targets.dtype)
+    return heatmap_loss(heatmaps, targets, joints, sigma=sigma, mean_over_devices=mean_over_devices)
+
+
 @dataclass(frozen=True)
 class LossTerms:
     """The loss and what it is made of, all scalars.

@@ -10,7 +10,8 @@ weight and a presence for each of the 19 joints of `coco17_head`:
 - a joint nobody annotated takes the pose teacher's answer (PP-TinyPose, averaged with its mirrored
   picture) where the teacher is sure and says the same of the mirrored picture and of a larger crop: weight 0.7;
 - where the teacher is sure that there is no such joint, the target is an empty heatmap, weight 0.3;
-- LSP annotations that a sure teacher contradicts by over a fifth of the box get weight 0.
+- LSP annotations that a sure teacher contradicts by over a fifth of the box get weight 0;
+- beside them are the teacher's heatmaps, for distillation.
 
 Each set of pictures gives a folder; those who show no face but shoulders and hips, seen from behind for the most part,
 have one of their own, so that a configuration can show them more often. Boxed people of whom the teacher knows little
@@ -141,8 +142,11 @@ class Teacher:
         settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
         self._run = openvino.Core().compile_model(model, "CPU", settings)
 
-    def __call__(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return joints `[17, 2]` in patch pixels, peaks `[17]`, disagreement `[17]` in crop heights."""
+    def __call__(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return joints `[17, 2]` in patch pixels, peaks `[17]`, disagreement `[17]` in crop heights, and heatmaps.
+
+        Heatmaps are `[17, 64, 48]` uint8, 255 for 1, of the crop in the middle of the patch.
+        """
         crops = [_crop(patch, 1.0), _crop(patch, WIDER)]
         pictures = [(view - MEAN) / STD for crop, _ in crops for view in (crop, crop[:, ::-1])]
         maps = self._run(np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32))[0]
@@ -150,10 +154,11 @@ class Teacher:
         answers = []
         for straight, turned, (_, affine) in zip(maps[::2], mirrored, crops, strict=True):
             answers += [_in_patch(_peaks(straight)[0], affine), _in_patch(_peaks(turned)[0], affine, mirrored=1)]
-        peaks, score = _peaks((maps[0] + mirrored[0]) / 2)
+        mean = (maps[0] + mirrored[0]) / 2
+        peaks, score = _peaks(mean)
         xy = _in_patch(peaks, crops[0][1], mirrored=0.5)
         apart = np.max([np.linalg.norm(answer - xy, axis=1) for answer in answers], 0) / CROP_HEIGHT
-        return xy, score, apart
+        return xy, score, apart, (mean.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def _crop(patch: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +198,13 @@ def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(refined, 1), score
 
 
-def label(person: Person, to_image: np.ndarray, answer: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+def taught_affine() -> np.ndarray:
+    """Return the affine `[2, 3]` from pixels of the teacher's heatmaps to pixels of the patch."""
+    scale, origin = 4.0, np.array([PATCH_WIDTH - CROP_WIDTH, PATCH_HEIGHT - CROP_HEIGHT]) / 2 + 1.5
+    return np.array([[scale, 0, origin[0]], [0, scale, origin[1]]])
+
+
+def label(person: Person, to_image: np.ndarray, answer: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
     """Merge annotation and the teacher's answer: positions `[19, 2]` in the patch, weights `[19]`, presence `[19]`."""
     joints = len(COCO17_HEAD)
     xy, weight, present = np.zeros((joints, 2)), np.zeros(joints), np.zeros(joints)
@@ -233,14 +244,18 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def write_set(people: Sequence[Person], teacher: Teacher, out: Path, *, source: str) -> dict[str, int]:
-    """Write `patches.npy` and `labels.npz` of one set, and of its people from behind; return how many they are."""
+    """Write the files of one set, and of its people from behind; return how many they are.
+
+    They are `patches.npy`, `labels.npz` and `taught.npy`, the teacher's heatmaps.
+    """
     shape = (len(people), PATCH_HEIGHT, PATCH_WIDTH, 3)
+    taught = np.empty((len(people), len(COCO17), CROP_HEIGHT // 4, CROP_WIDTH // 4), np.uint8)
     kept: dict[str, list[tuple[int, tuple[np.ndarray, ...]]]] = {source: [], f"{source}-{BEHIND}": []}
     scratch = out / f"{source}.partial.npy"
     patches = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
     for row, person in enumerate(people):
         patches[row], to_image = cut(person, read_rgb(person.image))
-        answer = teacher(patches[row])
+        *answer, taught[row] = teacher(patches[row])
         xy, weight, present = label(person, to_image, answer)
         score = answer[1]
         if person.joints or (present > 0).sum() >= MIN_TAUGHT:
@@ -255,11 +270,12 @@ def write_set(people: Sequence[Person], teacher: Teacher, out: Path, *, source: 
         chosen = np.lib.format.open_memmap(folder / "patches.npy", mode="w+", dtype=np.uint8, shape=shape)
         for place, (row, _) in enumerate(rows):
             chosen[place] = patches[row]
+        np.save(folder / "taught.npy", taught[[row for row, _ in rows]])
         columns = zip(*(labels for _, labels in rows), strict=True)
         xy, weight, present = (np.stack(column).astype(np.float32) for column in columns)
         rows_of = np.array([row for row, _ in rows], np.int32)  # in the order of the set, for `travel.py`
         labels = {"xy": xy, "weight": weight, "present": present, "names": np.array(COCO17_HEAD.joints)}
-        np.savez(folder / "labels.npz", rows=rows_of, **labels)
+        np.savez(folder / "labels.npz", rows=rows_of, taught_affine=taught_affine(), **labels)
     scratch.unlink()
     return {name: len(rows) for name, rows in kept.items()}
 

@@ -4,17 +4,19 @@
 
 Pictures: `person_boxes` (all people boxed) and `coco_persons/train`, where only people with keypoints are listed: the
 others get pseudo-boxes from the YOLO11n teacher (score >= 0.35, IoU < 0.5 with a listed box), so that the detector is
-not punished for finding them. So do those of `people_more`, where some people are not boxed. Every third picture of
-Leeds Sports Pose extended and frames of the training videos have the teacher's boxes alone. Plain pictures (black, one
-colour, shades, blocks, noise) have nobody: a video that fades to black shall have none. `person_nano.py` says which of
-them it leaves out by default.
+not punished for finding them. So do those of `people_more`, where some people are not boxed and some boxes are wrong.
+Frames of one training video have the teacher's boxes alone. Plain pictures (black, one colour, shades, blocks, noise)
+have nobody: a video that fades to black shall have none.
+
+Class 0 is a person. Class 1 is doubtful, neither asked for nor denied by the training: what the teacher gives a score
+from 0.1 to 0.35, and a box of `people_more` of which the teacher, at 0.1, knows nothing.
 """
 
 import argparse
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -28,12 +30,15 @@ from ultralytics import YOLO
 
 from nano_data import read_rgb
 
+PERSON, DOUBTFUL = 0, 1  # classes
 PSEUDO_SCORE = 0.35
+DOUBTFUL_SCORE = 0.1
 PSEUDO_IOU = 0.5
-VIDEOS = ("pose2sim_two_people", "intel_one_by_one", "crowd_from_above")  # the others are for benchmarks
+VIDEOS = ("pose2sim_two_people",)  # the others are for benchmarks, or the teacher misses too many of their people
 FRAMES_A_VIDEO = 120
 LONGEST_SIDE = 640  # of a stored frame, pixels
-TEACHER_SIZE = 1280  # for frames, whose people are small
+PICTURE_SIZE = 576  # of a picture as the teacher sees it, longer side
+FRAME_SIZE = 1280  # of a frame, whose people are small
 PLAIN_PICTURES = 240
 
 
@@ -46,59 +51,73 @@ def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return overlap / np.maximum(areas[0][:, None] + areas[1][None] - overlap, 1e-9)
 
 
-def _write_labels(path: Path, boxes_xyxy: np.ndarray, width: int, height: int) -> None:
-    """Write one YOLO label file: class, then centre and size as fractions of the picture."""
-    boxes = boxes_xyxy.clip(0, [width, height, width, height])
+def _write(name: str, picture: np.ndarray, boxes_xyxy: np.ndarray, kinds: np.ndarray, out: Path) -> None:
+    """Write a picture `[H, W, 3]` BGR, made smaller if it is large, and its YOLO labels: class, centre and size."""
+    height, width = picture.shape[:2]
     rows = []
-    for x0, y0, x1, y1 in boxes:
+    for kind, (x0, y0, x1, y1) in zip(kinds, boxes_xyxy.clip(0, [width, height, width, height]), strict=True):
         if x1 - x0 > 1 and y1 - y0 > 1:
             rows.append(
-                f"0 {(x0 + x1) / 2 / width:.6f} {(y0 + y1) / 2 / height:.6f} "
+                f"{kind:d} {(x0 + x1) / 2 / width:.6f} {(y0 + y1) / 2 / height:.6f} "
                 f"{(x1 - x0) / width:.6f} {(y1 - y0) / height:.6f}"
             )
-    path.write_text("\n".join(rows) + "\n" if rows else "")
+    (out / "labels/train" / f"{name}.txt").write_text("\n".join(rows) + "\n" if rows else "")
+    shrunk = LONGEST_SIDE / max(height, width)
+    if shrunk < 1:
+        picture = cv2.resize(picture, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(out / "images/train" / f"{name}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
-def add_listed(name: str, annotations: Path, pictures: Path, teacher: YOLO, out: Path) -> int:
-    """Add the pictures of a COCO file with listed and pseudo boxes; return the number of pseudo boxes."""
+def merge(listed: np.ndarray, found: np.ndarray, scores: np.ndarray, *, trusted: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Merge listed boxes `[N, 4]` with a teacher's `[M, 4]`, xyxy; return all that stay and their classes.
+
+    Args:
+        listed: Annotated boxes.
+        found: The teacher's, of at least `DOUBTFUL_SCORE`.
+        scores: Theirs `[M]`.
+        trusted: If listed boxes are people whatever the teacher says.
+    """
+    overlap = _iou(found, listed)
+    known = overlap.max(0, initial=0) >= PSEUDO_IOU
+    new = overlap.max(1, initial=0) < PSEUDO_IOU
+    kinds = [np.where(known | trusted, PERSON, DOUBTFUL), np.where(scores[new] >= PSEUDO_SCORE, PERSON, DOUBTFUL)]
+    return np.concatenate([listed, found[new]]), np.concatenate(kinds)
+
+
+def _ask(teacher: YOLO, picture: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the teacher's boxes xyxy `[M, 4]` and their scores `[M]`."""
+    found = teacher.predict(picture, classes=[0], conf=DOUBTFUL_SCORE, imgsz=size, verbose=False)[0].boxes
+    return found.xyxy.cpu().numpy().astype(float), found.conf.cpu().numpy()
+
+
+def add_listed(name: str, annotations: Path, pictures: Path, teacher: YOLO, out: Path, *, trusted: bool) -> list[int]:
+    """Add the pictures of a COCO file; return the numbers of people listed, people of the teacher's, and doubtful."""
     coco = json.loads(annotations.read_text())
     listed: dict[int, list[list[float]]] = {}
     for annotation in coco["annotations"]:
         listed.setdefault(annotation["image_id"], []).append(annotation["bbox"])
-    pseudo = 0
+    counts = np.zeros(3, int)
     for image in coco["images"]:
         picture = cv2.cvtColor(read_rgb(pictures / image["file_name"]), cv2.COLOR_RGB2BGR)
-        height, width = picture.shape[:2]
         xywh = np.array(listed.get(image["id"], []), float).reshape(-1, 4)
-        boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
-        found = teacher.predict(picture, classes=[0], conf=PSEUDO_SCORE, imgsz=448, verbose=False)[0]
-        extra = found.boxes.xyxy.cpu().numpy().astype(float)
-        new = extra[_iou(extra, boxes).max(1, initial=0) < PSEUDO_IOU]
-        pseudo += len(new)
-        stem = f"{name}_{Path(image['file_name']).stem}"
-        cv2.imwrite(str(out / "images/train" / f"{stem}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        _write_labels(out / "labels/train" / f"{stem}.txt", np.concatenate([boxes, new]), width, height)
-    return pseudo
+        boxes, kinds = merge(
+            np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
+            *_ask(teacher, picture, PICTURE_SIZE),
+            trusted=trusted,
+        )
+        people = kinds == PERSON
+        counts += [people[: len(xywh)].sum(), people[len(xywh) :].sum(), (~people).sum()]
+        _write(f"{name}_{Path(image['file_name']).stem}", picture, boxes, kinds, out)
+    return counts.tolist()
 
 
-def add_taught(pictures: Iterable[tuple[str, np.ndarray]], teacher: YOLO, out: Path, *, teacher_size: int) -> int:
-    """Add pictures (name, BGR) with the teacher's boxes; return how many."""
-    count = 0
-    for name, picture in pictures:
-        found = teacher.predict(picture, classes=[0], conf=PSEUDO_SCORE, imgsz=teacher_size, verbose=False)[0]
-        height, width = picture.shape[:2]
-        shrunk = min(1.0, LONGEST_SIDE / max(height, width))
-        small = cv2.resize(picture, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(out / "images/train" / f"{name}.jpg"), small, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        _write_labels(out / "labels/train" / f"{name}.txt", found.boxes.xyxy.cpu().numpy().astype(float), width, height)
-        count += 1
-    return count
-
-
-def lsp_pictures(data: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield every third picture of Leeds Sports Pose extended."""
-    for file in sorted((data / "lspet/images").iterdir())[::3]:
-        yield f"lsp_{file.stem}", cv2.imread(str(file))
+def add_frames(data: Path, teacher: YOLO, out: Path) -> int:
+    """Add frames of the training videos with the teacher's boxes; return how many."""
+    frames = [*video_frames(data)]
+    for name, picture in frames:
+        boxes, kinds = merge(np.empty((0, 4)), *_ask(teacher, picture, FRAME_SIZE), trusted=False)
+        _write(name, picture, boxes, kinds, out)
+    return len(frames)
 
 
 def video_frames(data: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -132,7 +151,6 @@ def write_sources(data: Path, out: Path) -> None:
     prefixes = {
         "coco_": data / "coco_persons/train",
         "more_": data / "people_more/images",
-        "lsp_": data / "lspet/images",
     }
     folders = {name: {file.stem: file for file in folder.iterdir()} for name, folder in prefixes.items()}
     folders[""] = {file.stem: file for file in (data / "person_boxes/images/train").iterdir()}
@@ -159,16 +177,17 @@ def main() -> None:
                 shutil.copyfile(file, target / file.name)
     teacher = YOLO(args.data / "teachers" / "yolo11n_dequant.pt")
     coco, more = args.data / "coco_persons", args.data / "people_more"
-    pseudo = {
-        "coco": add_listed("coco", coco / "train.json", coco, teacher, args.out),
-        "more": add_listed("more", more / "boxes.json", more / "images", teacher, args.out),
+    counts = {
+        "coco": add_listed("coco", coco / "train.json", coco, teacher, args.out, trusted=True),
+        "more": add_listed("more", more / "boxes.json", more / "images", teacher, args.out, trusted=False),
     }
-    taught = add_taught(lsp_pictures(args.data), teacher, args.out, teacher_size=448)
-    taught += add_taught(video_frames(args.data), teacher, args.out, teacher_size=TEACHER_SIZE)
+    frames = add_frames(args.data, teacher, args.out)
     add_plain(args.out)
     write_sources(args.data, args.out)
     count = len(list((args.out / "images/train").iterdir()))
-    print(f"{count} training pictures, {taught} of them taught; pseudo boxes {pseudo}; in {args.out}")
+    print(
+        f"{count} training pictures, {frames} of them frames; listed, of the teacher, doubtful: {counts}; in {args.out}"
+    )
 
 
 if __name__ == "__main__":

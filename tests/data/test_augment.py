@@ -9,7 +9,9 @@ import torch
 
 from jmpose.keypoints import COCO17
 from jmpose.sampling import crop_affine
+from jmpose.targets import crop_to_heatmap, gaussian_targets
 from jmpose_cli.data.augment import PLAIN, Augmentation, Motion, make_window, random_affine
+from jmpose_cli.data.samples import Taught
 from tests.data.raw_windows import (
     BOX,
     PREPROCESS,
@@ -322,3 +324,51 @@ def test_sides_are_mixed_in_less_than_half_of_the_frames():
     assert 30 < (arms & legs).sum() < 110 and (arms | legs).all()
     assert (make(raw, replace(PLAIN, swap=1.0), 0).crops == make(raw, PLAIN).crops).all()
     assert not make(raw, PLAIN).swap.any()
+
+
+class TestTaught:
+    """A teacher that knows every joint, in heatmaps of 3 picture pixels a cell over the middle of the picture."""
+
+    TO_IMAGE = np.array([[3.0, 0, 91], [0, 3.0, 46]])  # 40 x 50 cells: x 91 to 208, y 46 to 193
+
+    @classmethod
+    def raw(cls):
+        xy = spread_joints()
+        at = torch.from_numpy((xy - cls.TO_IMAGE[:, 2]) / 3)
+        maps = gaussian_targets(
+            4 * at, torch.ones(17, dtype=torch.float64), heatmap_size=(50, 40), sigma=1.6, alignment="origins"
+        )
+        maps[0] = torch.nan  # it does not know noses
+        taught = Taught(maps.numpy().astype(np.float32), cls.TO_IMAGE)
+        return replace(raw_window([dotted(xy)] * 3, [xy] * 3), taught=taught)
+
+    def test_its_peaks_lie_on_the_labels_however_the_crop_is_cut(self):
+        seen = 0
+        for seed in range(40):
+            window = make(self.raw(), replace(GEOMETRY, scale=0.2), seed, taught=True)
+            assert window.taught.shape == (17, 32, 24) and np.isnan(window.taught[0]).all()
+            for k in range(1, 17):
+                if window.present[1, k] and np.nanmax(window.taught[k], initial=0) > 0.6:
+                    y, x = np.unravel_index(np.nanargmax(window.taught[k]), (32, 24))
+                    expected = crop_to_heatmap(torch.from_numpy(window.xy[1, k])).numpy()
+                    assert np.abs(expected - [x, y]).max() <= 0.75
+                    seen += 1
+        assert seen > 500
+
+    def test_where_it_did_not_look_nothing_is_known(self):
+        raw = self.raw()
+        part = Taught(raw.taught.heatmaps[:, 6:-6, 9:], self.TO_IMAGE + np.array([[0, 0, 27], [0, 0, 18]]))
+        window = make(replace(raw, taught=part), PLAIN, taught=True)
+        columns = window.to_image[0, 0] * (4 * np.arange(24) + 1.5) + window.to_image[0, 2]
+        rows = window.to_image[1, 1] * (4 * np.arange(32) + 1.5) + window.to_image[1, 2]
+        expected = ((rows > 64) & (rows < 175))[:, None] & (columns > 118)
+        assert (~np.isnan(window.taught[1]) == expected).all() and expected.any() and not expected.all()
+
+    def test_nothing_is_learnt_from_peaks_of_another_size(self):
+        raw = self.raw()
+        far = Taught(raw.taught.heatmaps, self.TO_IMAGE * [[0.5, 1, 1], [1, 0.5, 1]])
+        assert np.isnan(make(replace(raw, taught=far), PLAIN, taught=True).taught).all()
+
+    def test_nobody_asked(self):
+        assert make(self.raw(), PLAIN).taught.shape == (0, 32, 24)
+        assert np.isnan(make(dotted_window(), PLAIN, taught=True).taught).all()

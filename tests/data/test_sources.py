@@ -304,6 +304,22 @@ class TestCropWindows:
         raw = CropWindows(folder, keypoints=COCO17, box_height=40, moving=False).read(1, Choice((0,)))
         assert raw.labels.xy[0, 1:, 1].tolist() == list(range(15, -1, -1)) and raw.labels.weight[0, 0] == 0
 
+    def test_a_teacher_knows_the_first_joints(self, tmp_path):
+        affine = np.array([[4.0, 0, 1], [0, 4, 2]])
+        folder = patches(tmp_path / "crops", names=np.array(COCO17_HEAD.joints[2:]), taught_affine=affine)
+        maps = np.full((3, 15, 8, 6), 51, np.uint8) * np.arange(3, dtype=np.uint8)[:, None, None, None]
+        np.save(folder / "taught.npy", maps)
+        options = {"keypoints": COCO17_HEAD, "box_height": 40, "moving": False}
+        source = CropWindows(folder, **options, taught=True)
+        taught = source.read(2, Choice((0,))).taught
+        assert source.has_teacher and (taught.to_image == affine).all()
+        assert np.isnan(taught.heatmaps[[0, 1, 17, 18]]).all() and (taught.heatmaps[2:17] == np.float32(0.4)).all()
+        unasked = CropWindows(folder, **options)
+        assert not unasked.has_teacher and unasked.read(2, Choice((0,))).taught is None
+        np.save(folder / "taught.npy", maps[:2])
+        with pytest.raises(JmposeError, match=r"not uint8 heatmaps of 3 pictures"):
+            CropWindows(folder, **options, taught=True)
+
     def test_stills(self, tmp_path):
         source = CropWindows(patches(tmp_path / "crops"), keypoints=COCO17, box_height=40, moving=True)
         assert len(source) == 3

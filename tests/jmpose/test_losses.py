@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from jmpose.losses import JMPoseLoss, heatmap_loss
+from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
 from jmpose.network import JMPoseOutput
 from jmpose.targets import gaussian_targets
 from tests.jmpose.tiny_model import tiny_config, tiny_model, tiny_windows
@@ -32,6 +32,18 @@ def test_no_visible_joint_costs_nothing_and_has_finite_gradients() -> None:
     loss.backward()
     assert loss.item() == 0
     assert heatmaps.grad is not None and heatmaps.grad.abs().max().item() == 0
+
+
+def test_a_teacher_counts_where_it_says_something() -> None:
+    heatmaps = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    taught = torch.full((1, 3, 2, 2), torch.nan)
+    taught[0, 0] = 0.5  # squared error 4 * 0.25
+    taught[0, 1, 0, 0] = 1.0  # squared error 1; of the third joint it knows nothing
+    loss = distillation_loss(heatmaps, taught, sigma=1.0)
+    loss.backward()
+    assert loss.item() == pytest.approx((1 + 1) / 2 / math.pi)
+    assert heatmaps.grad is not None
+    assert (heatmaps.grad[0] != 0).sum((-2, -1)).tolist() == [4, 1, 0]
 
 
 def test_total_is_made_of_its_terms() -> None:

@@ -10,6 +10,7 @@ import person_nano
 from jmpose.centernet import STRIDE, CenterMaps
 from jmpose_cli.people.detectors import load_detector
 from person_nano import Pictures, losses, targets
+from person_nano_data import DOUBTFUL, PERSON, merge
 from tests.people.tiny_detectors import save_centernet
 
 SIDE = 64
@@ -32,8 +33,8 @@ def exact_maps(boxes: torch.Tensor) -> CenterMaps:
 
 def test_maps_that_say_the_boxes_cost_nothing():
     boxes = torch.tensor([[4.0, 2.0, 20.0, 40.0], [30.0, 20.0, 62.0, 63.0]])
-    filled = torch.zeros(1, 5, 4)
-    filled[0, :2] = boxes
+    filled = torch.zeros(1, 6, 5)
+    filled[0, :2, :4] = boxes
     wanted = targets(filled, SIDE)
     of_middles, of_boxes = losses(exact_maps(boxes), wanted)
     assert of_middles < 1e-3 and of_boxes < 1e-4
@@ -42,12 +43,25 @@ def test_maps_that_say_the_boxes_cost_nothing():
     assert other_middles > 1 and other_boxes > 0.1
 
 
-def test_people_that_are_too_small_are_neither_asked_for_nor_denied():
-    filled = torch.zeros(1, 5, 4)
-    filled[0, 0] = torch.tensor([8.0, 8.0, 12.0, 14.0])
+@pytest.mark.parametrize("who", ["small", "doubtful"])
+def test_people_that_are_small_or_doubtful_are_neither_asked_for_nor_denied(who, monkeypatch):
+    filled = torch.zeros(1, 6, 5)
+    filled[0, 0] = torch.tensor([8.0, 8.0, 12.0, 14.0, who == "doubtful"])
+    monkeypatch.setattr(person_nano, "SMALLEST", 20 if who == "small" else 1)
     wanted = targets(filled, SIDE)
     assert wanted.centers.max() < 1 and wanted.weights.max() == 0
     assert (wanted.counted[0] == 0).nonzero().tolist() == [[2, 2], [3, 2]]
+
+
+def test_listed_boxes_that_the_teacher_does_not_know_are_doubtful_unless_trusted():
+    listed = np.array([[0, 0, 10, 20], [50, 0, 60, 20]], float)
+    found = np.array([[1, 0, 10, 20], [80, 0, 90, 20], [20, 0, 30, 20]], float)
+    scores = np.array([0.15, 0.9, 0.2])
+    boxes, kinds = merge(listed, found, scores, trusted=False)
+    assert boxes[:, 0].tolist() == [0, 50, 80, 20]
+    assert kinds.tolist() == [PERSON, DOUBTFUL, PERSON, DOUBTFUL]
+    assert merge(listed, found, scores, trusted=True)[1].tolist() == [PERSON, PERSON, PERSON, DOUBTFUL]
+    assert merge(listed, np.empty((0, 4)), np.empty(0), trusted=False)[1].tolist() == [DOUBTFUL, DOUBTFUL]
 
 
 @pytest.fixture
@@ -59,7 +73,7 @@ def data(tmp_path):
         picture = np.full((80, 100, 3), 40, np.uint8)
         picture[20:60, 30:70] = 250
         cv2.imwrite(str(tmp_path / f"images/train/{number}.png"), picture)
-        (tmp_path / f"labels/train/{number}.txt").write_text("0 0.5 0.5 0.4 0.5\n")
+        (tmp_path / f"labels/train/{number}.txt").write_text("0 0.5 0.5 0.4 0.5\n1 0.1 0.1 0.1 0.1\n")
     return tmp_path
 
 
@@ -71,8 +85,9 @@ def test_boxes_follow_what_is_done_to_the_picture(data, monkeypatch):
         made = [pictures[index] for index in [*range(3)] * 4]
         assert sum(int((boxes[:, 2] > 0).sum()) for _, boxes in made) > 6
         for picture, boxes in made:
-            for x0, y0, x1, y1 in boxes[boxes[:, 2] > 0].round().int().tolist():
-                assert (picture[0, y0:y1, x0:x1] > 180).float().mean() > 0.8
+            for x0, y0, x1, y1, doubtful in boxes[boxes[:, 2] > 0].round().int().tolist():
+                bright = (picture[0, y0:y1, x0:x1] > 180).float().mean()
+                assert bright == 0 if doubtful else bright > 0.8
 
 
 def test_a_training_writes_a_detector_and_what_a_checkpoint_has_when_the_time_is_over(data, tmp_path, monkeypatch):

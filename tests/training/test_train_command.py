@@ -200,12 +200,17 @@ class TestSettings:
             ("init=nowhere.safetensors", "--init nowhere.safetensors: is neither a known name nor a file"),
             ("init=nano", "init: nano does not fit the model"),
             ("data.train=[]", "data.train"),
+            ("optim.distil=0.5", "optim.distil trains a backbone alone"),
         ],
     )
     def test_bad_setting(self, write, tmp_path, assignment, said):
         with pytest.raises(JmposeError, match=said.replace("[", r"\[").replace("(", r"\(")):
             train(write(), "--set", assignment, "--out", tmp_path / "run")
         assert not (tmp_path / "run" / "checkpoints").exists()
+
+    def test_distilling_needs_a_teacher(self, write, tmp_path):
+        with pytest.raises(JmposeError, match="no source has a teacher's heatmaps"):
+            train(write("temporal=false", "optim.distil=0.5"), "--out", tmp_path / "run")
 
     def test_weights_to_start_from_are_aligned_as_the_model(self, write, tmp_path):
         settings = ("init=nano", "init_backbone=true", "change.preprocess.heatmap_alignment=origins")

@@ -34,6 +34,24 @@ def test_the_temporal_part_alone_sees_mixed_sides():
     assert terms[0]["initial"] == terms[1]["initial"] and terms[0]["initial_key"] == terms[1]["initial_key"]
 
 
+def test_a_backbone_learns_from_a_teacher_beside_the_labels():
+    torch.manual_seed(0)
+    model = tiny_model(tiny_config(io_estimator=None))
+    crops, exists = torch.randint(0, 256, (2, 1, 64, 32, 3), dtype=torch.uint8), torch.ones(2, 1, dtype=torch.bool)
+    xy, known, swap = torch.rand(2, 1, 17, 2) * 32, torch.ones(2, 1, 17), torch.zeros(2, 1, 2)
+    taught = torch.rand(2, 17, 16, 8)
+    terms = {
+        weight: Trainee(model, temporal=False, initial_loss=True, distil=weight)(
+            crops, exists, xy, known, known, swap, taught
+        )
+        for weight in (0.0, 0.5)
+    }
+    assert "taught" not in terms[0.0]
+    assert terms[0.5]["total"].item() == pytest.approx(
+        terms[0.0]["total"].item() + 0.5 * terms[0.5]["taught"].item(), rel=1e-4
+    )
+
+
 @pytest.mark.parametrize(("device", "order"), [("cpu", torch.channels_last), ("meta", torch.contiguous_format)])
 def test_convolutions_get_channels_last_on_the_cpu_alone(device, order):
     """torch's `meta` device, which computes no values, stands for those that are no CPU."""
