@@ -209,7 +209,7 @@ def ask_teacher(frame: Bytes, box_xywh: Sequence[float], teacher: Teacher) -> tu
     """
     affine = patch_to_image(tuple(box_xywh))
     flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
-    xy, score, apart = teacher(cv2.warpAffine(frame, affine, (PATCH_WIDTH, PATCH_HEIGHT), flags=flags))
+    xy, score, apart, _ = teacher(cv2.warpAffine(frame, affine, (PATCH_WIDTH, PATCH_HEIGHT), flags=flags))
     return xy @ affine[:, :2].T + affine[:, 2], score, apart
 
 

@@ -97,7 +97,7 @@ def teach(frame: np.ndarray, box_xywh: Sequence[float], teacher: Teacher) -> np.
     """Joints `[17, 3]` of one person: x, y in image pixels, 2 where the teacher is sure and 0 elsewhere."""
     affine = patch_to_image(tuple(box_xywh))
     flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
-    xy, score, apart = teacher(cv2.warpAffine(frame, affine, (PATCH_WIDTH, PATCH_HEIGHT), flags=flags))
+    xy, score, apart, _ = teacher(cv2.warpAffine(frame, affine, (PATCH_WIDTH, PATCH_HEIGHT), flags=flags))
     sure = (score >= SURE) & (apart <= AGREE)
     return np.column_stack([np.where(sure[:, None], xy @ affine[:, :2].T + affine[:, 2], 0), 2 * sure])
 

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from jmpose.appearance import DIMENSIONS, HEIGHT, MEAN, STD, WIDTH, AppearanceNetwork, load_appearance, save_appearance
+from jmpose.files import WholeFile
 from jmpose_cli.known_weights import REID_NANO
 from jmpose_cli.people.crops import person_crops
 from jmpose_cli.people.osnet import read_osnet
@@ -272,8 +273,8 @@ def train(out: Path, args: argparse.Namespace) -> AppearanceNetwork:
         keep_mean(mean, network, decay=min(0.998, (step + 1) / (step + 10)))
         if time.monotonic() - saved > 180 or step == steps - 1:
             state = {"network": network.state_dict(), "mean": mean.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save({"step": step + 1, **state}, checkpoint.with_suffix(".partial"))
-            checkpoint.with_suffix(".partial").replace(checkpoint)
+            with WholeFile(checkpoint) as unfinished:
+                torch.save({"step": step + 1, **state}, unfinished)
             saved = time.monotonic()
             line = {"step": step + 1, "loss": round(float(loss.detach()), 4), **validate(mean, crops, targets, tested)}
             with (out / "log.jsonl").open("a") as log:
