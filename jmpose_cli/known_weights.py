@@ -121,7 +121,9 @@ def _named(option: str, name: str, kind: Kind, access: Access) -> Choice:
         hint = near if near.startswith("did you mean") and not path.suffix else f"{near}; {_allowed(kind)}"
         raise JmposeError(f"{option} {name}: is neither a known name nor a file", hint=hint)
     if entry.kind != kind:
-        raise JmposeError(f"{option} {name}: is a {KIND_NAMES[entry.kind]}", hint=_allowed(kind))
+        raise JmposeError(
+            f"{option} {name}: {name} is a {KIND_NAMES[entry.kind]}, not a {KIND_NAMES[kind]}", hint=_allowed(kind)
+        )
     return Choice(bring(entry, access))
 
 

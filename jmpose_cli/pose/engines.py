@@ -65,7 +65,7 @@ def load_estimator(
     lacking = _lacking(settings, "onnx" if engine == "auto" else engine)
     if engine in ("onnx", "tensorrt"):
         if lacking:
-            raise JmposeError(f"--engine {engine}: it has no {lacking}", hint="use --engine torch, or auto")
+            raise JmposeError(f"--engine {engine}: {lacking}", hint="use --engine torch, or auto")
         return _on_onnx(path, settings, engine, temporal, replace_temporal=replace_temporal), note
     beside = description_of(path)
     # A temporal part that is only offered is for models without one: none of those that have graphs.
@@ -101,14 +101,15 @@ def _foreign(
 
 
 def _lacking(settings: EstimatorSettings, engine: str) -> str:
-    """What is asked for that an engine of ONNX Runtime is not used for here; empty for nothing."""
+    """Say which thing that is asked for an engine of ONNX Runtime is not used for here; empty for nothing."""
     device = settings.device.partition(":")[0]
     precisions = _PRECISIONS.get((engine, device))
     if precisions is None:
-        return f"device {settings.device}, {' and '.join(kind for name, kind in _PRECISIONS if name == engine)} only"
+        devices = " and ".join(kind for name, kind in _PRECISIONS if name == engine)
+        return f"it runs on {devices} only, not on {settings.device}"
     if settings.precision not in precisions:
-        return f"precision {settings.precision} on {settings.device}, {' and '.join(precisions)} only"
-    return "compilation by torch" if settings.compiled else ""
+        return f"on {settings.device} it computes in {' and '.join(precisions)} only, not in {settings.precision}"
+    return "it cannot be compiled by torch" if settings.compiled else ""
 
 
 def _not_quantised(name: str) -> JmposeError:

@@ -356,7 +356,7 @@ def test_a_network_of_appearance_is_listed_and_shown():
     shown = json.loads(run("models", "show", "reid-nano", "--json").stdout)
     assert (shown["kind"], shown["state"], shown["input_height"]) == ("reid", "shipped", 128)
     assert "OSNet" in shown["training_data"] and shown["measured"]
-    with pytest.raises(JmposeError, match="--model reid-nano: is a network of appearance"):
+    with pytest.raises(JmposeError, match="reid-nano is a network of appearance, not a pose model"):
         run("infer", ROOT / "examples" / "street.mp4", "--model", "reid-nano")
 
 

@@ -136,13 +136,13 @@ def test_graphs_that_do_not_fit_are_left_alone_with_a_note_or_an_error(tmp_path,
 @pytest.mark.parametrize(
     ("engine", "settings", "said"),
     [
-        ("onnx", {"device": "mps"}, "no device mps, cpu and cuda only"),
-        ("onnx", {"precision": "bf16"}, "no precision bf16 on cpu, fp32 and int8 only"),
-        ("onnx", {"device": "cuda:0", "precision": "fp16"}, "no precision fp16 on cuda:0, fp32 and tf32 only"),
-        ("onnx", {"compiled": True}, "no compilation by torch"),
-        ("tensorrt", {}, "no device cpu, cuda only"),
-        ("tensorrt", {"precision": "int8"}, "no device cpu, cuda only"),
-        ("tensorrt", {"device": "cuda:0"}, "no precision fp32 on cuda:0, tf32 and fp16 only"),
+        ("onnx", {"device": "mps"}, "it runs on cpu and cuda only, not on mps"),
+        ("onnx", {"precision": "bf16"}, "on cpu it computes in fp32 and int8 only, not in bf16"),
+        ("onnx", {"device": "cuda:0", "precision": "fp16"}, "on cuda:0 it computes in fp32 and tf32 only, not in fp16"),
+        ("onnx", {"compiled": True}, "it cannot be compiled by torch"),
+        ("tensorrt", {}, "it runs on cuda only, not on cpu"),
+        ("tensorrt", {"precision": "int8"}, "it runs on cuda only, not on cpu"),
+        ("tensorrt", {"device": "cuda:0"}, "on cuda:0 it computes in tf32 and fp16 only, not in fp32"),
     ],
 )
 def test_what_onnx_cannot_do_is_an_error(engine, settings, said):
