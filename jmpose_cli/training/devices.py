@@ -1,5 +1,8 @@
-"""What depends on the devices: BatchNorm over the windows of all of them, depthwise convolutions on a CPU."""
+"""What depends on the devices: BatchNorm over the windows of all; depthwise convolutions and memory on a CPU."""
 
+import ctypes
+import sys
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -80,6 +83,21 @@ def sync_batch_norms(module: nn.Module) -> None:
                 setattr(module, name, SyncedBatchNorm2d(child))
         else:
             sync_batch_norms(child)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that is freed, for a training on a CPU; elsewhere, nothing happens.
+
+    Each step asks for the same hundreds of megabytes again. Given back to the kernel in between, they come as new
+    pages, zeroed one by one: a sixth of the time of a step.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mmap_max, trim_threshold, top_pad = -4, -1, -2  # of malloc.h
+    with suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        for option, value in ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 2**26)):
+            libc.mallopt(option, value)
 
 
 def keep_depthwise_fp32(module: nn.Module) -> None:

@@ -24,9 +24,9 @@ from jmpose_cli.signals import StopRequest
 from jmpose_cli.text import one_line
 from jmpose_cli.training.checkpoint import Checkpoints, Position, checkpoint_files
 from jmpose_cli.training.config import TrainConfig
-from jmpose_cli.training.devices import keep_depthwise_fp32, sync_batch_norms
+from jmpose_cli.training.devices import keep_depthwise_fp32, keep_freed_memory, sync_batch_norms
 from jmpose_cli.training.optimise import build_optimizer, moving_average
-from jmpose_cli.training.precision import Arithmetic, choose_arithmetic
+from jmpose_cli.training.precision import Arithmetic, choose_arithmetic, cpu_bf16_gain
 from jmpose_cli.training.sources import TrainingData, open_data
 from jmpose_cli.training.trainee import Trainee
 
@@ -153,10 +153,14 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool, data: TrainingDa
         JmposeError: Data, weights, device or checkpoint are not as asked for.
     """
     _check_devices(config)
-    arithmetic = choose_arithmetic(config.precision, _device_kind(config), resume=resume)
-    fabric = _launch(config, arithmetic)
     if config.threads:
         torch.set_num_threads(config.threads)
+    if _device_kind(config) == "cpu":
+        keep_freed_memory()
+    arithmetic = choose_arithmetic(
+        config.precision, _device_kind(config), resume=resume, cpu_gain=lambda: _measured_gain(config)
+    )
+    fabric = _launch(config, arithmetic)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # Sampling has no deterministic gradient on a GPU; there, a warning names it.
@@ -207,6 +211,14 @@ def _device_kind(config: TrainConfig) -> str:
     if config.device != "auto":
         return config.device
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _measured_gain(config: TrainConfig) -> float:
+    """Measure bf16 on a backbone like the one that is trained."""
+    model = build_model(config.build_model_config())
+    preprocess = model.config.preprocess
+    crops = torch.rand(min(config.optim.batch, 4), 3, preprocess.input_height, preprocess.input_width)
+    return cpu_bf16_gain(model.backbone, crops)
 
 
 def _check_devices(config: TrainConfig) -> None:

@@ -34,7 +34,8 @@ from jmpose.files import WholeFile
 from jmpose_cli.device import convolution_order
 from jmpose_cli.known_weights import choose_detector
 from jmpose_cli.people.detect_centernet import save_centernet_detector
-from jmpose_cli.training.devices import keep_depthwise_fp32
+from jmpose_cli.training.devices import keep_depthwise_fp32, keep_freed_memory
+from jmpose_cli.training.precision import choose_arithmetic, cpu_bf16_gain
 from movenet_start import multipose_start
 
 START_SCORE = 0.3  # benchmarks/accuracy/identity.py, on sequences with known people
@@ -237,6 +238,12 @@ def train(network: CenterNet, pictures: Pictures, args: argparse.Namespace) -> C
     for part in network.backbone.body[:FROZEN]:
         part.requires_grad_(False)
     if device.type == "cpu":
+        keep_freed_memory()
+    one = torch.rand(1, 3, args.side, args.side)
+    arithmetic = choose_arithmetic("auto", device.type, resume=True, cpu_gain=lambda: cpu_bf16_gain(network, one))
+    is_mixed = arithmetic.name == "bf16-mixed"
+    print(f"{arithmetic.name} {arithmetic.reason}", flush=True)
+    if is_mixed and device.type == "cpu":
         keep_depthwise_fp32(network)
     average = AveragedModel(network, multi_avg_fn=moving_average)
     heads = [p for n, p in network.named_parameters() if "backbone" not in n or "heatmap_head" in n]
@@ -264,7 +271,7 @@ def train(network: CenterNet, pictures: Pictures, args: argparse.Namespace) -> C
         for group, highest in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = highest * rate
         inputs = images.to(device).float().div_(127.5).sub_(1).contiguous(memory_format=convolution_order(device))
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
             maps = network(inputs)
         of_middles, of_boxes = losses(maps, targets(boxes.to(device), pictures.side))
         optimiser.zero_grad(set_to_none=True)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -95,3 +96,29 @@ def test_trained_depthwise_convolutions_run_in_fp32():
         assert whole[1](between).dtype == torch.float32
         assert whole(pictures).dtype == torch.bfloat16  # the frozen one is left alone
     assert list(whole.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
+def test_freed_memory_is_not_given_back():
+    """New pages are faults; a process that keeps its memory has none after the first round."""
+    code = """
+        import ctypes, resource, sys
+        from jmpose_cli.training.devices import keep_freed_memory
+
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+        libc.free.argtypes = [ctypes.c_void_p]
+        keep_freed_memory()
+
+        def use():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            block = libc.malloc(2**28)
+            ctypes.memset(block, 1, 2**28)
+            libc.free(block)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        print(use(), use())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert first > 100 and second < first / 20
