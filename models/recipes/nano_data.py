@@ -200,8 +200,9 @@ def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def taught_affine() -> np.ndarray:
     """Return the affine `[2, 3]` from pixels of the teacher's heatmaps to pixels of the patch."""
-    scale, origin = 4.0, np.array([PATCH_WIDTH - CROP_WIDTH, PATCH_HEIGHT - CROP_HEIGHT]) / 2 + 1.5
-    return np.array([[scale, 0, origin[0]], [0, scale, origin[1]]])
+    _, to_patch = _crop(np.zeros((PATCH_HEIGHT, PATCH_WIDTH, 3), np.uint8), 1.0)
+    first = _in_patch(np.zeros((1, 2)), to_patch, mirrored=0.5)[0]
+    return np.array([[4.0, 0, first[0]], [0, 4.0, first[1]]])
 
 
 def label(person: Person, to_image: np.ndarray, answer: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
