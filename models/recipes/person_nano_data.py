@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from jmpose_cli.people.boxes import overlaps
 from jmpose_cli.video.source import open_video
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "False")
@@ -40,15 +41,6 @@ LONGEST_SIDE = 640  # of a stored frame, pixels
 PICTURE_SIZE = 576  # of a picture as the teacher sees it, longer side
 FRAME_SIZE = 1280  # of a frame, whose people are small
 PLAIN_PICTURES = 240
-
-
-def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Pairwise intersection over union `[N, M]` of xyxy boxes."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(-1)
-    areas = [(b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, others)]
-    return overlap / np.maximum(areas[0][:, None] + areas[1][None] - overlap, 1e-9)
 
 
 def _write(name: str, picture: np.ndarray, boxes_xyxy: np.ndarray, kinds: np.ndarray, out: Path) -> None:
@@ -77,7 +69,7 @@ def merge(listed: np.ndarray, found: np.ndarray, scores: np.ndarray, *, trusted:
         scores: Theirs `[M]`.
         trusted: If listed boxes are people whatever the teacher says.
     """
-    overlap = _iou(found, listed)
+    overlap = overlaps(found, listed)
     known = overlap.max(0, initial=0) >= PSEUDO_IOU
     new = overlap.max(1, initial=0) < PSEUDO_IOU
     kinds = [np.where(known | trusted, PERSON, DOUBTFUL), np.where(scores[new] >= PSEUDO_SCORE, PERSON, DOUBTFUL)]
