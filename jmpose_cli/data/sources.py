@@ -352,10 +352,10 @@ class CropWindows:
                 f"{len(self._pictures)} pictures, or taught_affine is not [2, 3]",
                 hint="cut the crops again",
             )
-        self._taught, self._taught_affine = maps, affine.astype(np.float64)
-        self._taught_columns = [
-            (source, target) for source, target in zip(*columns, strict=True) if source < len(maps[0])
-        ]
+        pairs = [(source, target) for source, target in zip(*columns, strict=True) if source < maps.shape[1]]
+        if pairs:
+            self._taught, self._taught_affine = maps, affine.astype(np.float64)
+            self._taught_columns = np.array(pairs).T
 
     @property
     def has_teacher(self) -> bool:
@@ -365,7 +365,7 @@ class CropWindows:
     def _taught_of(self, row: int) -> Taught | None:
         if self._taught is None:
             return None
-        source, target = map(list, zip(*self._taught_columns, strict=True))
+        source, target = self._taught_columns
         heatmaps = np.full((self._joints, *self._taught.shape[2:]), np.nan, np.float32)
         heatmaps[target] = self._taught[row, source] / np.float32(255)
         return Taught(heatmaps, self._taught_affine)

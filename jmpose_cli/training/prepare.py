@@ -1,5 +1,6 @@
 """Everything that a run needs, built and checked before the first step."""
 
+import math
 import os
 import sys
 from dataclasses import dataclass, field
@@ -214,7 +215,9 @@ def _device_kind(config: TrainConfig) -> str:
 
 
 def _measured_gain(config: TrainConfig) -> float:
-    """Measure bf16 on a backbone like the one that is trained."""
+    """Measure bf16 on a backbone like the one that is trained; several processes must agree, and take it untried."""
+    if config.devices * config.nodes > 1:
+        return math.inf
     model = build_model(config.build_model_config())
     preprocess = model.config.preprocess
     crops = torch.rand(min(config.optim.batch, 4), 3, preprocess.input_height, preprocess.input_width)

@@ -43,6 +43,12 @@ def test_the_gain_is_measured_and_leaves_the_network_as_it_is():
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+def test_several_processes_do_not_measure_and_so_agree(settings, monkeypatch):
+    monkeypatch.setattr(prepare, "cpu_bf16_gain", lambda network, crops: 0.5)
+    assert prepare._measured_gain(settings()) == 0.5
+    assert prepare._measured_gain(settings("devices=2")) > 1
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_auto_takes_what_the_processor_has(has_bf16, resume):
     taken = choose("auto", resume=resume)
