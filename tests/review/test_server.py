@@ -310,7 +310,8 @@ def test_the_model_is_asked_for_a_pose(page, clip):
     assert page.get("/0/changes?since=1")["frames"] == []  # only told
     page.do(found, {"op": "review", "frames": [4, 5]})
     (person,) = [one for one in page.get("/0/poses?first=4&end=5")["frames"][0]["people"] if one["id"] == 3]
-    assert person["xy"][0] == [round(value, 2) for value in found["joints"]["nose"][:2]] and set(person["src"]) == {0}
+    # Thousandths become hundredths, in single precision: a tie may go either way.
+    assert person["xy"][0] == pytest.approx(found["joints"]["nose"][:2], abs=0.0051) and set(person["src"]) == {0}
     for wrong, said in (({"frame": 99, "box": box}, "no frame 99"), ({"frame": 4, "box": [1, 2, 1, 5]}, "empty")):
         assert said in page.post("estimate", 422, **wrong)["error"]
     assert "not a box of a frame: box" in page.post("estimate", 422, frame=4)["error"]
