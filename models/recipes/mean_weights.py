@@ -3,7 +3,8 @@
 `python models/recipes/mean_weights.py before.safetensors after.safetensors --out nano.safetensors`
 
 What was learnt last is kept for the most part, and with it what the longer training before knew of other pictures
-(Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The mean has no calibration.
+(Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The mean has no calibration, and
+is stored in float16 as all shipped weights are.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def main() -> None:
             for name, value in other.items()
         }
     )
-    print(save_model(mean, args.out))
+    print(save_model(mean, args.out, half=True))
 
 
 if __name__ == "__main__":
