@@ -76,8 +76,8 @@ def _has_bf16(device: str) -> bool:
 def cpu_bf16_gain(network: "nn.Module", inputs: "Tensor") -> float:
     """Measure how many times as fast as in fp32 this processor trains a network in bf16.
 
-    Instructions alone do not tell: with AVX512-BF16, some processors are twice as fast and some slower, for conversions
-    come on top.
+    Instructions alone do not tell: with AVX512-BF16, some processors are faster and some slower, for conversions come
+    on top.
 
     Args:
         network: Gives tensors, one or several; itself it is left as it is.

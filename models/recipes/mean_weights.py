@@ -3,8 +3,8 @@
 `python models/recipes/mean_weights.py before.safetensors after.safetensors --out nano.safetensors`
 
 What was learnt last is kept for the most part, and with it what the longer training before knew of other pictures
-(Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The mean has no calibration, and
-is stored in float16 as all shipped weights are.
+(Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The mean has no calibration, and is
+stored in float16 as all shipped weights are.
 """
 
 import argparse

@@ -103,13 +103,11 @@ def add_listed(name: str, annotations: Path, pictures: Path, teacher: YOLO, out:
     return counts.tolist()
 
 
-def add_frames(data: Path, teacher: YOLO, out: Path) -> int:
-    """Add frames of the training videos with the teacher's boxes; return how many."""
-    frames = [*video_frames(data)]
-    for name, picture in frames:
+def add_frames(data: Path, teacher: YOLO, out: Path) -> None:
+    """Add frames of the training videos with the teacher's boxes."""
+    for name, picture in video_frames(data):
         boxes, kinds = merge(np.empty((0, 4)), *_ask(teacher, picture, FRAME_SIZE), trusted=False)
         _write(name, picture, boxes, kinds, out)
-    return len(frames)
 
 
 def video_frames(data: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -173,13 +171,11 @@ def main() -> None:
         "coco": add_listed("coco", coco / "train.json", coco, teacher, args.out, trusted=True),
         "more": add_listed("more", more / "boxes.json", more / "images", teacher, args.out, trusted=False),
     }
-    frames = add_frames(args.data, teacher, args.out)
+    add_frames(args.data, teacher, args.out)
     add_plain(args.out)
     write_sources(args.data, args.out)
     count = len(list((args.out / "images/train").iterdir()))
-    print(
-        f"{count} training pictures, {frames} of them frames; listed, of the teacher, doubtful: {counts}; in {args.out}"
-    )
+    print(f"{count} training pictures; listed, of the teacher, doubtful: {counts}; in {args.out}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from jmpose.files import file_sha256
 from jmpose_cli.errors import JmposeError
@@ -25,6 +27,11 @@ def cache(tmp_path, monkeypatch):
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("file", sorted(store.SHIPPED.rglob("*.safetensors")), ids=lambda file: file.stem)
+def test_shipped_weights_are_stored_in_half_precision(file):
+    assert {value.dtype for value in load_file(file).values() if value.ndim > 1} == {torch.float16}
 
 
 def small(name, url=""):
