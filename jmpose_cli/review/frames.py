@@ -176,10 +176,13 @@ class FrameCache:
         with self._changed:
             self._bytes += len(image) - len(self._images.pop(index, b""))
             self._images[index] = image
-            while self._bytes > self._most_bytes and len(self._images) > 1:
-                _, oldest = self._images.popitem(last=False)
-                self._bytes -= len(oldest)
+            held = {index, *self._waiting}  # who waits for a frame may wake only after more are read
+            while self._bytes > self._most_bytes and (oldest := self._oldest(held)) is not None:
+                self._bytes -= len(self._images.pop(oldest))
             self._changed.notify_all()
+
+    def _oldest(self, held: set[int]) -> int | None:
+        return next((index for index in self._images if index not in held), None)
 
     def _fail(self, start: int, error: JmposeError) -> None:
         """Answer those who wait for a frame that was to come now."""

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from jmpose_cli.review.frames import AHEAD, BACK, FrameCache
 
@@ -58,14 +59,16 @@ def test_all_around_is_read_where_nothing_is_wanted_soon():
     assert video.opened[:3] == [LAST - 10, LAST - 10 - BACK, LAST - 10 - 2 * BACK]
 
 
-def test_what_does_not_fit_is_not_read_again_and_again():
+@pytest.mark.parametrize("room", [1, 10])
+def test_what_does_not_fit_is_not_read_again_and_again(room):
     video = Video()
     first = FrameCache(video.open_from, 0)
     size = len(first.image(0))
     first.close()
-    cache = FrameCache(video.open_from, LAST, most_bytes=size * 10)
+    cache = FrameCache(video.open_from, LAST, most_bytes=size * room)
     cache.want_soon((3000,))
     cache.image(100)
     time.sleep(0.5)
     cache.close()
+    assert video.read[1:].count(100) == 1
     assert video.read.count(101) < 3
