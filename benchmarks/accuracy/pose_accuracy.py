@@ -1,10 +1,13 @@
 """Accuracy of a pose model on still images with ground-truth boxes: OKS AP and PCK@0.1.
 
 `python benchmarks/accuracy/pose_accuracy.py --data ../shared/data/coco_persons/val.json [--model nano] [--flip-test]
-[--engine torch|onnx] [--precision int8]`
+[--engine torch|onnx] [--precision int8] [--detector person-nano]`
 
 Every picture is a window whose neighbours do not exist, so what is measured is the single-frame part. PCK@0.1 is the
 share of annotated joints within a tenth of the root of the box area, over people with five joints or more.
+
+With `--detector` the people are those that it finds, on its boxes: who is missed counts, and boxes that cut limbs off.
+PCK@0.1 is then of annotated people and the box that overlaps them most, if by half (IoU).
 """
 
 import argparse
@@ -19,12 +22,17 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from jmpose.keypoints import COCO17
 from jmpose_cli.choices import Engine, Precision
+from jmpose_cli.config import PeopleConfig
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
-from jmpose_cli.known_weights import choose_model
+from jmpose_cli.known_weights import choose_detector, choose_model
+from jmpose_cli.people.boxes import overlaps
+from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.pose.engines import load_estimator
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.values import TrackedFrame
+
+SAME_IOU = 0.5
 
 
 def annotated_frame(
@@ -42,15 +50,20 @@ def annotated_frame(
     )
 
 
-def predict(estimator: PoseEstimator, file: Path, people: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give COCO joints `[N, 17, 2]` and scores `[N, 17]`, and person scores `[N]`, for annotated boxes."""
-    image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+def predict(
+    estimator: PoseEstimator, image: np.ndarray, boxes_xywh: Sequence[Sequence[float]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give COCO joints `[N, 17, 2]` and scores `[N, 17]`, and person scores `[N]`, for boxes of a picture in RGB."""
     maker = WindowMaker(Spacing(estimator.preprocess.window_offsets, 1.0))
-    on_boxes = annotated_frame([person["bbox"] for person in people], range(1, len(people) + 1))
+    on_boxes = annotated_frame(boxes_xywh, range(1, len(boxes_xywh) + 1))
     windows = [*maker.push(SeenFrame(image, on_boxes)), *maker.finish()]
     (poses,) = estimator.estimate(windows)
     xy, scores = map_keypoints(poses.xy_image, poses.scores, estimator.keypoints, COCO17)
     return xy, scores, poses.person_scores
+
+
+def _corners(boxes_xywh: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], 1).astype(float)
 
 
 def oks(truth: dict, results: list[dict]) -> dict[str, float]:
@@ -70,9 +83,15 @@ def main() -> None:
     parser.add_argument("--engine", choices=get_args(Engine), default="auto")
     parser.add_argument("--precision", choices=get_args(Precision), default="fp32")
     parser.add_argument("--flip-test", action="store_true")
+    parser.add_argument("--detector", help="whose boxes are taken instead of those annotated")
     args = parser.parse_args()
     settings = EstimatorSettings(flip_test=args.flip_test, threads=args.threads, precision=args.precision)
     estimator, _ = load_estimator(choose_model(args.model).path, settings, engine=args.engine)
+    detector = None
+    if args.detector:
+        options = {"engine": "torch", "device": "cpu", "threads": args.threads, "input_size": None}
+        path = choose_detector(args.detector, on_gpu=False).path
+        detector, _ = load_detector(path, **options, min_score=PeopleConfig().keep_box_score)
     truth = json.loads(args.data.read_text())
     files = {i["id"]: args.data.parent / i["file_name"] for i in truth["images"]}
     by_image: dict[int, list[dict]] = {}
@@ -81,19 +100,29 @@ def main() -> None:
             by_image.setdefault(annotation["image_id"], []).append(annotation)
     results, right, total = [], np.zeros(17), np.zeros(17)
     for image_id, people in by_image.items():
-        xy, scores, person_scores = predict(estimator, files[image_id], people)
-        for person, points, joint_scores, score in zip(people, xy, scores, person_scores, strict=True):
+        image = cv2.cvtColor(cv2.imread(str(files[image_id])), cv2.COLOR_BGR2RGB)
+        annotated = boxes = np.array([person["bbox"] for person in people], np.float32)
+        box_scores = np.ones(len(people))
+        if detector:
+            (found,) = detector.detect(image[None])
+            low, high = np.split(found.boxes_xyxy_px, 2, 1)
+            boxes, box_scores = np.concatenate([low, high - low], 1), found.scores
+        xy, scores, person_scores = predict(estimator, image, boxes.tolist())
+        for points, joint_scores, score in zip(xy, scores, person_scores * box_scores, strict=True):
             flat = np.concatenate([points, joint_scores[:, None]], 1).ravel().tolist()
             results.append({"image_id": image_id, "category_id": 1, "keypoints": flat, "score": float(score)})
+        near = overlaps(_corners(annotated), _corners(boxes))
+        for person, shares in zip(people, near, strict=True):
             wanted = np.array(person["keypoints"], float).reshape(17, 3)
             labelled = wanted[:, 2] > 0
-            if labelled.sum() >= 5:
+            if labelled.sum() >= 5 and shares.max(initial=0) >= SAME_IOU:
                 size = np.sqrt(person["bbox"][2] * person["bbox"][3])
-                right += labelled & (np.linalg.norm(points - wanted[:, :2], axis=1) < 0.1 * size)
+                right += labelled & (np.linalg.norm(xy[shares.argmax()] - wanted[:, :2], axis=1) < 0.1 * size)
                 total += labelled
     figures = " ".join(f"{name} {value:.3f}" for name, value in oks(truth, results).items())
     how = f"{' with flip test' * args.flip_test}, {estimator.engine}, {args.precision}"
-    print(f"{estimator.name}{how}, {len(results)} people: OKS {figures}")
+    whose = f" on boxes of {detector.name}" if detector else ""
+    print(f"{estimator.name}{whose}{how}, {len(results)} people: OKS {figures}")
     print(
         f"PCK@0.1 {right.sum() / total.sum():.3f}; "
         + " ".join(f"{joint} {share:.2f}" for joint, share in zip(COCO17.joints, right / total, strict=True))
