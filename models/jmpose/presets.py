@@ -52,7 +52,7 @@ CONFIGS = {
         name="nano",
         backbone=BackboneSpec("movenet", "", MOVENET_CHANNELS, width=1.0),  # of MoveNet Lightning
         preprocess=Preprocess(
-            192,
+            224,
             160,
             "coco17_head",
             heatmap_sigma=1.5,

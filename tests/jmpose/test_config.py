@@ -24,7 +24,7 @@ def test_json_round_trip(config: ModelConfig) -> None:
 
 def test_named_configs_are_what_their_names_say() -> None:
     nano, hrnet = CONFIGS["nano"].preprocess, CONFIGS["hrnet-w48"].preprocess
-    assert (nano.input_height, nano.input_width, nano.frames, nano.heatmap_size) == (192, 160, 5, (48, 40))
+    assert (nano.input_height, nano.input_width, nano.frames, nano.heatmap_size) == (224, 160, 5, (56, 40))
     assert (hrnet.input_height, hrnet.input_width, hrnet.frames, hrnet.heatmap_size) == (384, 288, 5, (96, 72))
     assert (nano.key_index, hrnet.key_index) == (2, 2)
     assert len(nano.keypoints) == 19 and len(hrnet.keypoints) == 17

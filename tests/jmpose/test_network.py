@@ -154,8 +154,8 @@ def test_four_stages_need_an_hrnet() -> None:
 def test_nano() -> None:
     model = build_model(CONFIGS["nano"]).eval()
     with torch.inference_mode():
-        output = model(torch.randn(1, 5, 3, 192, 160))
-    assert output.heatmaps.shape == (1, 19, 48, 40)
+        output = model(torch.randn(1, 5, 3, 224, 160))
+    assert output.heatmaps.shape == (1, 19, 56, 40)
     assert torch.equal(output.heatmaps, output.initial_key)
     temporal = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("backbone"))
     assert temporal < 100_000
