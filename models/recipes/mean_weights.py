@@ -4,7 +4,7 @@
 
 What was learnt last is kept for the most part, and with it what the longer training before knew of other pictures
 (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). The mean has no calibration, and is
-stored in float16 as all shipped weights are.
+stored in float16 as all shipped weights are. Its crops are as large as those of the second.
 """
 
 import argparse
@@ -24,11 +24,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     before, after = load_model(args.before), load_model(args.after)
-    configs = [replace(model.config, calibration=None) for model in (before, after)]
+    window = after.config.preprocess
+    size = {"input_height": window.input_height, "input_width": window.input_width}
+    configs = [
+        replace(model.config, calibration=None, preprocess=replace(model.config.preprocess, **size))
+        for model in (before, after)
+    ]
     if configs[0] != configs[1]:
         parser.error("the two are not of one architecture")
     one, other = before.state_dict(), after.state_dict()
-    mean = build_model(configs[0])
+    mean = build_model(configs[1])
     mean.load_state_dict(
         {
             name: one[name].lerp(value, args.share) if value.is_floating_point() else value

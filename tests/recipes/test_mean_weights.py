@@ -36,6 +36,14 @@ def test_each_weight_is_between_the_two(tmp_path, monkeypatch):
             )
 
 
+def test_crops_are_as_large_as_those_of_the_second(tmp_path, monkeypatch):
+    before, mean = tmp_path / "before.safetensors", tmp_path / "mean.safetensors"
+    lower = replace(CONFIGS["nano"], preprocess=replace(CONFIGS["nano"].preprocess, input_height=192))
+    save_model(build_model(lower), before)
+    averaged(monkeypatch, before, SHIPPED, "--out", mean)
+    assert load_model(mean).config.preprocess == CONFIGS["nano"].preprocess
+
+
 def test_another_architecture_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         averaged(monkeypatch, SHIPPED, choose_model("small").path, "--out", tmp_path / "mean.safetensors")
