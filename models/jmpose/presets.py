@@ -102,5 +102,5 @@ CONFIGS["small"] = replace(
     CONFIGS["nano"],
     name="small",
     backbone=BackboneSpec("movenet", "", MOVENET_CHANNELS, width=1.75),  # of MoveNet Thunder
-    preprocess=replace(CONFIGS["nano"].preprocess, input_height=256, input_width=192, heatmap_sigma=2.0),
+    preprocess=replace(CONFIGS["nano"].preprocess, input_height=288, input_width=192, heatmap_sigma=2.0),
 )

@@ -63,7 +63,7 @@ def test_list_shows_every_model_and_where_it_is():
     lines = run("models", "list").stdout.splitlines()
     rows = {words[0]: words for line in lines if (words := line.split())}
     assert rows["nano"][1:4] == ["pose", "shipped", "224x160"] and rows["person-nano"][1:3] == ["detector", "shipped"]
-    assert rows["small"][1:4] == ["pose", "shipped", "256x192"]
+    assert rows["small"][1:4] == ["pose", "shipped", "288x192"]
     assert rows["vitpose-b"][1:7] == ["pose", "available", "256x192", "coco17", "90", "M"]
     assert set(CATALOGUE) < set(rows)
 
