@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from jmpose.presets import CONFIGS
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.known_weights import SHIPPED
 from jmpose_cli.onnx_graphs import read_graphs
@@ -85,7 +86,7 @@ def test_a_provider_that_onnx_runtime_passes_over_is_an_error():
     with pytest.raises(JmposeError, match="CUDAExecutionProvider does not work here") as caught:
         graphs.session("decode", (CUDA[0], {"device_id": "0"}))
     assert "--engine torch" in caught.value.hint
-    shapes = {"heatmaps": (4, 19, 48, 40), "to_image": (4, 2, 3)}
+    shapes = {"heatmaps": (4, 19, *CONFIGS["nano"].preprocess.heatmap_size), "to_image": (4, 2, 3)}
     inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     assert graphs.session("decode").run(inputs)[0].shape == (4, 19, 2)
 
