@@ -9,8 +9,8 @@ place, and do not count.
 
 What is printed and drawn is cross-fitted: pictures are dealt into parts, and each part is judged by the fit to the
 others, so nobody by a fit that has seen him. The expected calibration error is that of ten bins of equal width.
-The calibration that is stored is fitted to everyone. Weights that are shipped are recorded again, as by
-`jmpose models check --record`.
+The calibration that is stored is fitted to everyone. The graphs of shipped weights are of no use then, until
+`onnx_files.py` has made them anew.
 """
 
 import argparse
@@ -27,14 +27,12 @@ from PIL import Image, ImageDraw, ImageFont
 from jmpose.config import Calibration
 from jmpose.keypoints import COCO17
 from jmpose.weights import save_calibration
-from jmpose_cli.console import Reporter
 from jmpose_cli.formats.keypoint_mapping import map_poses
 from jmpose_cli.known_weights import SHIPPED, choose_model
 from jmpose_cli.pose.certainty import NEAR, body_sizes, certainty_features
 from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.torch_engine import TorchEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker, Windows
-from jmpose_cli.upkeep.model_check import check_models
 from jmpose_cli.values import TrackedFrame
 
 ROOT = Path(__file__).parents[2]
@@ -275,7 +273,7 @@ def main() -> None:
     save_calibration(path, calibration)
     print(f"written: {path}, {path.with_suffix('.json').name}, {picture}")
     if path.parent == SHIPPED:
-        check_models([estimator.name], device="cpu", record=True, reporter=Reporter())
+        print(f"now: python models/recipes/onnx_files.py {estimator.name}")
 
 
 if __name__ == "__main__":

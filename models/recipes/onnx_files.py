@@ -1,11 +1,12 @@
-"""Write the ONNX graphs of the shipped models beside their weights: to be run whenever weights are new.
+"""Write the ONNX graphs of the shipped models and their records beside the weights: to be run whenever these are new.
 
     python models/recipes/onnx_files.py --people runs/people            # of all of them
     python models/recipes/onnx_files.py nano person-nano reid-nano      # or of some
     python models/recipes/onnx_files.py small --people runs/people      # this one in int8, too
 
 The graphs take their weights from the safetensors, so they are small; they know its checksum and are not used with
-another. `jmpose models check` compares their results with those of torch. Needs `pip install -e '.[onnx]'`.
+another. What the models give on the example is recorded, as by `jmpose models check --record`; without `--record` that
+command compares both torch and the graphs with it. Needs `pip install -e '.[onnx]'`.
 
 The graph in int8 holds its weights. It is calibrated on 200 crops of the people in `--people`, which is what
 `models/recipes/nano_data.py --out runs/people` writes; `--people` is not needed for models without such a graph. After
@@ -24,10 +25,12 @@ import numpy as np
 
 from jmpose.config import Preprocess
 from jmpose.weights import load_model
+from jmpose_cli.console import Reporter
 from jmpose_cli.onnx_graphs import QUANTISED_MODELS, description_of
 from jmpose_cli.people.detect_export import write_detector_graph
 from jmpose_cli.people.reid_export import write_appearance_graph
 from jmpose_cli.pose.onnx_export import write_pose_graphs
+from jmpose_cli.upkeep.model_check import check_models
 from jmpose_cli.values import Float
 from jmpose_cli.zoo.catalogue import Shipped
 from jmpose_cli.zoo.store import known_models, location
@@ -78,6 +81,7 @@ def main() -> None:
             write_detector_graph(weights)
         graphs = sorted(description.parent.glob(f"{name}*.onnx"))
         print(f"{description}: " + ", ".join(f"{path.name} {path.stat().st_size:,} bytes" for path in graphs))
+        check_models([name], device="cpu", record=True, reporter=Reporter())
 
 
 if __name__ == "__main__":
