@@ -6,13 +6,15 @@
 Every picture is a window whose neighbours do not exist, so what is measured is the single-frame part. PCK@0.1 is the
 share of annotated joints within a tenth of the root of the box area, over people with five joints or more.
 
-With `--detector` the people are those that it finds, on its boxes: who is missed counts, and boxes that cut limbs off.
+With `--detector` the people are those that it finds, on its boxes: who is missed counts, boxes that cut limbs
+off, and people whom nobody listed, who are wrong here.
 PCK@0.1 is then of annotated people and the box that overlaps them most, if by half (IoU).
 """
 
 import argparse
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -24,6 +26,7 @@ from jmpose.keypoints import COCO17
 from jmpose_cli.choices import Engine, Precision
 from jmpose_cli.config import PeopleConfig
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
+from jmpose_cli.formats.records import xyxy_to_xywh
 from jmpose_cli.known_weights import choose_detector, choose_model
 from jmpose_cli.people.boxes import overlaps
 from jmpose_cli.people.detectors import load_detector
@@ -51,19 +54,14 @@ def annotated_frame(
 
 
 def predict(
-    estimator: PoseEstimator, image: np.ndarray, boxes_xywh: Sequence[Sequence[float]]
+    estimator: PoseEstimator, image_rgb: np.ndarray, on_boxes: TrackedFrame
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give COCO joints `[N, 17, 2]` and scores `[N, 17]`, and person scores `[N]`, for boxes of a picture in RGB."""
+    """Give COCO joints `[N, 17, 2]` and scores `[N, 17]`, and person scores `[N]`, for boxes of a picture."""
     maker = WindowMaker(Spacing(estimator.preprocess.window_offsets, 1.0))
-    on_boxes = annotated_frame(boxes_xywh, range(1, len(boxes_xywh) + 1))
-    windows = [*maker.push(SeenFrame(image, on_boxes)), *maker.finish()]
+    windows = [*maker.push(SeenFrame(image_rgb, on_boxes)), *maker.finish()]
     (poses,) = estimator.estimate(windows)
     xy, scores = map_keypoints(poses.xy_image, poses.scores, estimator.keypoints, COCO17)
     return xy, scores, poses.person_scores
-
-
-def _corners(boxes_xywh: np.ndarray) -> np.ndarray:
-    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], 1).astype(float)
 
 
 def oks(truth: dict, results: list[dict]) -> dict[str, float]:
@@ -101,17 +99,16 @@ def main() -> None:
     results, right, total = [], np.zeros(17), np.zeros(17)
     for image_id, people in by_image.items():
         image = cv2.cvtColor(cv2.imread(str(files[image_id])), cv2.COLOR_BGR2RGB)
-        annotated = boxes = np.array([person["bbox"] for person in people], np.float32)
-        box_scores = np.ones(len(people))
+        annotated = on_boxes = annotated_frame([person["bbox"] for person in people], range(1, len(people) + 1))
         if detector:
             (found,) = detector.detect(image[None])
-            low, high = np.split(found.boxes_xyxy_px, 2, 1)
-            boxes, box_scores = np.concatenate([low, high - low], 1), found.scores
-        xy, scores, person_scores = predict(estimator, image, boxes.tolist())
-        for points, joint_scores, score in zip(xy, scores, person_scores * box_scores, strict=True):
+            on_boxes = annotated_frame(xyxy_to_xywh(found.boxes_xyxy_px), range(1, len(found.scores) + 1))
+            on_boxes = replace(on_boxes, scores=found.scores)
+        xy, scores, person_scores = predict(estimator, image, on_boxes)
+        for points, joint_scores, score in zip(xy, scores, person_scores, strict=True):
             flat = np.concatenate([points, joint_scores[:, None]], 1).ravel().tolist()
             results.append({"image_id": image_id, "category_id": 1, "keypoints": flat, "score": float(score)})
-        near = overlaps(_corners(annotated), _corners(boxes))
+        near = overlaps(annotated.boxes_xyxy_px.astype(float), on_boxes.boxes_xyxy_px.astype(float))
         for person, shares in zip(people, near, strict=True):
             wanted = np.array(person["keypoints"], float).reshape(17, 3)
             labelled = wanted[:, 2] > 0
