@@ -68,6 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.people is None and set(QUANTISED_MODELS) & set(args.names or shipped):
         sys.exit(f"{' and '.join(QUANTISED_MODELS)}: a graph in int8 needs --people, see above")
+    failed = 0
     for name in args.names or shipped:
         weights = location(shipped[name])
         description = description_of(weights)
@@ -81,7 +82,8 @@ def main() -> None:
             write_detector_graph(weights)
         graphs = sorted(description.parent.glob(f"{name}*.onnx"))
         print(f"{description}: " + ", ".join(f"{path.name} {path.stat().st_size:,} bytes" for path in graphs))
-        check_models([name], device="cpu", record=True, reporter=Reporter())
+        failed |= check_models([name], device="cpu", record=True, reporter=Reporter())
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
