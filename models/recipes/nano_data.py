@@ -3,8 +3,8 @@
 `python models/recipes/nano_data.py --data ../shared/data --out runs/people`
 
 Every person becomes one patch: the box enlarged to the 3:4 input shape, with room around it for
-rotation and scaling, resampled so that the box crop is 256x192 pixels of it. Labels are positions in the patch, a
-weight and a presence for each of the 19 joints of `coco17_head`:
+rotation and scaling, resampled so that the box crop is 320x240 pixels of it: no model takes finer crops. Labels are
+positions in the patch, a weight and a presence for each of the 19 joints of `coco17_head`:
 
 - an annotated joint has weight 1;
 - a joint nobody annotated takes the pose teacher's answer (PP-TinyPose, averaged with its mirrored
@@ -30,7 +30,9 @@ from PIL import Image
 
 from jmpose.keypoints import COCO17, COCO17_HEAD
 
-CROP_HEIGHT, CROP_WIDTH = 256, 192
+TEACHER_HEIGHT, TEACHER_WIDTH = 256, 192
+FINER = 1.25  # pixels of the patch for one of the teacher's
+CROP_HEIGHT, CROP_WIDTH = round(TEACHER_HEIGHT * FINER), round(TEACHER_WIDTH * FINER)
 MARGIN = 1.35  # patch side over crop side
 PATCH_HEIGHT, PATCH_WIDTH = round(CROP_HEIGHT * MARGIN), round(CROP_WIDTH * MARGIN)
 BOX_PADDING = 1.25
@@ -137,7 +139,7 @@ class Teacher:
         import openvino
 
         model = openvino.Core().read_model(next((data / "teachers/pp_tinypose_256_192_fp16_ov").glob("*.xml")))
-        model.reshape([4, 3, CROP_HEIGHT, CROP_WIDTH])
+        model.reshape([4, 3, TEACHER_HEIGHT, TEACHER_WIDTH])
         # By itself it would compute in bf16 where the processor has it: peaks of two digits.
         settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
         self._run = openvino.Core().compile_model(model, "CPU", settings)
@@ -162,12 +164,13 @@ class Teacher:
 
 
 def _crop(patch: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a crop, `scale` times the box's, out of the middle; return it and the affine from it to the patch."""
+    """Cut a crop for the teacher, `scale` times the box's, out of the middle; return it and its affine to the patch."""
+    scale *= FINER
     centre = np.array([PATCH_WIDTH - 1, PATCH_HEIGHT - 1]) / 2
-    origin = centre - scale * np.array([CROP_WIDTH - 1, CROP_HEIGHT - 1]) / 2
+    origin = centre - scale * np.array([TEACHER_WIDTH - 1, TEACHER_HEIGHT - 1]) / 2
     affine = np.array([[scale, 0, origin[0]], [0, scale, origin[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(patch, affine, (CROP_WIDTH, CROP_HEIGHT), flags=flags), affine
+    return cv2.warpAffine(patch, affine, (TEACHER_WIDTH, TEACHER_HEIGHT), flags=flags), affine
 
 
 def _in_patch(peaks: np.ndarray, affine: np.ndarray, *, mirrored: float = 0) -> np.ndarray:
@@ -202,7 +205,7 @@ def taught_affine() -> np.ndarray:
     """Return the affine `[2, 3]` from pixels of the teacher's heatmaps to pixels of the patch."""
     _, to_patch = _crop(np.zeros((PATCH_HEIGHT, PATCH_WIDTH, 3), np.uint8), 1.0)
     first = _in_patch(np.zeros((1, 2)), to_patch, mirrored=0.5)[0]
-    return np.array([[4.0, 0, first[0]], [0, 4.0, first[1]]])
+    return np.array([[4 * FINER, 0, first[0]], [0, 4 * FINER, first[1]]])
 
 
 def label(person: Person, to_image: np.ndarray, answer: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -250,7 +253,7 @@ def write_set(people: Sequence[Person], teacher: Teacher, out: Path, *, source: 
     They are `patches.npy`, `labels.npz` and `taught.npy`, the teacher's heatmaps.
     """
     shape = (len(people), PATCH_HEIGHT, PATCH_WIDTH, 3)
-    taught = np.empty((len(people), len(COCO17), CROP_HEIGHT // 4, CROP_WIDTH // 4), np.uint8)
+    taught = np.empty((len(people), len(COCO17), TEACHER_HEIGHT // 4, TEACHER_WIDTH // 4), np.uint8)
     kept: dict[str, list[tuple[int, tuple[np.ndarray, ...]]]] = {source: [], f"{source}-{BEHIND}": []}
     scratch = out / f"{source}.partial.npy"
     patches = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)

@@ -34,6 +34,7 @@ from jmpose_cli.upkeep.model_check import check_models
 from jmpose_cli.values import Float
 from jmpose_cli.zoo.catalogue import Shipped
 from jmpose_cli.zoo.store import known_models, location
+from nano_data import CROP_HEIGHT
 
 CROPS = 200
 SCALES = 0.85, 1.15  # of the pictures of people; boxes are never exact
@@ -49,7 +50,7 @@ def people_crops(folder: Path, preprocess: Preprocess) -> Float:
         patches = np.load(path, mmap_mode="r")
         for row in random.choice(len(patches), min(len(patches), CROPS // len(sets)), replace=False):
             patch = np.ascontiguousarray(patches[row])
-            scale = 256 / height * random.uniform(*SCALES)  # the box, enlarged, is 256 pixels high in it
+            scale = CROP_HEIGHT / height * random.uniform(*SCALES)
             x, y = ((side - 1) / 2 for side in (patch.shape[1], patch.shape[0]))
             to_patch = np.array([[scale, 0, x - scale * (width - 1) / 2], [0, scale, y - scale * (height - 1) / 2]])
             crops.append(
