@@ -3,8 +3,8 @@
 `python models/recipes/nano_data.py --data ../shared/data --out runs/people`
 
 Every person becomes one patch: the box enlarged to the 3:4 input shape, with room around it for
-rotation and scaling, resampled so that the box crop is 320x240 pixels of it: no model takes finer crops. Labels are
-positions in the patch, a weight and a presence for each of the 19 joints of `coco17_head`:
+rotation and scaling, resampled so that the box crop is 320x240 pixels of it: no shipped model takes finer ones.
+Labels are positions in the patch, a weight and a presence for each of the 19 joints of `coco17_head`:
 
 - an annotated joint has weight 1;
 - a joint nobody annotated takes the pose teacher's answer (PP-TinyPose, averaged with its mirrored
