@@ -96,14 +96,11 @@ def parts(start: str) -> tuple[Variant, ...]:
     cjl, jmml, io_name = (f"{name}{suffix}" for name in ("+ CJL", "+ JMML, L={}", "+ IO (L=2)"))
     grows = Variant("+ IO that grows (L=2), identity", io, jmml.format(2), io_grows=True)
     light = Variant("+ IO of a tenth (L=2), identity", io | {"io_weight": 0.001}, jmml.format(2), io_grows=True)
-    labels = Variant(
-        "+ IO of labels (L=2), identity", io | {"io_estimator": "label-bounds"}, jmml.format(2), io_grows=True
-    )
     return (
         Variant(cjl, learner, "+ motion flow"),
         *(Variant(jmml.format(blocks), learner | {"mutual_blocks": blocks}, cjl) for blocks in (1, 2, 3)),
         Variant(io_name, io, jmml.format(2)),
-        *[grows, light, labels] * (start == "identity"),
+        *[grows, light] * (start == "identity"),
         Variant(f"+ heatmaps to the head{suffix}", io | {"head_context": "heatmaps"}, io_name),
     )
 

@@ -278,9 +278,7 @@ class ModelConfig:
             window's initial heatmaps.
         identity_blocks: True starts joint learner and mutual blocks as identities, so that the head sees the plain
             motion flow until they have learnt something; False starts them at random.
-        io_estimator: How the information-orthogonality loss is estimated: by bounds on information about the key
-            frame's initial heatmaps ("bounds"; they err where the frame is spoilt) or about those that the labels make
-            ("label-bounds"); None leaves it out.
+        io_estimator: How the information-orthogonality loss is estimated; None leaves it out.
         io_weight: beta, its weight in the loss.
         calibration: How sure these weights are of joints; None: nobody measured it.
     """
@@ -303,7 +301,7 @@ class ModelConfig:
     head_blocks: int = 1
     head_context: Literal["none", "heatmaps"] = "none"
     identity_blocks: bool = False
-    io_estimator: Literal["bounds", "label-bounds"] | None = "bounds"
+    io_estimator: Literal["bounds"] | None = "bounds"
     io_weight: float = 0.01
     calibration: Calibration | None = None
 

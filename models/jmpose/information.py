@@ -80,19 +80,15 @@ def spatial_log_softmax(logits: Tensor) -> Tensor:
     return F.log_softmax(logits.flatten(2).float(), -1)
 
 
-def cross_entropy(target_log: Tensor, predicted_log: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy between distributions `[B, K, h*w]` given as logs: a scalar, the mean weighted by `[B, K]`."""
-    return _mean(-(target_log.exp() * predicted_log).sum(-1), weights)
+def cross_entropy(target_log: Tensor, predicted_log: Tensor) -> Tensor:
+    """Mean over B and K of the cross-entropy between distributions `[B, K, h*w]` given as logs; a scalar."""
+    return -(target_log.exp() * predicted_log).sum(-1).mean()
 
 
-def kl_divergence(first_log: Tensor, second_log: Tensor, weights: Tensor | None = None) -> Tensor:
-    """KL(first || second) of distributions `[B, K, h*w]` given as logs: a scalar, the mean weighted by `[B, K]`."""
-    return _mean((first_log.exp() * (first_log - second_log)).sum(-1), weights)
-
-
-def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean of `[B, K]`, over all where there are no weights; 0 where nothing has weight."""
-    return values.mean() if weights is None else (values * weights).sum() / weights.sum().clamp(min=1e-6)
+def kl_divergence(first_log: Tensor, second_log: Tensor) -> Tensor:
+    """Mean over B and K of KL(first || second), distributions `[B, K, h*w]` given as logs; a scalar."""
+    divergence: Tensor = (first_log.exp() * (first_log - second_log)).sum(-1).mean()
+    return divergence
 
 
 class HeatmapPredictor(nn.Module):
@@ -110,9 +106,9 @@ class HeatmapPredictor(nn.Module):
         """Predict with constant parameters: `[B, C, h, w]` to log probabilities `[B, K, h*w]`."""
         return spatial_log_softmax(_frozen(self.head, features))
 
-    def learning_loss(self, features: Tensor, target_log: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Cross-entropy to `[B, K, h*w]` log probabilities on detached features, a scalar; weights are `[B, K]`."""
-        return cross_entropy(target_log, spatial_log_softmax(self.head(features.detach())), weights)
+    def learning_loss(self, features: Tensor, target_log: Tensor) -> Tensor:
+        """Cross-entropy to `[B, K, h*w]` log probabilities on detached features, a scalar."""
+        return cross_entropy(target_log, spatial_log_softmax(self.head(features.detach())))
 
 
 class PooledSamples(nn.Module):
@@ -183,33 +179,25 @@ class InformationOrthogonality(nn.Module):
         dimensions = min(16, channels)
         self.club = VCLUB(dimensions, dimensions)
 
-    def forward(
-        self, joint: Tensor, motion: Tensor, heatmaps: Tensor, weights: Tensor | None = None
-    ) -> InformationTerms:
-        """Estimate the terms.
+    def forward(self, joint: Tensor, motion: Tensor, heatmaps: Tensor) -> InformationTerms:
+        """Estimate the terms from `[B, C, h, w]` twice and the key frame's initial heatmaps `[B, K, h, w]`.
 
         Computed in float32 also under autocast: differences of logarithms need the digits.
-
-        Args:
-            joint: `[B, C, h, w]`.
-            motion: `[B, C, h, w]`.
-            heatmaps: H, `[B, K, h, w]` of the key frame.
-            weights: `[B, K]`, how much each joint counts where H is concerned; None: all the same.
         """
         with torch.autocast(joint.device.type, enabled=False):
-            return self._terms(joint.float(), motion.float(), heatmaps.float(), weights)
+            return self._terms(joint.float(), motion.float(), heatmaps.float())
 
-    def _terms(self, joint: Tensor, motion: Tensor, heatmaps: Tensor, weights: Tensor | None) -> InformationTerms:
+    def _terms(self, joint: Tensor, motion: Tensor, heatmaps: Tensor) -> InformationTerms:
         target = spatial_log_softmax(SHARPNESS * heatmaps.detach())
         both = torch.cat([motion, joint], 1)
         learning = (
-            self.from_motion.learning_loss(motion, target, weights)
-            + self.from_joint.learning_loss(joint, target, weights)
-            + self.from_both.learning_loss(both, target, weights)
+            self.from_motion.learning_loss(motion, target)
+            + self.from_joint.learning_loss(joint, target)
+            + self.from_both.learning_loss(both, target)
         )
-        needed = -cross_entropy(target, self.from_motion(motion), weights)
+        needed = -cross_entropy(target, self.from_motion(motion))
         # Exact once both predictors are; a predictor from J alone that is worse than the best only raises it.
-        conditional = kl_divergence(self.from_both(both), self.from_joint(joint), weights)
+        conditional = kl_divergence(self.from_both(both), self.from_joint(joint))
         x, y = self.samples_joint(joint), self.samples_motion(motion)
         learning = learning + self.club.learning_loss(x, y)
         # Information is never negative: an estimate below 0 says that q lags behind, and lowering it further

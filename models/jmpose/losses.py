@@ -109,7 +109,7 @@ class JMPoseLoss(nn.Module):
     ) -> None:
         super().__init__()
         self._preprocess, self._mean_over_devices = config.preprocess, mean_over_devices
-        self.io_weight, self._io_of_labels = config.io_weight, config.io_estimator == "label-bounds"
+        self.io_weight = config.io_weight
         self.register_buffer("io_share", torch.ones(()), persistent=False)
         blocks, joints = config.mutual_blocks if config.io_estimator else 0, len(config.preprocess.keypoints)
         self.information = nn.ModuleList(InformationOrthogonality(config.channels, joints) for _ in range(blocks))
@@ -144,9 +144,8 @@ class JMPoseLoss(nn.Module):
                 output.initial, initial_targets, initial_weights, sigma=sigma, mean_over_devices=mean
             )
         if self.information:
-            needed = (targets, weights) if self._io_of_labels else (output.initial_key,)
             parts = [
-                term(joint, motion, *needed)
+                term(joint, motion, output.initial_key)
                 for term, joint, motion in zip(self.information, output.joint, output.motion, strict=True)
             ]
             information = torch.stack([p.objective for p in parts]).sum()

@@ -1,9 +1,7 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
 from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
 from jmpose.network import JMPoseOutput
@@ -58,25 +56,6 @@ def test_total_is_made_of_its_terms() -> None:
     assert terms.total.item() == pytest.approx(total.item())
     assert terms.initial.item() > 0 and terms.estimator.item() > 0 and terms.information.item() != 0
     assert len(loss.information) == config.mutual_blocks
-
-
-def test_information_is_about_the_initial_heatmaps_or_about_the_labels() -> None:
-    output = tiny_model(tiny_config())(tiny_windows())
-    elsewhere = replace(output, initial=torch.rand_like(output.initial))
-    targets, weights = torch.rand(2, 17, 16, 8), torch.ones(2, 17)
-    weights[:, 5:] = 0
-    unknown = targets.clone()
-    unknown[:, 5:] = torch.rand(2, 12, 16, 8)
-    for estimator, by_initial in (("bounds", True), ("label-bounds", False)):
-        loss = JMPoseLoss(tiny_config(io_estimator=estimator))
-
-        def terms(output: JMPoseOutput, targets: Tensor, loss: JMPoseLoss = loss) -> list[float]:
-            found = loss(output, targets, weights)
-            return [found.information.item(), found.estimator.item()]
-
-        assert (terms(output, targets) != terms(elsewhere, targets)) is by_initial
-        assert (terms(output, targets) != terms(output, targets.flip(-1))) is not by_initial
-        assert terms(output, targets) == terms(output, unknown)
 
 
 def test_initial_heatmaps_are_left_out_on_demand() -> None:
