@@ -276,6 +276,12 @@ def _joint_names(path: Path) -> tuple[str, ...]:
         return tuple(stored["names"].tolist()) if "names" in stored else ()
 
 
+def _box_height(path: Path) -> float | None:
+    """Height of people in a file of crops, pixels; None where it tells none."""
+    with np.load(path) as stored:
+        return float(stored["box_height"]) if "box_height" in stored else None
+
+
 def _in_columns(values: Doubles, columns: tuple[list[int], list[int]], joints: int) -> Doubles:
     """Put columns of `[N, K, ...]` into the places of `joints` others; the rest is 0."""
     source, target = columns
@@ -290,8 +296,8 @@ class CropWindows:
     A folder with `patches.npy` `[N, H, W, 3]` uint8 (stills) or `scene-*.npz` with `pictures` `[n, T, H, W, 3]`
     (windows), and joints in patch pixels: `labels.npz` with `xy` `[N, K, 2]`, `weight`, `present` `[N, K]`; in scenes
     `joints` `[n, K, 2]` and `visible` `[n, K]`. Beside them `names` `[K]` names the joints; without, they are the
-    model's. Each picture is centred on its person, whose box fills
-    `box_height` pixels of it and is half as wide.
+    model's. Each picture is centred on its person, whose box is `box_height` pixels of it high and half as wide;
+    that number lies there too.
 
     A teacher's heatmaps may lie beside `labels.npz`: `taught.npy` `[N, k, h, w]` uint8, 255 for 1, of the first k
     joints, and `taught_affine` `[2, 3]` among the labels, from heatmap pixels to patch pixels.
@@ -299,16 +305,24 @@ class CropWindows:
     Args:
         folder: The folder.
         keypoints: The model's joints.
-        box_height: Height of the box in the pictures, pixels.
         moving: As for `StillWindows`.
+        box_height: Height of the box in the pictures, pixels; None for what the folder says.
         taught: Whether the teacher's heatmaps are wanted.
+
+    Raises:
+        JmposeError: What the folder holds does not fit together or the model, or nothing says how large people are.
     """
 
     def __init__(
-        self, folder: Path, *, keypoints: KeypointSet, box_height: float, moving: bool, taught: bool = False
+        self,
+        folder: Path,
+        *,
+        keypoints: KeypointSet,
+        moving: bool,
+        box_height: float | None = None,
+        taught: bool = False,
     ) -> None:
         self.name, self._moving = folder.name, moving
-        self._box_height = box_height
         self._files = sorted(folder.glob("scene-*.npz")) or [folder / "labels.npz"]
         if not self._files[0].is_file():
             raise JmposeError(f"{folder}: neither scene-*.npz nor labels.npz", hint="the recipes write such folders")
@@ -330,6 +344,7 @@ class CropWindows:
                 f"the {'file names' if names is not keypoints.joints else 'model has'} {len(names)} joints",
                 hint="cut the crops again for this keypoint set",
             )
+        self._box_height = box_height or self._stored_box_height(folder)
         columns = joint_columns(names, keypoints, name=self.name)
         self._xy, self._weight, self._present = (
             _in_columns(values, columns, len(keypoints)) for values in (self._xy, self._weight, self._present)
@@ -342,6 +357,19 @@ class CropWindows:
         self._rows = np.flatnonzero(enough)
         few = f"{self.name}: left out: {np.sum(~enough)} people with fewer than {MIN_JOINTS} known joints"
         self.notes: tuple[str, ...] = () if enough.all() else (few,)
+
+    def _stored_box_height(self, folder: Path) -> float:
+        """Return the height of the box in pictures, pixels, that the files agree on."""
+        height, *others = {_box_height(path) for path in self._files}
+        if others or height is None:
+            raise JmposeError(
+                f"{folder}: {'files that disagree about' if others else 'nothing about'} how large people are in the "
+                "pictures",
+                hint="cut the crops again, or give their box_height, pixels, beside the path",
+            )
+        if not 0 < height < np.inf:
+            raise JmposeError(f"{folder}: a box_height of {height} pixels", hint="cut the crops again")
+        return height
 
     def _read_taught(self, folder: Path, columns: tuple[list[int], list[int]]) -> None:
         """Open the teacher's heatmaps."""

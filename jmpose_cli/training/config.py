@@ -34,7 +34,9 @@ class SourceConfig(_Section):
     split: str = Field("train", description="Of a PoseTrack data set.")
     videos: Path | None = Field(None, description="Folder of the videos; for kind `videos`.")
     weight: float = Field(1.0, gt=0, description="2 shows every person twice an epoch, 0.5 half of them.")
-    box_height: float = Field(256.0, gt=0, description="Of the people in `crops`, pixels of the pictures.")
+    box_height: float | None = Field(
+        None, gt=0, description="Of the people in `crops`, pixels of the pictures; empty: what the folder says."
+    )
     unreviewed: float = Field(
         0.3,
         ge=0,

@@ -36,6 +36,7 @@ CROP_HEIGHT, CROP_WIDTH = round(TEACHER_HEIGHT * FINER), round(TEACHER_WIDTH * F
 MARGIN = 1.35  # patch side over crop side
 PATCH_HEIGHT, PATCH_WIDTH = round(CROP_HEIGHT * MARGIN), round(CROP_WIDTH * MARGIN)
 BOX_PADDING = 1.25
+BOX_HEIGHT = CROP_HEIGHT / BOX_PADDING  # of a person, pixels of the patch
 SURE, ABSENT = 0.45, 0.12  # teacher's peak above and below which its answer is used
 AGREE = 0.06  # of the crop's height, between the teacher's two answers
 CONTRADICT = 0.2
@@ -279,7 +280,8 @@ def write_set(people: Sequence[Person], teacher: Teacher, out: Path, *, source: 
         xy, weight, present = (np.stack(column).astype(np.float32) for column in columns)
         rows_of = np.array([row for row, _ in rows], np.int32)  # in the order of the set, for `travel.py`
         labels = {"xy": xy, "weight": weight, "present": present, "names": np.array(COCO17_HEAD.joints)}
-        np.savez(folder / "labels.npz", rows=rows_of, taught_affine=taught_affine(), **labels)
+        affine = taught_affine()
+        np.savez(folder / "labels.npz", rows=rows_of, taught_affine=affine, box_height=BOX_HEIGHT, **labels)
     scratch.unlink()
     return {name: len(rows) for name, rows in kept.items()}
 

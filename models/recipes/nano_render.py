@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from jmpose.keypoints import COCO17_HEAD
-from nano_data import PATCH_HEIGHT, PATCH_WIDTH, patch_to_image
+from nano_data import BOX_HEIGHT, PATCH_HEIGHT, PATCH_WIDTH, patch_to_image
 from renderer import RenderedFrame, render_scene
 
 REACH = 2  # frames on each side of the key frame, at 30 frames a second
@@ -65,7 +65,7 @@ def write_scene(seed: int, *, out: Path, frames: int) -> str:
         return f"{path.name}: nobody in it is large enough"
     pictures, joints, visible = (np.stack(column) for column in zip(*made, strict=True))
     arrays = {"pictures": pictures, "joints": joints, "visible": visible, "names": np.array(COCO17_HEAD.joints)}
-    np.savez(path.with_suffix(".partial.npz"), **arrays)
+    np.savez(path.with_suffix(".partial.npz"), box_height=BOX_HEIGHT, **arrays)
     path.with_suffix(".partial.npz").rename(path)
     return f"{path.name}: {len(pictures)} windows"
 

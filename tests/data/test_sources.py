@@ -282,7 +282,7 @@ def patches(folder, people=3, **changes):
     return folder
 
 
-def scenes(folder, frames=3):
+def scenes(folder, frames=3, **more):
     """Two files of windows, 2 people and 1 person; picture t of person n is number 3 n + t."""
     folder.mkdir()
     first = 0
@@ -292,7 +292,7 @@ def scenes(folder, frames=3):
         joints = np.full((people, 17, 2), first, np.float32)
         visible = np.ones((people, 17), bool)
         visible[:, 0] = False
-        np.savez(folder / f"scene-{number:03d}.npz", pictures=pictures, joints=joints, visible=visible)
+        np.savez(folder / f"scene-{number:03d}.npz", pictures=pictures, joints=joints, visible=visible, **more)
         first += people
     return folder
 
@@ -368,6 +368,23 @@ class TestCropWindows:
             assert numbers_in(window.pictures) == shown
             assert np.flatnonzero(window.labels.weight[:, 1]).tolist() == [offsets.index(0)]
 
+    def test_a_folder_says_how_large_people_are(self, tmp_path):
+        folder = patches(tmp_path / "crops", box_height=20.0)
+        for given, half in ((None, 10), (40, 20)):
+            source = CropWindows(folder, keypoints=COCO17, moving=False, box_height=given)
+            assert source.read(0, Choice((0,))).box_xyxy_px.tolist()[1::2] == [29.5 - half, 29.5 + half]
+        with pytest.raises(JmposeError, match="nan: a box_height of nan pixels"):
+            CropWindows(patches(tmp_path / "nan", box_height=np.nan), keypoints=COCO17, moving=False)
+
+    def test_scenes_agree_how_large_people_are(self, tmp_path):
+        folder = scenes(tmp_path / "crops", box_height=20.0)
+        source = CropWindows(folder, keypoints=COCO17, moving=False)
+        assert source.read(0, Choice((0,))).box_xyxy_px.tolist() == [14.5, 19.5, 24.5, 39.5]
+        with np.load(folder / "scene-001.npz") as stored:
+            np.savez(folder / "scene-001.npz", **{**stored, "box_height": 30.0})
+        with pytest.raises(JmposeError, match="crops: files that disagree about how large people are"):
+            CropWindows(folder, keypoints=COCO17, moving=False)
+
     def test_windows_of_another_length(self, tmp_path):
         source = CropWindows(scenes(tmp_path / "crops"), keypoints=COCO17, box_height=40, moving=False)
         with pytest.raises(JmposeError, match="windows of 3 pictures, the model takes 5"):
@@ -384,6 +401,8 @@ class TestCropWindows:
             crops(whole, COCO17_HEAD)
         with pytest.raises(JmposeError, match=r"3 people with 17 joints; the file names 2 joints"):
             crops(patches(tmp_path / "named", names=np.array(["nose", "left_eye"])))
+        with pytest.raises(JmposeError, match="whole: nothing about how large people are in the pictures"):
+            CropWindows(whole, keypoints=COCO17, moving=False)
         (whole / "patches.npy").unlink()
         with pytest.raises(JmposeError, match=r"patches\.npy cannot be read: .*No such file"):
             crops(whole)

@@ -5,17 +5,15 @@ import numpy as np
 import pytest
 
 import nano_data
-from jmpose_cli.training.config import SourceConfig
-from nano_data import BOX_PADDING, CROP_HEIGHT, PATCH_HEIGHT, PATCH_WIDTH, patch_to_image, taught_affine
+from nano_data import BOX_HEIGHT, PATCH_HEIGHT, PATCH_WIDTH, patch_to_image, taught_affine
 
 BOX = (100.0, 50.0, 60.0, 160.0)
 MIDDLE = np.array([PATCH_WIDTH - 1, PATCH_HEIGHT - 1]) / 2
 
 
-def test_people_fill_as_much_of_a_picture_as_training_takes_for_granted():
-    assert SourceConfig.model_fields["box_height"].default == CROP_HEIGHT / BOX_PADDING
+def test_people_fill_as_much_of_a_picture_as_its_folder_says():
     to_image = patch_to_image(BOX)
-    assert BOX[3] / to_image[0, 0] == pytest.approx(CROP_HEIGHT / BOX_PADDING)
+    assert BOX[3] / to_image[0, 0] == pytest.approx(BOX_HEIGHT)
     assert to_image[:, :2] @ MIDDLE + to_image[:, 2] == pytest.approx([130, 130])
 
 
