@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jmpose.config import ModelConfig
 from jmpose.errors import ConfigError
+from jmpose.losses import HeatmapError
 from jmpose.presets import CONFIGS
 from jmpose_cli.config import load_settings
 from jmpose_cli.errors import JmposeError
@@ -121,6 +122,11 @@ class OptimConfig(_Section):
         ((1.0, 0),), description="(share of the run, crop height) pairs: small crops first; 0 is the model's own."
     )
     initial_loss: bool = Field(True, description="Train the initial heatmaps too, when the backbone is trained.")
+    heatmap_error: HeatmapError = Field(
+        "squared",
+        description="`squared` or `cross-entropy`, of a backbone alone whose heatmaps are from 0 to 1 (MoveNet's). "
+        "Both have the same aim; cross-entropy learns more from missing peaks.",
+    )
     distil: float = Field(
         0.0, ge=0, description="Weight of the loss to a teacher's heatmaps, of a backbone alone (temporal: false)."
     )
@@ -164,6 +170,8 @@ class TrainConfig(_Section):
             raise ValueError("optim.sizes must have ascending shares that end in 1.0")
         if not self.temporal and not self.optim.backbone_lr:
             raise ValueError("temporal = false with optim.backbone_lr = 0 leaves nothing to train")
+        if self.temporal and self.optim.heatmap_error != "squared":
+            raise ValueError("optim.heatmap_error is of a backbone alone: it needs temporal = false")
         if self.temporal and self.optim.distil:
             raise ValueError("optim.distil trains a backbone alone: it needs temporal = false")
         if self.init is None and not self.optim.backbone_lr:

@@ -178,6 +178,11 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool, data: TrainingDa
         model.backbone.freeze(config.optim.frozen)
     except ConfigError as error:
         raise JmposeError(f"optim.frozen: {error.message}", hint=error.hint) from error
+    if config.optim.heatmap_error == "cross-entropy" and not model.backbone.bounded:
+        raise JmposeError(
+            f"optim.heatmap_error: cross-entropy needs heatmaps from 0 to 1, those of {config.model} have no bounds",
+            hint="take squared",
+        )
     if arithmetic.name == "bf16-mixed" and fabric.device.type == "cpu":
         keep_depthwise_fp32(model)
     average = moving_average(model, config.optim.ema)
@@ -189,6 +194,7 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool, data: TrainingDa
         temporal=config.temporal,
         initial_loss=trains_backbone and config.optim.initial_loss,
         distil=config.optim.distil,
+        error=config.optim.heatmap_error,
     )
     trainee.to(fabric.device)
     checkpoints = Checkpoints(folder, config, arithmetic, checksums=data.checksums, keep=config.save.keep)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from jmpose.keypoints import KeypointSet
-from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
+from jmpose.losses import HeatmapError, JMPoseLoss, distillation_loss, heatmap_loss
 from jmpose.network import JMPose, JMPoseOutput
 from jmpose.sampling import normalise
 from jmpose.targets import gaussian_targets
@@ -29,11 +29,20 @@ class Trainee(nn.Module):
         temporal: False trains the backbone alone, on windows of one frame.
         initial_loss: Whether the initial heatmaps have a loss too; meant for a backbone that is trained.
         distil: Weight of the loss to a teacher's heatmaps, of a backbone alone.
+        error: What the loss of a backbone alone sums over pixels, see `heatmap_loss`.
     """
 
-    def __init__(self, model: JMPose, *, temporal: bool, initial_loss: bool, distil: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: JMPose,
+        *,
+        temporal: bool,
+        initial_loss: bool,
+        distil: float = 0.0,
+        error: HeatmapError = "squared",
+    ) -> None:
         super().__init__()
-        self._distil = distil
+        self._distil, self._error = distil, error
         self._temporal, self._initial_loss = temporal, initial_loss
         # Parameters that get no gradient must not be in a module that devices synchronise.
         self.trained: nn.Module = model if temporal else model.backbone
@@ -78,10 +87,19 @@ class Trainee(nn.Module):
         )
         if not self._temporal:
             heatmaps = self.model.backbone(network_input(crops, self.model)[:, 0])[1]
-            loss = heatmap_loss(heatmaps, targets[:, 0], weight[:, 0], sigma=sigma, mean_over_devices=mean_over_devices)
+            loss = heatmap_loss(
+                heatmaps,
+                targets[:, 0],
+                weight[:, 0],
+                sigma=sigma,
+                error=self._error,
+                mean_over_devices=mean_over_devices,
+            )
             if not self._distil or taught is None:
                 return {"total": loss, "initial_key": loss.detach()}
-            learnt = distillation_loss(heatmaps, taught, sigma=sigma, mean_over_devices=mean_over_devices)
+            learnt = distillation_loss(
+                heatmaps, taught, sigma=sigma, error=self._error, mean_over_devices=mean_over_devices
+            )
             return {"total": loss + self._distil * learnt, "initial_key": loss.detach(), "taught": learnt.detach()}
         key = self._preprocess.key_index
         output = self._output(network_input(crops, self.model), exists, swap)

@@ -39,8 +39,10 @@ class Backbone(nn.Module):
     Attributes:
         channels: C, channels of the features.
         joints: K, channels of the heatmaps.
+        bounded: Whether the initial heatmaps are from 0 to 1, by a sigmoid.
     """
 
+    bounded = False
     _frozen: tuple[str, ...] = ()
 
     def __init__(self, *, channels: int, joints: int, kernel: int = 1) -> None:
@@ -137,6 +139,8 @@ class MoveNetBackbone(Backbone):
         width: Factor on the channels of MobileNetV2: 1 in MoveNet Lightning, 1.75 in Thunder.
         joints: K.
     """
+
+    bounded = True
 
     def __init__(self, width: float, *, joints: int) -> None:
         nn.Module.__init__(self)

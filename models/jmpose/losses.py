@@ -6,6 +6,7 @@ Letters: B windows, T frames, K joints, (h, w) heatmap.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from jmpose.config import ModelConfig
 from jmpose.information import InformationOrthogonality
 from jmpose.network import JMPoseOutput
 
+HeatmapError = Literal["squared", "cross-entropy"]
+_LEAST, _MOST = 1e-30, 1 - 1e-4  # heatmaps under a logarithm; in bfloat16 those near 1 are 1
+
 
 def heatmap_loss(
     heatmaps: Tensor,
@@ -21,26 +25,40 @@ def heatmap_loss(
     weights: Tensor,
     *,
     sigma: float,
+    error: HeatmapError = "squared",
     mean_over_devices: Callable[[Tensor], Tensor] = torch.Tensor.detach,
 ) -> Tensor:
-    """Squared error to the targets over visible joints, in units of one target Gaussian's energy.
+    """Error to the targets over visible joints, in units of one target Gaussian's energy.
 
-    It is the mean squared error times the constant h*w / (pi sigma^2), so that its size does not depend on
-    the heatmap's: empty heatmaps have loss 1.
+    The squared error is the mean one times the constant h*w / (pi sigma^2), so that its size does not depend on
+    the heatmap's: empty heatmaps have loss 1. The cross-entropy is each pixel's, less the target's own entropy: 0 where
+    they are equal. Both are least where heatmaps are the mean of the targets. Through a sigmoid p, the gradient of the
+    squared error has a factor p (1 - p), which all but vanishes where a peak is missing; that of the cross-entropy
+    has none.
 
     Args:
         heatmaps: `[..., K, h, w]`.
         targets: `[..., K, h, w]`.
         weights: `[..., K]` visibility weights; a joint with weight 0 is left out.
         sigma: Standard deviation of the target Gaussians, heatmap pixels.
+        error: What is summed over pixels; the cross-entropy is for heatmaps and targets from 0 to 1.
         mean_over_devices: When several devices hold a part of the batch each: averages a scalar over them. The mean
             of their losses is then the loss of the whole batch, however the weights are spread.
 
     Returns:
         Scalar, 0 where no joint has weight.
     """
-    error = (heatmaps.float() - targets).square().sum((-2, -1)) / (math.pi * sigma**2)
-    return (error * weights).sum() / mean_over_devices(weights.sum()).clamp(min=1e-6)
+    found = heatmaps.float()
+    pixels = _excess_cross_entropy(found, targets) if error == "cross-entropy" else (found - targets).square()
+    joints = pixels.sum((-2, -1)) / (math.pi * sigma**2)
+    return (joints * weights).sum() / mean_over_devices(weights.sum()).clamp(min=1e-6)
+
+
+def _excess_cross_entropy(found: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of every pixel as the chance of a coin, less what it is where both are equal."""
+    found = found.clamp(_LEAST, _MOST)
+    needed = targets * found.log() + (1 - targets) * torch.log1p(-found)
+    return torch.xlogy(targets, targets) + torch.xlogy(1 - targets, 1 - targets) - needed
 
 
 def distillation_loss(
@@ -48,9 +66,10 @@ def distillation_loss(
     taught: Tensor,
     *,
     sigma: float,
+    error: HeatmapError = "squared",
     mean_over_devices: Callable[[Tensor], Tensor] = torch.Tensor.detach,
 ) -> Tensor:
-    """Squared error to a teacher's heatmaps, in the units of `heatmap_loss`.
+    """Error to a teacher's heatmaps, in the units of `heatmap_loss`.
 
     It is the mean over the joints of which the teacher says anything: also what it is unsure of is learnt from.
 
@@ -58,6 +77,7 @@ def distillation_loss(
         heatmaps: `[B, K, h, w]`.
         taught: `[B, K, h, w]`, NaN where the teacher says nothing.
         sigma: Standard deviation of the target Gaussians, heatmap pixels.
+        error: As in `heatmap_loss`.
         mean_over_devices: As in `heatmap_loss`.
 
     Returns:
@@ -66,7 +86,7 @@ def distillation_loss(
     known = ~taught.isnan()
     targets = torch.where(known, taught, heatmaps.detach().float())
     joints = known.flatten(-2).any(-1).to(targets.dtype)
-    return heatmap_loss(heatmaps, targets, joints, sigma=sigma, mean_over_devices=mean_over_devices)
+    return heatmap_loss(heatmaps, targets, joints, sigma=sigma, error=error, mean_over_devices=mean_over_devices)
 
 
 @dataclass(frozen=True)

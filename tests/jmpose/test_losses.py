@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
+from jmpose.losses import HeatmapError, JMPoseLoss, distillation_loss, heatmap_loss
 from jmpose.network import JMPoseOutput
 from jmpose.targets import gaussian_targets
 from tests.jmpose.tiny_model import tiny_config, tiny_model, tiny_windows
@@ -32,6 +32,40 @@ def test_no_visible_joint_costs_nothing_and_has_finite_gradients() -> None:
     loss.backward()
     assert loss.item() == 0
     assert heatmaps.grad is not None and heatmaps.grad.abs().max().item() == 0
+
+
+def test_cross_entropy_through_a_sigmoid_asks_for_what_is_missing() -> None:
+    """Its gradient is the error itself; that of the squared error fades where a peak is missing."""
+    logits = torch.tensor([[[[-60.0, -9.0, 0.0, 9.0]]]], requires_grad=True)
+    targets = torch.tensor([[[[1.0, 1.0, 0.25, 1.0]]]])
+    loss = heatmap_loss(logits.sigmoid(), targets, torch.ones(1, 1), sigma=1.0, error="cross-entropy")
+    (gradient,) = torch.autograd.grad(loss, logits)
+    expected = (logits.detach().sigmoid() - targets) / math.pi
+    torch.testing.assert_close(gradient[..., :3], expected[..., :3])
+    squared = heatmap_loss(logits.sigmoid(), targets, torch.ones(1, 1), sigma=1.0)
+    (faded,) = torch.autograd.grad(squared, logits)
+    assert faded[0, 0, 0, 1].abs() < 1e-3 * gradient[0, 0, 0, 1].abs()
+
+
+@pytest.mark.parametrize("error", ["squared", "cross-entropy"])
+def test_both_errors_are_least_at_the_mean_of_targets(error: HeatmapError) -> None:
+    targets = torch.tensor([0.0, 0.3, 1.0, 1.0]).view(4, 1, 1, 1)
+    tried = torch.linspace(0.01, 0.99, 99)
+    losses = [
+        heatmap_loss(torch.full((4, 1, 1, 1), float(p)), targets, torch.ones(4, 1), sigma=1.0, error=error).item()
+        for p in tried
+    ]
+    assert tried[losses.index(min(losses))].item() == pytest.approx(0.575, abs=0.01)
+    assert heatmap_loss(targets, targets, torch.ones(4, 1), sigma=1.0, error=error).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_cross_entropy_of_heatmaps_rounded_to_0_and_1_is_finite() -> None:
+    heatmaps = torch.tensor([[[[0.0, 1.0, 0.0, 1.0]]]], dtype=torch.bfloat16, requires_grad=True)
+    targets = torch.tensor([[[[0.0, 1.0, 1.0, 0.0]]]])
+    loss = heatmap_loss(heatmaps, targets, torch.ones(1, 1), sigma=1.0, error="cross-entropy")
+    loss.backward()
+    assert loss.isfinite() and loss > 1
+    assert heatmaps.grad is not None and heatmaps.grad.isfinite().all()
 
 
 def test_a_teacher_counts_where_it_says_something() -> None:

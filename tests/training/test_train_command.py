@@ -201,12 +201,26 @@ class TestSettings:
             ("init=nano", "init: nano does not fit the model"),
             ("data.train=[]", "data.train"),
             ("optim.distil=0.5", "optim.distil trains a backbone alone"),
+            ("optim.heatmap_error=cross-entropy", "optim.heatmap_error is of a backbone alone"),
+            ("optim.heatmap_error=focal", "'squared' or 'cross-entropy'"),
         ],
     )
     def test_bad_setting(self, write, tmp_path, assignment, said):
         with pytest.raises(JmposeError, match=said.replace("[", r"\[").replace("(", r"\(")):
             train(write(), "--set", assignment, "--out", tmp_path / "run")
         assert not (tmp_path / "run" / "checkpoints").exists()
+
+    def test_cross_entropy_needs_bounded_heatmaps(self, write, tmp_path):
+        with pytest.raises(JmposeError, match="cross-entropy needs heatmaps from 0 to 1"):
+            train(
+                write(
+                    "temporal=false",
+                    "optim.heatmap_error=cross-entropy",
+                    "change.backbone={kind: pyramid, timm_name: mobilenetv4_conv_small_050, channels: 8, width: null}",
+                ),
+                "--out",
+                tmp_path / "run",
+            )
 
     def test_distilling_needs_a_teacher(self, write, tmp_path):
         with pytest.raises(JmposeError, match="no source has a teacher's heatmaps"):
