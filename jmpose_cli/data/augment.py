@@ -15,6 +15,7 @@ from jmpose.config import STRIDE, Preprocess
 from jmpose.keypoints import KeypointSet
 from jmpose.targets import heatmap_to_crop
 from jmpose_cli.data.degrade import degrade_window, own_grain
+from jmpose_cli.data.passers_by import add_passer_by
 from jmpose_cli.data.samples import Doubles, Labels, RawWindow, Taught
 from jmpose_cli.values import Bools, Bytes, Float
 
@@ -42,6 +43,7 @@ class Augmentation:
         grain: Chance that each frame has mild noise and compression of its own, as those of cameras and files do.
         swap: Chance that the initial heatmaps of some frames have the left and right joints of arms or legs mixed, as
             single frames do now and then; what follows learns to trust the others.
+        passers_by: Chance that somebody from another picture is seen beside the person, in front or behind.
     """
 
     rotation_deg: float = 45.0
@@ -56,6 +58,7 @@ class Augmentation:
     missing: float = 0.15
     grain: float = 0.0
     swap: float = 0.0
+    passers_by: float = 0.0
 
 
 PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -148,7 +151,7 @@ def make_window(
     offsets: Sequence[int],
     settings: Augmentation,
     height: int | None = None,
-    texture: Callable[[], Bytes] | None = None,
+    other: Callable[[], RawWindow] | None = None,
     taught: bool = False,
 ) -> Window:
     """Build one window.
@@ -160,7 +163,8 @@ def make_window(
         offsets: Frames of the window relative to the key frame, with 0; a still image moves by one step a place.
         settings: How much is varied.
         height: Height of the crop when it is not the model's; the width keeps the model's aspect ratio.
-        texture: Gives a picture that occluders are cut from; None takes the window's own.
+        other: Draws a window of one frame: its picture is what occluders are cut from, its person may pass by. None
+            takes this window's own.
         taught: Whether a teacher's heatmaps are wanted.
     """
     size = _crop_size(preprocess, height)
@@ -171,6 +175,9 @@ def make_window(
     warps = [affine if motion is None else motion.affine(t, size) @ affine for t in times]
     crops = [cv2.warpAffine(p, w[:2], size, flags=cv2.INTER_LINEAR) for p, w in zip(raw.pictures, warps, strict=True)]
     labels = _moved(raw.labels, warps, size, preprocess.keypoints)
+    if settings.passers_by and rng.random() < settings.passers_by:
+        somebody = other or (lambda: raw)
+        crops = add_passer_by(rng, crops, labels, preprocess.keypoints, times=times, key=key, other=somebody)
     if settings.colour:
         change = ColourChange.draw(rng, settings.colour)
         crops = [change(crop) for crop in crops]
@@ -180,7 +187,12 @@ def make_window(
         hidden = labels.xy[key][labels.used(key)]
         own = crops[key][::-1, ::-1]
         crops = degrade_window(
-            rng, crops, times=times, direction=angle, joints_px=hidden, texture=texture or (lambda: own)
+            rng,
+            crops,
+            times=times,
+            direction=angle,
+            joints_px=hidden,
+            texture=lambda: other().pictures[0] if other else own,
         )
     if settings.grain and rng.random() < settings.grain:
         crops = own_grain(rng, crops)

@@ -12,7 +12,7 @@ from jmpose.config import Preprocess
 from jmpose_cli.data.augment import PLAIN, Augmentation, Window, make_window
 from jmpose_cli.data.samples import Choice, RawWindow, Source
 from jmpose_cli.errors import JmposeError
-from jmpose_cli.values import Bytes, Ids
+from jmpose_cli.values import Ids
 
 _ALONE = Choice((0,))  # the key frame
 
@@ -130,8 +130,8 @@ class WindowSet(Dataset[tuple[Window, int]]):
         choice = self._choose(rng)
         raw = self._read(draw.sample, choice)
 
-        def texture() -> Bytes:
-            return self._read(int(rng.integers(len(self))), _ALONE).pictures[0]
+        def other() -> RawWindow:
+            return self._read(int(rng.integers(len(self))), _ALONE)
 
         window = make_window(
             rng,
@@ -140,7 +140,7 @@ class WindowSet(Dataset[tuple[Window, int]]):
             offsets=choice.offsets,
             settings=self._settings,
             height=draw.height,
-            texture=texture,
+            other=other,
             taught=self._taught,
         )
         return window, draw.sample

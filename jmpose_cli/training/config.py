@@ -90,6 +90,7 @@ class AugmentConfig(_Section):
     missing: float = Field(0.15, ge=0, le=1)
     grain: float = Field(0.0, ge=0, le=1)
     swap: float = Field(0.0, ge=0, le=1)
+    passers_by: float = Field(0.0, ge=0, le=1)
 
 
 class OptimConfig(_Section):

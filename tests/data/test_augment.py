@@ -295,9 +295,20 @@ def test_colour_changes_all_frames_alike_and_keeps_the_geometry():
 
 def test_occluders_come_from_the_given_texture():
     raw = raw_window([dotted(spread_joints())] * 3, [spread_joints()] * 3)
-    purple = np.full((64, 64, 3), (200, 0, 190), np.uint8)
-    windows = [make(raw, replace(PLAIN, degrade=1.0), seed, texture=lambda: purple) for seed in range(40)]
+    purple = raw_window([np.full((64, 64, 3), (200, 0, 190), np.uint8)], [spread_joints()])
+    windows = [make(raw, replace(PLAIN, degrade=1.0), seed, other=lambda: purple) for seed in range(40)]
     assert any(((w.crops == (200, 0, 190)).all(-1)).sum() > 50 for w in windows)
+
+
+def test_passers_by_come_from_other_windows_and_leave_the_labels_as_they_are():
+    raw = raw_window([dotted(spread_joints())] * 3, [spread_joints()] * 3)
+    purple = raw_window([np.full((240, 320, 3), (200, 0, 190), np.uint8)], [spread_joints()])
+    plain = make(raw, PLAIN)
+    for seed in range(5):
+        window = make(raw, replace(PLAIN, passers_by=1.0), seed, other=lambda: purple)
+        assert (window.crops == (200, 0, 190)).all(-1).any()
+        for name in ("xy", "weight", "present", "to_image", "exists", "swap"):
+            assert (getattr(plain, name) == getattr(window, name)).all()
 
 
 def test_grain_is_mild_and_every_frame_has_its_own():
