@@ -14,8 +14,8 @@ Labels are positions in the patch, a weight and a presence for each of the 19 jo
 - beside them are the teacher's heatmaps, for distillation.
 
 Each set of pictures gives a folder; those who show no face but shoulders and hips, seen from behind for the most part,
-have one of their own, so that a configuration can show them more often. Boxed people of whom the teacher knows little
-are left out.
+have one of their own, and so have those of the others whose box overlaps somebody else's, so that a configuration can
+show them more often. Boxed people of whom the teacher knows little are left out.
 """
 
 import argparse
@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from jmpose.keypoints import COCO17, COCO17_HEAD
+from jmpose_cli.people.boxes import overlaps
 
 TEACHER_HEIGHT, TEACHER_WIDTH = 256, 192
 FINER = 1.25  # pixels of the patch for one of the teacher's
@@ -47,7 +48,8 @@ MIN_PSEUDO_HEIGHT = 56  # pixels; smaller people of `person_boxes` have no visib
 MIN_MORE_HEIGHT = 64  # of `people_more`
 MIN_TAUGHT = 6  # joints that a boxed person needs of the teacher
 WIDER = 1.2  # second crop over first
-BEHIND = "behind"
+CROWD_IOU = 0.1  # of two boxes
+BEHIND, CROWDED = "behind", "crowded"
 FACE = slice(0, 3)  # nose and eyes
 TRUNK = [COCO17.joints.index(f"{side}_{part}") for side in ("left", "right") for part in ("shoulder", "hip")]
 
@@ -116,11 +118,29 @@ def more_people(data: Path) -> Iterator[Person]:
 SETS = ("coco", "lsp", "boxes", "more")
 
 
+def folders_of(source: str) -> tuple[str, str, str]:
+    """Name the folders of one of `SETS`: the rest, those seen from behind, and those in crowds."""
+    return source, f"{source}-{BEHIND}", f"{source}-{CROWDED}"
+
+
 def people_of(source: str, data: Path) -> Iterator[Person]:
     """Yield the people of one of `SETS`."""
     if source == "coco":
         return coco_people(data, "train")
     return {"lsp": lsp_people, "boxes": boxed_people, "more": more_people}[source](data)
+
+
+def in_crowds(people: Sequence[Person]) -> np.ndarray:
+    """Tell whose box overlaps that of somebody else in the same picture by `CROWD_IOU`: `[N]` bool."""
+    by_image: dict[Path, list[int]] = {}
+    for row, person in enumerate(people):
+        by_image.setdefault(person.image, []).append(row)
+    crowded = np.zeros(len(people), bool)
+    for rows in by_image.values():
+        boxes = np.array([people[row].box_xywh for row in rows], float)
+        boxes[:, 2:] += boxes[:, :2]
+        crowded[rows] = (overlaps(boxes, boxes) >= CROWD_IOU).sum(1) > 1
+    return crowded
 
 
 def patch_to_image(box_xywh: tuple[float, float, float, float]) -> np.ndarray:
@@ -249,26 +269,30 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def write_set(people: Sequence[Person], teacher: Teacher, out: Path, *, source: str) -> dict[str, int]:
-    """Write the files of one set, and of its people from behind; return how many they are.
+    """Write the files of one set, of its people from behind, and of those in crowds; return how many they are.
 
     They are `patches.npy`, `labels.npz` and `taught.npy`, the teacher's heatmaps.
     """
     shape = (len(people), PATCH_HEIGHT, PATCH_WIDTH, 3)
     taught = np.empty((len(people), len(COCO17), TEACHER_HEIGHT // 4, TEACHER_WIDTH // 4), np.uint8)
-    kept: dict[str, list[tuple[int, tuple[np.ndarray, ...]]]] = {source: [], f"{source}-{BEHIND}": []}
+    kept: dict[str, list[tuple[int, tuple[np.ndarray, ...]]]] = {name: [] for name in folders_of(source)}
+    alone, behind, among = kept.values()
     scratch = out / f"{source}.partial.npy"
     patches = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
-    for row, person in enumerate(people):
+    for row, (person, crowded) in enumerate(zip(people, in_crowds(people), strict=True)):
         patches[row], to_image = cut(person, read_rgb(person.image))
         *answer, taught[row] = teacher(patches[row])
         xy, weight, present = label(person, to_image, answer)
         score = answer[1]
         if person.joints or (present > 0).sum() >= MIN_TAUGHT:
             from_behind = score[FACE].max() < ABSENT * 2 and present[TRUNK].all()
-            kept[f"{source}-{BEHIND}" if from_behind else source].append((row, (xy, weight, present)))
+            group = behind if from_behind else among if crowded else alone
+            group.append((row, (xy, weight, present)))
         if row % 1000 == 0:
             print(f"{source}: {row} of {len(people)}", flush=True)
     for name, rows in kept.items():
+        if not rows:
+            continue
         folder = out / name
         folder.mkdir(exist_ok=True)
         shape = (len(rows), PATCH_HEIGHT, PATCH_WIDTH, 3)

@@ -18,12 +18,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from nano_data import SETS, folders_of
+
 OUT = Path("runs/all")
 RECIPES = Path(__file__).parent
 MODELS = ("small", "nano")
 STARTING = 0.4  # minutes that a process takes to load its libraries and its data, and to write and score its weights
-COCO = ("coco", "coco-behind", "lsp", "lsp-behind", "boxes", "more", "more-behind")
-WEIGHT = {"coco": 3, "coco-behind": 5, "lsp-behind": 2, "more-behind": 2}
+PEOPLE = tuple(folder for source in SETS for folder in folders_of(source))
+WEIGHT = {"coco": 2, "coco-crowded": 6, "coco-behind": 4, "lsp": 0.7, "lsp-behind": 2, "boxes": 0.5, "more": 0.5}
+WEIGHT |= {"boxes-crowded": 1.5, "more-crowded": 1.5, "more-behind": 2}
 
 
 def main() -> None:
@@ -106,7 +109,7 @@ def temporal(model: str, args: argparse.Namespace, minutes: float) -> list[str]:
 
 def people() -> list[dict[str, object]]:
     """List the sets of people that are there."""
-    folders = [name for name in COCO if Path("runs/people", name, "labels.npz").is_file()]
+    folders = [name for name in PEOPLE if Path("runs/people", name, "labels.npz").is_file()]
     return [{"kind": "crops", "path": f"runs/people/{name}", "weight": WEIGHT.get(name, 1)} for name in folders]
 
 

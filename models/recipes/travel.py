@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from nano_data import BEHIND, PATCH_HEIGHT, PATCH_WIDTH, SETS, Person, cut, people_of, read_rgb
+from nano_data import PATCH_HEIGHT, PATCH_WIDTH, SETS, Person, cut, folders_of, people_of, read_rgb
 from person_nano_data import add_plain
 
 TEACHER = "teachers/osnet_x0_25_msmt17.pth"
@@ -121,7 +121,7 @@ def pack(data: Path, parts: Parts, pool: ProcessPoolExecutor, *, quality: int) -
 def labelled_people(data: Path) -> Iterator[tuple[str, Person]]:
     """Yield folder below `PEOPLE` and person of all people that have labels there, by sets."""
     for source in SETS:
-        folders = [f for f in (source, f"{source}-{BEHIND}") if (PEOPLE / f / "labels.npz").is_file()]
+        folders = [f for f in folders_of(source) if (PEOPLE / f / "labels.npz").is_file()]
         if folders:
             people = [*people_of(source, data)]
             for folder in folders:

@@ -57,7 +57,7 @@ def here(tmp_path, monkeypatch):
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text(text)
     monkeypatch.chdir(root)
-    for folder, row in (("coco", 0), ("lsp", 0), ("boxes", 0), ("more", 1)):
+    for folder, row in (("coco", 0), ("lsp", 0), ("boxes", 0), ("more-crowded", 1)):
         (travel.PEOPLE / folder).mkdir(parents=True)
         labels = {"xy": np.full((1, 19, 2), 7.0), "weight": np.ones((1, 19)), "present": np.ones((1, 19))}
         np.savez(travel.PEOPLE / folder / "labels.npz", rows=[row], names=COCO17_HEAD.joints, **labels)
@@ -84,11 +84,11 @@ def test_there_is_as_here(here, tmp_path, monkeypatch):
     assert len(parts) > 1
     monkeypatch.chdir(tmp_path)
     run(monkeypatch, "unpack", *parts, "--data", "data", "--workers", 1)
-    for folder in ("coco", "lsp", "boxes", "more"):
+    for folder in ("coco", "lsp", "boxes", "more-crowded"):
         with np.load(travel.PEOPLE / folder / "labels.npz") as labels:
             (row,) = labels["rows"]
             assert (labels["xy"] == 7).all()
-        person = [*people_of(folder, here / "data")][row]
+        person = [*people_of(folder.removesuffix("-crowded"), here / "data")][row]
         expected = cut(person, read_rgb(person.image))[0]
         patches = np.load(travel.PEOPLE / folder / "patches.npy")
         assert patches.shape == (1, *expected.shape)
