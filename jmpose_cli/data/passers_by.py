@@ -57,7 +57,7 @@ def add_passer_by(
     low, high = labels.xy[key][known].min(0), labels.xy[key][known].max(0)
     height = max(float((high - low).max()), 1.0)
     shape = _resized(cut, height * float(np.exp(rng.uniform(-0.25, 0.25))) / max(cut.mask.shape))
-    across = rng.choice([-1.0, 1.0]) * rng.uniform(0.1, 0.5)
+    across = rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 0.55)
     at = (low + high) / 2 + height * np.array([across, rng.uniform(-0.1, 0.1)])
     speed = height * rng.normal(0, rng.choice([0.02, 0.12]), 2) * np.array([1.0, 0.2])
     passed = [shape.paste(crop, at + speed * t) for crop, t in zip(crops, times, strict=True)]
