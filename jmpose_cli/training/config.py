@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jmpose.config import ModelConfig
+from jmpose.config import HeatmapError, ModelConfig
 from jmpose.errors import ConfigError
-from jmpose.losses import HeatmapError
 from jmpose.presets import CONFIGS
 from jmpose_cli.config import load_settings
 from jmpose_cli.errors import JmposeError

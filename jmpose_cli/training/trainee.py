@@ -5,8 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from jmpose.config import HeatmapError
 from jmpose.keypoints import KeypointSet
-from jmpose.losses import HeatmapError, JMPoseLoss, distillation_loss, heatmap_loss
+from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
 from jmpose.network import JMPose, JMPoseOutput
 from jmpose.sampling import normalise
 from jmpose.targets import gaussian_targets

@@ -25,6 +25,8 @@ _WIDTHS = "0.25 to 4 for a movenet, else none"
 # Settings that files of version 0.1 have, each with the value that all networks now are built by.
 _FORMER_SWITCHES: Mapping[str, bool] = {"joint_offsets": True, "identity_start": True}
 HeatmapAlignment = Literal["edges", "corners", "origins"]
+HeatmapError = Literal["squared", "cross-entropy"]
+"""What a heatmap's loss sums over pixels, see `losses.heatmap_loss`."""
 T = TypeVar("T")
 
 

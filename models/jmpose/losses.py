@@ -6,16 +6,14 @@ Letters: B windows, T frames, K joints, (h, w) heatmap.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from jmpose.config import ModelConfig
+from jmpose.config import HeatmapError, ModelConfig
 from jmpose.information import InformationOrthogonality
 from jmpose.network import JMPoseOutput
 
-HeatmapError = Literal["squared", "cross-entropy"]
 _LEAST, _MOST = 1e-30, 1 - 1e-4  # heatmaps under a logarithm; in bfloat16 those near 1 are 1
 
 

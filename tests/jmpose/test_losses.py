@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from jmpose.losses import HeatmapError, JMPoseLoss, distillation_loss, heatmap_loss
+from jmpose.config import HeatmapError
+from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
 from jmpose.network import JMPoseOutput
 from jmpose.targets import gaussian_targets
 from tests.jmpose.tiny_model import tiny_config, tiny_model, tiny_windows
