@@ -77,8 +77,8 @@ def test_validation_says_what_jmpose_eval_says(settings, posetrack, tmp_path):
     arguments = ["eval", "--data", posetrack, "--split", "val", "--boxes", "gt", "--out", out, "--quiet"]
     assert CliRunner().invoke(app, list(map(str, arguments))).exit_code == 0
     runs = json.loads((out / "eval.json").read_text())["runs"]
-    # Crops are cut by two implementations of the same interpolation. `jmpose eval` sees every frame once, on its own box,
-    # and lays its maps on those of the key frame; a validation cuts neighbours anew, on the key frame's box.
+    # Crops are cut by two implementations of the same interpolation. `jmpose eval` sees every frame once, on its own
+    # box, and lays its maps on those of the key frame; a validation cuts neighbours anew, on the key frame's box.
     assert ap.final == pytest.approx(runs["gt-temporal"]["ap"]["total"], abs=3)
     assert ap.initial == pytest.approx(runs["gt-single-frame"]["ap"]["total"], abs=0.5)
     assert ap.final > 25 and ap.initial > 25
