@@ -270,16 +270,24 @@ def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
         raise JmposeError(f"{path} cannot be read: {error}", hint="cut the crops again") from error
 
 
+def _has(path: Path, name: str) -> bool:
+    with np.load(path) as stored:
+        return name in stored
+
+
 def _joint_names(path: Path) -> tuple[str, ...]:
     """Names of the joints of a file of crops; empty where it tells none."""
-    with np.load(path) as stored:
-        return tuple(stored["names"].tolist()) if "names" in stored else ()
+    return tuple(_arrays(path, "names")[0].tolist()) if _has(path, "names") else ()
 
 
 def _box_height(path: Path) -> float | None:
     """Height of people in a file of crops, pixels; None where it tells none."""
-    with np.load(path) as stored:
-        return float(stored["box_height"]) if "box_height" in stored else None
+    if not _has(path, "box_height"):
+        return None
+    (height,) = _arrays(path, "box_height")
+    if height.shape or height.dtype.kind not in "iuf" or not 0 < height < np.inf:
+        raise JmposeError(f"{path}: box_height is {height}, not a number of pixels", hint="cut the crops again")
+    return float(height)
 
 
 def _in_columns(values: Doubles, columns: tuple[list[int], list[int]], joints: int) -> Doubles:
@@ -367,8 +375,6 @@ class CropWindows:
                 "pictures",
                 hint="cut the crops again, or give their box_height, pixels, beside the path",
             )
-        if not 0 < height < np.inf:
-            raise JmposeError(f"{folder}: a box_height of {height} pixels", hint="cut the crops again")
         return height
 
     def _read_taught(self, folder: Path, columns: tuple[list[int], list[int]]) -> None:

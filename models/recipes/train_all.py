@@ -24,7 +24,7 @@ OUT = Path("runs/all")
 RECIPES = Path(__file__).parent
 MODELS = ("small", "nano")
 STARTING = 0.4  # minutes that a process takes to load its libraries and its data, and to write and score its weights
-PEOPLE = tuple(folder for source in SETS for folder in folders_of(source))
+FOLDERS = tuple(folder for source in SETS for folder in folders_of(source))
 WEIGHT = {"coco": 2, "coco-crowded": 6, "coco-behind": 4, "lsp": 0.7, "lsp-behind": 2, "boxes": 0.5, "more": 0.5}
 WEIGHT |= {"boxes-crowded": 1.5, "more-crowded": 1.5, "more-behind": 2}
 
@@ -109,7 +109,7 @@ def temporal(model: str, args: argparse.Namespace, minutes: float) -> list[str]:
 
 def people() -> list[dict[str, object]]:
     """List the sets of people that are there."""
-    folders = [name for name in PEOPLE if Path("runs/people", name, "labels.npz").is_file()]
+    folders = [name for name in FOLDERS if Path("runs/people", name, "labels.npz").is_file()]
     return [{"kind": "crops", "path": f"runs/people/{name}", "weight": WEIGHT.get(name, 1)} for name in folders]
 
 

@@ -373,8 +373,11 @@ class TestCropWindows:
         for given, half in ((None, 10), (40, 20)):
             source = CropWindows(folder, keypoints=COCO17, moving=False, box_height=given)
             assert source.read(0, Choice((0,))).box_xyxy_px.tolist()[1::2] == [29.5 - half, 29.5 + half]
-        with pytest.raises(JmposeError, match="nan: a box_height of nan pixels"):
-            CropWindows(patches(tmp_path / "nan", box_height=np.nan), keypoints=COCO17, moving=False)
+        for number, wrong in enumerate((np.nan, 0.0, [20.0, 20.0], "tall")):
+            with pytest.raises(JmposeError, match=r"box_height is .*, not a number of pixels"):
+                CropWindows(patches(tmp_path / str(number), box_height=wrong), keypoints=COCO17, moving=False)
+        with pytest.raises(JmposeError, match=r"labels\.npz cannot be read"):
+            CropWindows(patches(tmp_path / "code", names=np.array([object()])), keypoints=COCO17, moving=False)
 
     def test_scenes_agree_how_large_people_are(self, tmp_path):
         folder = scenes(tmp_path / "crops", box_height=20.0)
