@@ -14,6 +14,7 @@ PCK@0.1 is then of annotated people and the box that overlaps them most, if by h
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +37,10 @@ from jmpose_cli.pose.estimator import EstimatorSettings, PoseEstimator
 from jmpose_cli.pose.windows import SeenFrame, Spacing, WindowMaker
 from jmpose_cli.values import TrackedFrame
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "models/recipes"))
+from nano_data import overlap_others
+
 SAME_IOU = 0.5
-CROWDED_IOU = 0.1
 
 
 def annotated_frame(
@@ -112,7 +115,7 @@ def main() -> None:
             results.append({"image_id": image_id, "category_id": 1, "keypoints": flat, "score": float(score)})
         wanted_boxes = annotated.boxes_xyxy_px.astype(float)
         near = overlaps(wanted_boxes, on_boxes.boxes_xyxy_px.astype(float))
-        crowded = (overlaps(wanted_boxes, wanted_boxes) >= CROWDED_IOU).sum(1) > 1
+        crowded = overlap_others(wanted_boxes)
         for person, shares, among in zip(people, near, crowded.astype(int), strict=True):
             wanted = np.array(person["keypoints"], float).reshape(17, 3)
             labelled = wanted[:, 2] > 0

@@ -130,6 +130,11 @@ def people_of(source: str, data: Path) -> Iterator[Person]:
     return {"lsp": lsp_people, "boxes": boxed_people, "more": more_people}[source](data)
 
 
+def overlap_others(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Tell of boxes `[N, 4]` of one picture which overlap another by `CROWD_IOU` or more: `[N]` bool."""
+    return np.asarray((overlaps(boxes_xyxy, boxes_xyxy) >= CROWD_IOU).sum(1) > 1)
+
+
 def in_crowds(people: Sequence[Person]) -> np.ndarray:
     """Tell whose box overlaps that of somebody else in the same picture by `CROWD_IOU`: `[N]` bool."""
     by_image: dict[Path, list[int]] = {}
@@ -139,7 +144,7 @@ def in_crowds(people: Sequence[Person]) -> np.ndarray:
     for rows in by_image.values():
         boxes = np.array([people[row].box_xywh for row in rows], float)
         boxes[:, 2:] += boxes[:, :2]
-        crowded[rows] = (overlaps(boxes, boxes) >= CROWD_IOU).sum(1) > 1
+        crowded[rows] = overlap_others(boxes)
     return crowded
 
 
