@@ -4,7 +4,7 @@
 `python benchmarks/accuracy/detector_accuracy.py --data ../shared/data/coco_persons/val.json`
 
 The data are in YOLO layout (`images/SPLIT/*.jpg`, `labels/SPLIT/*.txt`) or a COCO file beside its pictures. Recall and
-precision are those of IoU 0.5 at the scores that start and continue a track.
+precision are those of IoU 0.5 at the scores that start and continue a track, and at the score whose precision is 0.8.
 
 In `coco_persons` only people with keypoints are listed, and most boxes that count as wrong there are of others. With
 `--unlisted ../shared/data/teachers/yolo11n_dequant.pt`, whom that detector finds (score >= 0.35) and nobody listed
@@ -29,7 +29,9 @@ from jmpose_cli.people.boxes import overlaps
 from jmpose_cli.people.detect import PersonDetector
 from jmpose_cli.people.detectors import load_detector
 
+LEAST_SCORE = 1e-6  # of AP, which counts all boxes
 OTHER_SCORE, SAME_IOU = 0.35, 0.5  # of whom another detector finds
+PRECISION = 0.8
 
 
 def read_truth(data: Path, split: str) -> tuple[list[np.ndarray], dict]:
@@ -91,6 +93,17 @@ def at_score(evaluation: COCOeval_faster, least: float) -> str:
     return f"at score {least} recall {evaluation.params.recThrs[reached]:.2f} precision {precision:.2f}"
 
 
+def at_precision(evaluation: COCOeval_faster) -> str:
+    """The highest recall that has the precision `PRECISION`, and its score, likewise."""
+    precision, scores = (np.asarray(evaluation.eval[name])[0, :, 0, 0, -1] for name in ("precision", "scores"))
+    reached = np.flatnonzero(precision >= PRECISION)
+    if not len(reached):
+        return f"no score has precision {PRECISION}"
+    return (
+        f"precision {PRECISION} at score {scores[reached[-1]]:.2f}, recall {evaluation.params.recThrs[reached[-1]]:.2f}"
+    )
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -105,7 +118,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     choice = choose_detector(args.detector, on_gpu=False)
     options = {"engine": args.engine, "device": "cpu", "threads": 1}
-    detector, _ = load_detector(choice.path, **options, min_score=0.001, input_size=args.input_size)
+    detector, _ = load_detector(choice.path, **options, min_score=LEAST_SCORE, input_size=args.input_size)
     pictures, truth = read_coco(args.data) if args.data.is_file() else read_truth(args.data, args.split)
     listed = len(truth["annotations"])
     if args.unlisted:
@@ -129,6 +142,7 @@ def main() -> None:
     print(f"{1000 * seconds / len(pictures):.1f} ms a picture, one at a time, {args.threads} threads")
     people = PeopleConfig()
     print("; ".join(at_score(evaluation, score) for score in (detector.start_score, people.keep_box_score)))
+    print(at_precision(evaluation))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from torch import Tensor
 from jmpose.files import file_sha256
 from jmpose.onnx_writing import OPSET, write_graph
 from jmpose_cli.onnx_graphs import description_of, write_description
-from jmpose_cli.people.detect_centernet import PersonFinder, load_finder
+from jmpose_cli.people.detect_nanodet import PersonFinder, load_finder
 
 
 class _OnePicture(PersonFinder):
@@ -18,7 +18,7 @@ class _OnePicture(PersonFinder):
 
 
 def write_detector_graph(weights: Path) -> None:
-    """Write the graph of a CenterNet beside its weights, and what describes it.
+    """Write the graph of a NanoDet beside its weights, and what describes it.
 
     Raises:
         JmposeError: The files are of another detector.

@@ -12,7 +12,7 @@ from jmpose.plain_files import read_json
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.machine import explain
 
-Kind = Literal["centernet-detector", "yolo-detector"]
+Kind = Literal["nanodet-detector", "yolo-detector"]
 MAX_INPUT_SIDE = 4096
 START_SCORE = 0.25
 """Box score from which on a box may start a track, of detectors for which nothing better was measured."""

@@ -10,7 +10,7 @@ from jmpose_cli.zoo.graph_files import is_graph
 
 if TYPE_CHECKING:
     from jmpose_cli.people.detect import PersonDetector
-    from jmpose_cli.people.detect_centernet import CenterNetDetector
+    from jmpose_cli.people.detect_nanodet import NanoDetDetector
     from jmpose_cli.people.detect_transformers import TransformersDetector
     from jmpose_cli.people.detect_yolo import YoloDetector
 
@@ -54,16 +54,16 @@ def load_detector(
     return detector(path, device=device, min_score=min_score, input_size=input_size, threads=threads), note
 
 
-def _on_torch(path: Path) -> "type[CenterNetDetector | TransformersDetector | YoloDetector]":
+def _on_torch(path: Path) -> "type[NanoDetDetector | TransformersDetector | YoloDetector]":
     """Choose the class of a detector; each imports other libraries."""
     if path.is_dir():
         from jmpose_cli.people.detect_transformers import TransformersDetector
 
         return TransformersDetector
-    if path.suffix == ".safetensors" and read_description(path).kind == "centernet-detector":
-        from jmpose_cli.people.detect_centernet import CenterNetDetector
+    if path.suffix == ".safetensors" and read_description(path).kind == "nanodet-detector":
+        from jmpose_cli.people.detect_nanodet import NanoDetDetector
 
-        return CenterNetDetector
+        return NanoDetDetector
     from jmpose_cli.people.detect_yolo import YoloDetector
 
     return YoloDetector

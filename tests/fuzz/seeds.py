@@ -214,8 +214,8 @@ def model() -> dict[str, bytes]:
 
 
 def detectors() -> tuple[dict[str, bytes], ...]:
-    """A CenterNet and a tiny YOLO as jmpose saves them: `tiny.safetensors` and its JSON."""
-    return _weights()["centernet"], _weights()["yolo"]
+    """A NanoDet and a tiny YOLO as jmpose saves them: `tiny.safetensors` and its JSON."""
+    return _weights()["nanodet"], _weights()["yolo"]
 
 
 def folder_of_detector() -> dict[str, bytes]:
@@ -247,15 +247,15 @@ def _make_weights() -> dict[str, dict[str, bytes]]:
     from jmpose.weights import save_model
     from tests.jmpose.tiny_vitpose import save_vitpose
     from tests.people.test_detect_transformers import network, save
-    from tests.people.tiny_detectors import save_centernet, save_yolo
+    from tests.people.tiny_detectors import save_nanodet, save_yolo
 
     with tempfile.TemporaryDirectory() as name:
-        folders = {kind: Path(name) / kind for kind in ("vitpose", "model", "centernet", "yolo", "rt_detr")}
+        folders = {kind: Path(name) / kind for kind in ("vitpose", "model", "nanodet", "yolo", "rt_detr")}
         for folder in folders.values():
             folder.mkdir()
         save_vitpose(folders["vitpose"])
         save_model(load_vitpose(folders["vitpose"]), folders["model"] / "tiny.safetensors")
-        save_centernet(folders["centernet"] / "tiny.safetensors", imgsz=64)
+        save_nanodet(folders["nanodet"] / "tiny.safetensors", imgsz=64)
         save_yolo(folders["yolo"] / "tiny.safetensors", imgsz=64)
         save(network("rt_detr"), folders["rt_detr"])
         made = {kind: {file.name: file.read_bytes() for file in folder.iterdir()} for kind, folder in folders.items()}

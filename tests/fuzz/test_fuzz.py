@@ -44,7 +44,7 @@ def unspoilt() -> dict[str, tuple[tuple[str, ...], Files]]:
     video: Files = {"v.mp4": seeds.videos()["v.mp4"], "b.txt": TWO_BOXES}
     pose = {f"m/{name}": data for name, data in seeds.model().items()}
     people = {f"d/{name}": data for name, data in seeds.folder_of_detector().items()}
-    centernet, yolo = ({f"d/{name}": data for name, data in each.items()} for each in seeds.detectors())
+    nanodet, yolo = ({f"d/{name}": data for name, data in each.items()} for each in seeds.detectors())
     truth = json.dumps(seeds.poses()["posetrack18"]).encode()
     both: Files = {"gt/000001_clip.json": truth, "pred/000001_clip.json": truth}
     settings: Files = {"s.yaml": yaml.safe_dump(seeds.settings()).encode()}
@@ -54,7 +54,7 @@ def unspoilt() -> dict[str, tuple[tuple[str, ...], Files]]:
         "settings": ((*infer, "--config", "s.yaml"), video | settings),
         "model": ((*infer, "--model", "m/tiny.safetensors", "--boxes", "b.txt"), video | pose),
         "detector": ((*infer, "--detector", "d"), video | people),
-        "centernet": ((*infer, "--detector", "d/tiny.safetensors"), video | centernet),
+        "nanodet": ((*infer, "--detector", "d/tiny.safetensors"), video | nanodet),
         "yolo": ((*infer, "--detector", "d/tiny.safetensors"), video | yolo),
         "convert": (("convert", "gt", "out", "--to", "coco"), both),
         "evaluate": (("eval", "--gt", "gt", "--pred", "pred", "--out", "out"), both),
@@ -63,7 +63,7 @@ def unspoilt() -> dict[str, tuple[tuple[str, ...], Files]]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["settings", "model", "detector", "centernet", "yolo", "convert", "evaluate", "training"]
+    "kind", ["settings", "model", "detector", "nanodet", "yolo", "convert", "evaluate", "training"]
 )
 def test_what_is_not_spoilt_works(harness, kind):
     words, files = unspoilt()[kind]

@@ -13,7 +13,7 @@ from jmpose_cli.people.detect import PersonDetector
 from jmpose_cli.people.detector_description import START_SCORE
 from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.people.letterbox import letterbox
-from tests.people.tiny_detectors import copied, save_centernet, save_yolo
+from tests.people.tiny_detectors import copied, save_nanodet, save_yolo
 
 PERSON_NANO = SHIPPED / "person-nano.safetensors"
 LOW = 0.0001  # random networks are sure of nothing
@@ -25,7 +25,7 @@ def load(weights: Path, *, min_score: float, input_size: int | None = None, thre
     return load_detector(weights, engine="torch", device="cpu", **options)[0]
 
 
-@pytest.fixture(scope="module", params=[save_yolo, save_centernet], ids=["yolo", "centernet"])
+@pytest.fixture(scope="module", params=[save_yolo, save_nanodet], ids=["yolo", "nanodet"])
 def tiny(request, tmp_path_factory) -> Path:
     """A detector of each kind with random weights."""
     path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"

@@ -12,7 +12,7 @@ from jmpose_cli.people.detect_export import write_detector_graph
 from jmpose_cli.people.detectors import load_detector
 from jmpose_cli.people.letterbox import MAX_BOXES, suppressed
 from jmpose_cli.upkeep.model_check import _example_frames
-from tests.people.tiny_detectors import copied, save_centernet, save_yolo
+from tests.people.tiny_detectors import copied, save_nanodet, save_yolo
 
 SETTINGS = {"device": "cpu", "min_score": 0.02, "input_size": None, "threads": 2}
 WEIGHTS = SHIPPED / "person-nano.safetensors"
@@ -50,14 +50,14 @@ def test_a_graph_that_is_written_finds_the_boxes_of_torch(graph, size, input_siz
 def graph(tmp_path_factory):
     pytest.importorskip("onnx")
     path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    save_centernet(path, imgsz=128)
+    save_nanodet(path, imgsz=128)
     write_detector_graph(path)
     return path
 
 
 def test_no_graph_of_a_yolo_is_written(tmp_path):
     save_yolo(tmp_path / "tiny.safetensors", imgsz=128)
-    with pytest.raises(JmposeError, match="kind is 'yolo-detector', expected 'centernet-detector'"):
+    with pytest.raises(JmposeError, match="kind is 'yolo-detector', expected 'nanodet-detector'"):
         write_detector_graph(tmp_path / "tiny.safetensors")
 
 

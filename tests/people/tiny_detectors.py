@@ -52,22 +52,21 @@ def save_yolo(path: Path, *, imgsz: int) -> None:
     save_detector(model, path, imgsz=imgsz)
 
 
-def save_centernet(path: Path, *, imgsz: int) -> None:
-    """Write a CenterNet whose scores and boxes of 20 to 60 pixels differ from cell to cell."""
-    from jmpose.centernet import CenterNet
-    from jmpose_cli.people.detect_centernet import save_centernet_detector
+def save_nanodet(path: Path, *, imgsz: int) -> None:
+    """Write a NanoDet whose scores and boxes differ from cell to cell."""
+    from jmpose.nanodet import NanoDet
+    from jmpose_cli.people.detect_nanodet import save_nanodet_detector
 
     torch.manual_seed(0)
-    network = CenterNet()
+    network = NanoDet()
     with torch.no_grad():
         for layer in network.modules():
             if isinstance(layer, torch.nn.Conv2d):  # as it begins, such a network answers any picture alike
                 torch.nn.init.kaiming_normal_(layer.weight)
                 layer.bias.zero_()
-        for last in (network.backbone.heatmap_head[3], network.size[-1], network.offset[-1]):
-            last.weight.mul_(0.1)
-        network.size[-1].bias.fill_(8.0)
-    save_centernet_detector(network, path, imgsz=imgsz, start_score=0.4)
+        for head in network.heads:
+            head[-1].weight.mul_(0.1)
+    save_nanodet_detector(network, path, imgsz=imgsz, start_score=0.4)
 
 
 def copied(tiny: Path, folder: Path, **change: object) -> Path:

@@ -7,50 +7,69 @@ import torch
 from safetensors.torch import load_file
 
 import person_nano
-from jmpose.centernet import STRIDE, CenterMaps
+from jmpose.nanodet import BINS, Cells, NanoDet
 from jmpose_cli.people.detectors import load_detector
-from person_nano import Pictures, losses, targets
+from person_nano import Pictures, assign, compare, fit_logits, losses
 from person_nano_data import DOUBTFUL, PERSON, merge
-from tests.people.tiny_detectors import save_centernet
+from tests.people.tiny_detectors import save_nanodet
 
 SIDE = 64
 
 
-def exact_maps(boxes: torch.Tensor) -> CenterMaps:
-    """Maps that say just these boxes `[P, 4]`, with certainty."""
-    cells = SIDE // STRIDE
-    centers = torch.full((1, 1, cells, cells), -20.0)
-    sizes, offsets = torch.zeros(1, 2, cells, cells), torch.zeros(1, 2, cells, cells)
-    for x0, y0, x1, y1 in (boxes / STRIDE).tolist():
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        centers[0, 0, int(y), int(x)] = 20.0
-        for i in range(max(int(y) - 1, 0), min(int(y) + 2, cells)):
-            for j in range(max(int(x) - 1, 0), min(int(x) + 2, cells)):
-                sizes[0, :, i, j] = torch.tensor([y1 - y0, x1 - x0])
-                offsets[0, :, i, j] = torch.tensor([y - i, x - j])
-    return CenterMaps(centers, sizes, offsets)
+def told(boxes: torch.Tensor, *, sure: float = 20.0) -> Cells:
+    """What cells tell that know of each of the boxes `[P, 4]`: those whose middles it holds tell it."""
+    cells = NanoDet().eval()(torch.zeros(1, 3, SIDE, SIDE))
+    scores, sides = torch.full_like(cells.scores, -20.0), torch.full_like(cells.sides, -50.0)
+    for box in boxes:
+        inside = ((cells.middles > box[:2]) & (cells.middles < box[2:])).all(-1)
+        distances = torch.cat([cells.middles - box[:2], box[2:] - cells.middles], -1) / cells.strides[:, None]
+        for cell in inside.nonzero()[:, 0].tolist():
+            scores[0, cell] = sure
+            for side, distance in enumerate(distances[cell].clamp(max=BINS - 1.01).tolist()):
+                below = int(distance)
+                share = torch.tensor([below + 1 - distance, distance - below]).clamp(min=1e-9)
+                sides[0, cell, side, below : below + 2] = share.log()
+    return cells._replace(scores=scores, sides=sides)
 
 
-def test_maps_that_say_the_boxes_cost_nothing():
+def filled(*rows: list[float]) -> torch.Tensor:
+    return torch.cat([torch.tensor([*rows]), torch.zeros(6 - len(rows), 5)])[None]
+
+
+def test_cells_that_tell_the_boxes_cost_little():
     boxes = torch.tensor([[4.0, 2.0, 20.0, 40.0], [30.0, 20.0, 62.0, 63.0]])
-    filled = torch.zeros(1, 6, 5)
-    filled[0, :2, :4] = boxes
-    wanted = targets(filled, SIDE)
-    of_middles, of_boxes = losses(exact_maps(boxes), wanted)
-    assert of_middles < 1e-3 and of_boxes < 1e-4
-    assert (wanted.centers == 1).sum() == 2 and wanted.counted.all()
-    other_middles, other_boxes = losses(exact_maps(boxes + torch.tensor([8.0, 8.0, 0.0, 0.0])), wanted)
-    assert other_middles > 1 and other_boxes > 0.1
+    people = filled(*([*box.tolist(), 0.0] for box in boxes))
+    wanted = assign(told(boxes), people)
+    assert wanted.counted.all() and wanted.scores.max() == pytest.approx(1, abs=1e-3)
+    assert {tuple(box) for box in wanted.boxes[wanted.scores > 0].tolist()} == {tuple(box) for box in boxes.tolist()}
+    answers = told(boxes)
+    answers = answers._replace(scores=torch.where(wanted.scores > 0, 20.0, -20.0))
+    of_scores, of_boxes, _ = losses(answers, wanted)
+    assert of_scores < 0.05 and of_boxes < 1e-3
+    others = losses(told(boxes + torch.tensor([8.0, 8.0, 0.0, 0.0])), wanted)
+    assert others[0] > 1 and others[1] > 0.05
+
+
+def test_sides_are_held_to_both_bins_around_them():
+    people = filled([4.0, 2.0, 21.0, 40.0, 0.0])
+    right = told(people[0, :1, :4])
+    wanted = assign(right, people)
+    _, _, least = losses(right, wanted)
+    for change in (-0.5, 0.5):
+        sides = right.sides.clone()
+        sides[..., 1] += change
+        assert losses(right._replace(sides=sides), wanted)[2] > least
 
 
 @pytest.mark.parametrize("who", ["small", "doubtful"])
 def test_people_that_are_small_or_doubtful_are_neither_asked_for_nor_denied(who, monkeypatch):
-    filled = torch.zeros(1, 6, 5)
-    filled[0, 0] = torch.tensor([8.0, 8.0, 12.0, 14.0, who == "doubtful"])
+    people = filled([8.0, 8.0, 24.0, 22.0, float(who == "doubtful")])
     monkeypatch.setattr(person_nano, "SMALLEST", 20 if who == "small" else 1)
-    wanted = targets(filled, SIDE)
-    assert wanted.centers.max() < 1 and wanted.weights.max() == 0
-    assert (wanted.counted[0] == 0).nonzero().tolist() == [[2, 2], [3, 2]]
+    cells = told(people[0, :1, :4])
+    wanted = assign(cells, people)
+    assert wanted.scores.max() == 0
+    assert sorted(cells.middles[~wanted.counted[0]].tolist()) == [[12, 12], [12, 20], [16, 16], [20, 12], [20, 20]]
+    assert losses(cells, wanted)[0] < 1e-3 and losses(cells, assign(cells, torch.zeros_like(people)))[0] > 1
 
 
 def test_listed_boxes_that_the_teacher_does_not_know_are_doubtful_unless_trusted():
@@ -62,6 +81,23 @@ def test_listed_boxes_that_the_teacher_does_not_know_are_doubtful_unless_trusted
     assert kinds.tolist() == [PERSON, DOUBTFUL, PERSON, DOUBTFUL]
     assert merge(listed, found, scores, trusted=True)[1].tolist() == [PERSON, PERSON, PERSON, DOUBTFUL]
     assert merge(listed, np.empty((0, 4)), np.empty(0), trusted=False)[1].tolist() == [DOUBTFUL, DOUBTFUL]
+
+
+def test_boxes_are_right_once_a_person_and_do_not_count_on_doubtful_ones():
+    people = np.array([[0, 0, 10, 20], [40, 0, 50, 20], [80, 0, 90, 20]], float)
+    found = people[[0, 0, 1, 2]] + [[0], [1], [1], [30]]
+    counted, right = compare(found, people, np.array([False, True, False]))
+    assert counted.tolist() == [True, True, False, True] and right.tolist() == [True, False, False, False]
+    counted, right = compare(found, np.empty((0, 4)), np.empty(0, bool))
+    assert counted.all() and not right.any()
+
+
+def test_calibrated_scores_are_shares_of_right_boxes():
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.05, 0.95, 20_000)
+    truth = 1 / (1 + np.exp(-(2.5 * np.log(scores / (1 - scores)) - 1)))
+    scale, shift = fit_logits(scores, rng.random(len(scores)) < truth)
+    assert scale == pytest.approx(2.5, abs=0.1) and shift == pytest.approx(-1, abs=0.1)
 
 
 @pytest.fixture
@@ -91,7 +127,7 @@ def test_boxes_follow_what_is_done_to_the_picture(data, monkeypatch):
 
 
 def test_a_training_writes_a_detector_and_what_a_checkpoint_has_when_the_time_is_over(data, tmp_path, monkeypatch):
-    save_centernet(tmp_path / "start.safetensors", imgsz=96)
+    save_nanodet(tmp_path / "start.safetensors", imgsz=96)
     out = tmp_path / "out"
     words = ["--data", data, "--out", out, "--init", tmp_path / "start.safetensors", "--side", SIDE, "--batch", 2]
 

@@ -1,4 +1,4 @@
-"""Person boxes from the CenterNet of `jmpose.centernet`, which `person-nano` is, by torch."""
+"""Person boxes from the NanoDet of `jmpose.nanodet`, which `person-nano` is, by torch."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from jmpose.centernet import CenterNet, load_centernet, save_centernet, scored_boxes
 from jmpose.errors import WeightsError
 from jmpose.files import file_sha256
+from jmpose.nanodet import NanoDet, load_nanodet, save_nanodet, scored_boxes
 from jmpose_cli.device import convolution_order
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.files import write_whole
@@ -17,11 +17,11 @@ from jmpose_cli.people.detector_description import Kind, read_description
 from jmpose_cli.people.letterbox import in_letterbox, suppressed
 from jmpose_cli.values import Bytes, Detections, Float
 
-KIND: Kind = "centernet-detector"
+KIND: Kind = "nanodet-detector"
 
 
-class CenterNetDetector(TorchDetector):
-    """A detector saved by `save_centernet_detector` (`.safetensors` and `.json`).
+class NanoDetDetector(TorchDetector):
+    """A detector saved by `save_nanodet_detector` (`.safetensors` and `.json`).
 
     Args:
         weights: The `.safetensors` file.
@@ -54,33 +54,33 @@ class CenterNetDetector(TorchDetector):
 
 
 class PersonFinder(nn.Module):
-    """A CenterNet with what stands before and after it."""
+    """A NanoDet with what stands before and after it."""
 
-    def __init__(self, model: CenterNet) -> None:
+    def __init__(self, model: NanoDet) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map pictures `[N, h, w, 3]` uint8 to rows `[N, A, 5]`: (x0, y0, x1, y1, score) of every cell."""
-        inputs = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+        inputs = pictures.permute(0, 3, 1, 2).float()
         return scored_boxes(self.model(inputs.contiguous(memory_format=convolution_order(pictures.device))))
 
 
 def load_finder(weights: Path) -> tuple[PersonFinder, int, float]:
-    """Load what `save_centernet_detector` wrote: the network, the longer side of its input, and its start score.
+    """Load what `save_nanodet_detector` wrote: the network, the longer side of its input, and its start score.
 
     Raises:
         JmposeError: A file is missing or damaged, or of another detector.
     """
     described = read_description(weights, KIND)
     try:
-        finder = PersonFinder(load_centernet(weights)).eval()
+        finder = PersonFinder(load_nanodet(weights)).eval()
     except WeightsError as error:
         raise JmposeError(error.message, hint=error.hint) from error
     return finder, described.input_side, described.start_score
 
 
-def save_centernet_detector(network: CenterNet, weights: Path, *, imgsz: int, start_score: float) -> None:
+def save_nanodet_detector(network: NanoDet, weights: Path, *, imgsz: int, start_score: float) -> None:
     """Write a detector as `weights` (float16 safetensors) and a `.json` beside it.
 
     Args:
@@ -92,6 +92,6 @@ def save_centernet_detector(network: CenterNet, weights: Path, *, imgsz: int, st
     Raises:
         WeightsError: The weights cannot be written.
     """
-    save_centernet(network, weights)
+    save_nanodet(network, weights)
     facts = {"names": {"0": "person"}, "imgsz": imgsz, "start_score": start_score, "licence": "AGPL-3.0-or-later"}
     write_whole(weights.with_suffix(".json"), json.dumps({"kind": KIND, **facts}, indent=2).encode() + b"\n")
