@@ -26,7 +26,6 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from jmpose.keypoints import COCO17
 from jmpose_cli.choices import Engine, Precision
-from jmpose_cli.config import PeopleConfig
 from jmpose_cli.formats.keypoint_mapping import map_keypoints
 from jmpose_cli.formats.records import xyxy_to_xywh
 from jmpose_cli.known_weights import choose_detector, choose_model
@@ -40,6 +39,7 @@ from jmpose_cli.values import TrackedFrame
 sys.path.insert(0, str(Path(__file__).parents[2] / "models/recipes"))
 from nano_data import overlap_others
 
+LEAST_SCORE = 0.01  # of boxes: AP counts who is doubtful too
 SAME_IOU = 0.5
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     if args.detector:
         options = {"engine": "torch", "device": "cpu", "threads": args.threads, "input_size": None}
         path = choose_detector(args.detector, on_gpu=False).path
-        detector, _ = load_detector(path, **options, min_score=PeopleConfig().keep_box_score)
+        detector, _ = load_detector(path, **options, min_score=LEAST_SCORE)
     truth = json.loads(args.data.read_text())
     files = {i["id"]: args.data.parent / i["file_name"] for i in truth["images"]}
     by_image: dict[int, list[dict]] = {}

@@ -46,7 +46,7 @@ def test_shipped_models_describe_themselves():
     nano, small_one, person = (find_entry(name) for name in ("nano", "small", "person-nano"))
     assert (nano.kind, nano.keypoint_set, nano.input_hw, nano.window_frames) == ("pose", "coco17_head", (224, 160), 5)
     assert (small_one.kind, small_one.input_hw, small_one.window_frames) == ("pose", (288, 192), 5)
-    assert (person.kind, person.input_hw) == ("detector", (384, 384))
+    assert (person.kind, person.input_hw) == ("detector", (416, 416))
     reid = find_entry("reid-nano")
     assert (reid.kind, reid.input_hw, reid.keypoint_set) == ("reid", (128, 64), "")
     assert store.card_section(reid, "Data") and store.card_section(reid, "Licence")
