@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import subprocess
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from jmpose_cli.video.audio_track import AudioTrack
 from jmpose_cli.video.info import VideoInfo
 from jmpose_cli.video.source import open_video
 from jmpose_cli.video.writer import OverlayWriter, _size_written
+from tests.conftest import ROOT
 from tests.video_assets import beep_starts, draw_number, make_video, read_number
 
 
@@ -388,3 +390,21 @@ def test_a_stopped_overlay_goes_on_to_the_same_bytes(tmp_path):
     assert path.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert write_part(path, packets, 95) == 95  # killed behind the last frame
     assert path.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_bytes_do_not_depend_on_what_memory_held_before(tmp_path):
+    """glibc fills memory with a pattern before it gives it away; elsewhere this only writes the same file twice."""
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from tests.video.test_writer import OverlayWriter, info_of\n"
+        "frames = np.random.default_rng(0).integers(0, 255, (6, 34, 60, 3), np.uint8).repeat(16, 1).repeat(16, 2)\n"
+        "with OverlayWriter(Path(sys.argv[1]), info=info_of(width=960, height=540)) as writer:\n"
+        "    for number, frame in enumerate(frames):\n"
+        "        writer.write(frame[:540], number / 25)\n"
+    )
+    paths = [tmp_path / f"{pattern}.mp4" for pattern in (1, 85)]
+    for path in paths:
+        environment = os.environ | {"MALLOC_PERTURB_": path.stem}
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=ROOT, env=environment)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
