@@ -360,5 +360,5 @@ def _size_written(width: int, height: int) -> tuple[int, int]:
 
 def _quality() -> dict[str, str]:
     # No B-frames: where the frame rate varies, an mp4 with them claims to end before its last picture is shown.
-    # No macroblock tree: x264's reads memory that nobody has written, and the same frames give other files now and then.
+    # No macroblock tree: x264's reads memory that nobody has written, and the same frames sometimes give other files.
     return {"preset": _PRESET, "crf": str(_QUALITY_CRF), "bf": "0", "mbtree": "0"}

@@ -16,15 +16,15 @@ from tests.people.tiny_detectors import save_nanodet
 SIDE = 64
 
 
-def told(boxes: torch.Tensor, *, sure: float = 20.0) -> Cells:
-    """What cells tell that know of each of the boxes `[P, 4]`: those whose middles it holds tell it."""
+def told(boxes: torch.Tensor) -> Cells:
+    """What cells say when each tells, with certainty, the box of `[P, 4]` that its middle lies in."""
     cells = NanoDet().eval()(torch.zeros(1, 3, SIDE, SIDE))
     scores, sides = torch.full_like(cells.scores, -20.0), torch.full_like(cells.sides, -50.0)
     for box in boxes:
         inside = ((cells.middles > box[:2]) & (cells.middles < box[2:])).all(-1)
         distances = torch.cat([cells.middles - box[:2], box[2:] - cells.middles], -1) / cells.strides[:, None]
         for cell in inside.nonzero()[:, 0].tolist():
-            scores[0, cell] = sure
+            scores[0, cell] = 20.0
             for side, distance in enumerate(distances[cell].clamp(max=BINS - 1.01).tolist()):
                 below = int(distance)
                 share = torch.tensor([below + 1 - distance, distance - below]).clamp(min=1e-9)
