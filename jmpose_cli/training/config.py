@@ -130,6 +130,9 @@ class OptimConfig(_Section):
     distil: float = Field(
         0.0, ge=0, description="Weight of the loss to a teacher's heatmaps, of a backbone alone (temporal: false)."
     )
+    sides: float = Field(
+        0.0, ge=0, description="Weight of the loss that asks which of a left and a right joint is where."
+    )
 
 
 class SaveConfig(_Section):

@@ -194,6 +194,7 @@ def prepare(config: TrainConfig, folder: Path, *, resume: bool, data: TrainingDa
         temporal=config.temporal,
         initial_loss=trains_backbone and config.optim.initial_loss,
         distil=config.optim.distil,
+        sides=config.optim.sides,
         error=config.optim.heatmap_error,
     )
     trainee.to(fabric.device)

@@ -1,5 +1,6 @@
 """What is optimised: a batch in, loss terms out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from jmpose.config import HeatmapError
 from jmpose.keypoints import KeypointSet
-from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
+from jmpose.losses import JMPoseLoss, LossTerms, distillation_loss, heatmap_loss, side_loss
 from jmpose.network import JMPose, JMPoseOutput
 from jmpose.sampling import normalise
 from jmpose.targets import gaussian_targets
@@ -31,6 +32,8 @@ class Trainee(nn.Module):
         initial_loss: Whether the initial heatmaps have a loss too; meant for a backbone that is trained.
         distil: Weight of the loss to a teacher's heatmaps, of a backbone alone.
         error: What the loss of a backbone alone sums over pixels, see `heatmap_loss`.
+        sides: Weight of `side_loss`: of the heatmaps of a backbone alone, or of the final ones, and where the initial
+            ones have a loss, of those of all frames of the window.
     """
 
     def __init__(
@@ -41,9 +44,10 @@ class Trainee(nn.Module):
         initial_loss: bool,
         distil: float = 0.0,
         error: HeatmapError = "squared",
+        sides: float = 0.0,
     ) -> None:
         super().__init__()
-        self._distil, self._error = distil, error
+        self._distil, self._error, self._sides = distil, error, sides
         self._temporal, self._initial_loss = temporal, initial_loss
         # Parameters that get no gradient must not be in a module that devices synchronise.
         self.trained: nn.Module = model if temporal else model.backbone
@@ -96,15 +100,16 @@ class Trainee(nn.Module):
                 error=self._error,
                 mean_over_devices=mean_over_devices,
             )
-            if not self._distil or taught is None:
-                return {"total": loss, "initial_key": loss.detach()}
-            learnt = distillation_loss(
-                heatmaps, taught, sigma=sigma, error=self._error, mean_over_devices=mean_over_devices
-            )
-            return {"total": loss + self._distil * learnt, "initial_key": loss.detach(), "taught": learnt.detach()}
+            of_backbone = {"total": loss, "initial_key": loss.detach()}
+            if self._distil and taught is not None:
+                learnt = distillation_loss(
+                    heatmaps, taught, sigma=sigma, error=self._error, mean_over_devices=mean_over_devices
+                )
+                of_backbone |= {"total": loss + self._distil * learnt, "taught": learnt.detach()}
+            return self._with_sides(of_backbone, [(heatmaps, targets[:, 0], weight[:, 0])])
         key = self._preprocess.key_index
         output = self._output(network_input(crops, self.model), exists, swap)
-        terms = self.loss(
+        terms: LossTerms = self.loss(
             output,
             targets[:, key],
             weight[:, key],
@@ -115,7 +120,20 @@ class Trainee(nn.Module):
             before = heatmap_loss(
                 output.initial_key, targets[:, key], weight[:, key], sigma=sigma, mean_over_devices=mean_over_devices
             )
-        return {**vars(terms), "initial_key": before}
+        judged = [(output.heatmaps, targets[:, key], weight[:, key])]
+        if self._initial_loss:
+            judged.append((output.initial, targets, weight))
+        return self._with_sides({**vars(terms), "initial_key": before}, judged)
+
+    def _with_sides(
+        self, terms: dict[str, Tensor], judged: Sequence[tuple[Tensor, Tensor, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Add the loss of sides of heatmaps, by their targets and weights, to the terms."""
+        if not self._sides:
+            return terms
+        flip = self._preprocess.keypoints.flip_index
+        sides = torch.stack([side_loss(*each, flip, mean_over_devices=mean_over_devices) for each in judged]).sum()
+        return terms | {"total": terms["total"] + self._sides * sides, "sides": sides.detach()}
 
     def _output(self, windows: Tensor, exists: Tensor, swap: Tensor) -> JMPoseOutput:
         """Run the model; its temporal part sees the initial heatmaps with some sides mixed."""

@@ -1,13 +1,14 @@
-"""Training losses: heatmap error and information orthogonality.
+"""Training losses: heatmap error, sides, and information orthogonality.
 
 Letters: B windows, T frames, K joints, (h, w) heatmap.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jmpose.config import HeatmapError, ModelConfig
@@ -15,6 +16,7 @@ from jmpose.information import InformationOrthogonality
 from jmpose.network import JMPoseOutput
 
 _LEAST, _MOST = 1e-30, 1 - 1e-4  # heatmaps under a logarithm; in bfloat16 those near 1 are 1
+_NO_MASS = 0.01  # added to a heatmap's mass, so that what is nowhere says nothing of sides
 
 
 def heatmap_loss(
@@ -88,6 +90,46 @@ def distillation_loss(
     targets = torch.where(known, taught, heatmaps.detach().float())
     joints = known.flatten(-2).any(-1).to(targets.dtype)
     return heatmap_loss(heatmaps, targets, joints, sigma=sigma, error=error, mean_over_devices=mean_over_devices)
+
+
+def side_loss(
+    heatmaps: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    flip_index: Sequence[int],
+    *,
+    mean_over_devices: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+) -> Tensor:
+    """Cross-entropy of which of two joints, a left and a right one, is where.
+
+    Heatmap l has the mass l_l around the place of the left joint and l_r around that of the right one, heatmap r
+    likewise r_l and r_r; the chance that they are not exchanged is l_l r_r / (l_l r_r + l_r r_l). A heatmap error sees
+    both peaks of a limb whose side is in doubt, and asks each to be higher or lower; this asks only which is the
+    higher one. Pairs count when both joints have weight, and the less the more their places overlap.
+
+    Args:
+        heatmaps: `[..., K, h, w]`; what is below 0 counts as 0.
+        targets: `[..., K, h, w]` Gaussians.
+        weights: `[..., K]` visibility weights.
+        flip_index: `[K]`, the joint of the other side, or the joint itself.
+        mean_over_devices: As in `heatmap_loss`.
+
+    Returns:
+        Scalar: log 2 where heatmaps say nothing of sides, 0 where no pair counts.
+    """
+    left = [joint for joint, other in enumerate(flip_index) if joint < other]
+    right = [flip_index[joint] for joint in left]
+    places = targets / targets.sum((-2, -1), keepdim=True).clamp(min=_LEAST)
+    at_left, at_right = places[..., left, :, :], places[..., right, :, :]
+
+    def evidence(joints: list[int], place: Tensor) -> Tensor:
+        return ((heatmaps[..., joints, :, :].float().clamp(min=0) * place).sum((-2, -1)) + _NO_MASS).log()
+
+    kept = evidence(left, at_left) + evidence(right, at_right)
+    exchanged = evidence(left, at_right) + evidence(right, at_left)
+    overlap = (at_left * at_right).sum((-2, -1)) / at_left.square().sum((-2, -1)).clamp(min=_LEAST)
+    counted = (1 - overlap).clamp(min=0) * torch.minimum(weights[..., left], weights[..., right])
+    return (F.softplus(exchanged - kept) * counted).sum() / mean_over_devices(counted.sum()).clamp(min=1e-6)
 
 
 @dataclass(frozen=True)

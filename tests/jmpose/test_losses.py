@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jmpose.config import HeatmapError
-from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss
+from jmpose.losses import JMPoseLoss, distillation_loss, heatmap_loss, side_loss
 from jmpose.network import JMPoseOutput
 from jmpose.targets import gaussian_targets
 from tests.jmpose.tiny_model import tiny_config, tiny_model, tiny_windows
@@ -79,6 +79,53 @@ def test_a_teacher_counts_where_it_says_something() -> None:
     assert loss.item() == pytest.approx((1 + 1) / 2 / math.pi)
     assert heatmaps.grad is not None
     assert (heatmaps.grad[0] != 0).sum((-2, -1)).tolist() == [4, 1, 0]
+
+
+def two_ankles(left: float, right: float) -> torch.Tensor:
+    """Heatmaps of a nose and of two ankles 9 pixels apart.
+
+    `left` of what is at the left one is in the left one's heatmap, `right` of what is at the right one in the right's.
+    """
+    places = 4 * torch.tensor([[[10.0, 2.0], [4.0, 12.0], [13.0, 12.0]]])
+    nose, at_left, at_right = gaussian_targets(places, torch.ones(1, 3), heatmap_size=(16, 20), sigma=1.5)[0]
+    ankles = [left * at_left + (1 - right) * at_right, (1 - left) * at_left + right * at_right]
+    return torch.stack([nose, *ankles])[None]
+
+
+FLIPPED = (0, 2, 1)
+
+
+def test_sides_cost_most_when_exchanged_and_nothing_when_right() -> None:
+    targets, weights = two_ankles(1, 1), torch.ones(1, 3)
+    right, unsure, wrong = (side_loss(two_ankles(p, p), targets, weights, FLIPPED).item() for p in (1, 0.5, 0))
+    assert right < 0.01
+    assert unsure == pytest.approx(math.log(2), rel=1e-3)
+    assert wrong > 5
+    assert side_loss(torch.zeros(1, 3, 16, 20), targets, weights, FLIPPED).item() == pytest.approx(math.log(2))
+
+
+def test_sides_ask_nothing_of_the_sum_of_both_peaks() -> None:
+    heatmaps = two_ankles(0.4, 0.4).requires_grad_()
+    side_loss(heatmaps, two_ankles(1, 1), torch.ones(1, 3), FLIPPED).backward()
+    assert heatmaps.grad is not None
+    nose, left, right = heatmaps.grad[0]
+    assert nose.abs().max() == 0
+    assert left[12, 4] < 0 < left[12, 13] and right[12, 13] < 0 < right[12, 4]
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)])
+def test_sides_of_a_pair_of_which_one_is_unknown_cost_nothing(weights: tuple[float, ...]) -> None:
+    heatmaps = two_ankles(0, 0).requires_grad_()
+    loss = side_loss(heatmaps, two_ankles(1, 1), torch.tensor([weights]), FLIPPED)
+    loss.backward()
+    assert loss.item() == 0
+    assert heatmaps.grad is not None and heatmaps.grad.abs().max() == 0
+
+
+def test_pairs_on_one_point_have_no_sides() -> None:
+    places = 4 * torch.tensor([[[10.0, 2.0], [4.0, 12.0], [4.0, 12.0]]])
+    targets = gaussian_targets(places, torch.ones(1, 3), heatmap_size=(16, 20), sigma=1.5)
+    assert side_loss(two_ankles(0, 0), targets, torch.ones(1, 3), FLIPPED).item() == 0
 
 
 def test_total_is_made_of_its_terms() -> None:

@@ -52,6 +52,28 @@ def test_a_backbone_learns_from_a_teacher_beside_the_labels():
     )
 
 
+@pytest.mark.parametrize("temporal", [False, True])
+def test_sides_are_added_to_what_is_minimised(temporal):
+    torch.manual_seed(0)
+    model = stir(tiny_model(tiny_config(io_estimator=None)))
+    frames = 3 if temporal else 1
+    crops = torch.randint(0, 256, (2, frames, 64, 32, 3), dtype=torch.uint8)
+    exists, swap = torch.ones(2, frames, dtype=torch.bool), torch.zeros(2, frames, 2)
+    xy, known = torch.rand(2, frames, 17, 2) * 32, torch.ones(2, frames, 17)
+
+    def terms(sides, *, initial_loss):
+        trainee = Trainee(model, temporal=temporal, initial_loss=initial_loss, sides=sides).eval()
+        losses = trainee(crops, exists, xy, known, known, swap)
+        return {name: value.item() for name, value in losses.items()}
+
+    for initial_loss in (False, True):
+        without, with_sides = (terms(sides, initial_loss=initial_loss) for sides in (0.0, 0.5))
+        assert "sides" not in without and with_sides["sides"] > 0.1
+        assert with_sides["total"] == pytest.approx(without["total"] + 0.5 * with_sides["sides"], rel=1e-4)
+    final_alone, all_frames = (terms(1.0, initial_loss=each)["sides"] for each in (False, True))
+    assert (all_frames > final_alone) == temporal
+
+
 @pytest.mark.parametrize(("device", "order"), [("cpu", torch.channels_last), ("meta", torch.contiguous_format)])
 def test_convolutions_get_channels_last_on_the_cpu_alone(device, order):
     """torch's `meta` device, which computes no values, stands for those that are no CPU."""
