@@ -326,6 +326,8 @@ def train_seed(rows: Sequence[Variant], seed: int, backbone: str, folder: Path, 
     began, data, runs = time.monotonic(), None, []
     for row in rows:
         config = TrainConfig.model_validate(settings(row, seed, backbone, args))
+        if runs:  # "auto" measures, and may decide otherwise the next time
+            config = config.model_copy(update={"precision": runs[0].arithmetic.name})
         runs.append(prepare(config, folder, resume=False, data=data))
         data = runs[0].data
     together, say = Together(runs), f"seed {seed}: "
