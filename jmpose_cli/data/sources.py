@@ -15,12 +15,11 @@ from jmpose_cli.data.layouts import AnnotatedVideo
 from jmpose_cli.data.samples import Choice, Doubles, Labels, RawWindow, Taught, joint_columns
 from jmpose_cli.errors import JmposeError
 from jmpose_cli.formats.records import PoseRecords
-from jmpose_cli.values import Bools, Bytes, Float, Ids
+from jmpose_cli.values import Bools, Bytes, Ids
 from jmpose_cli.video.image_folder import read_image
 
 MIN_JOINTS = 3
 """People with fewer known joints teach nothing and are left out."""
-_AROUND = 1.5  # heatmap pixels, each way
 _CACHED_PICTURES = 16  # per worker; windows of one video share frames
 
 
@@ -281,22 +280,6 @@ def _joint_names(path: Path) -> tuple[str, ...]:
     return tuple(_arrays(path, "names")[0].tolist()) if _has(path, "names") else ()
 
 
-def _contradicts(heatmaps: Float, xy_px: Doubles, affine: Doubles) -> Bools:
-    """Say `[K]` which heatmaps `[K, h, w]` are less than half as high around the label as elsewhere; NaN is not.
-
-    Args:
-        heatmaps: As a teacher has them.
-        xy_px: `[K, 2]` labels, patch pixels.
-        affine: `[2, 3]`, heatmap pixels to patch pixels.
-    """
-    _, height, width = heatmaps.shape
-    x, y = np.linalg.solve(affine[:, :2], (xy_px - affine[:, 2]).T)[..., None, None]
-    rows, columns = np.mgrid[:height, :width]
-    around = (np.abs(columns - x) <= _AROUND) & (np.abs(rows - y) <= _AROUND)
-    contradicted: Bools = np.where(around, heatmaps, 0).max((1, 2)) < 0.5 * heatmaps.max((1, 2))
-    return contradicted
-
-
 def _box_height(path: Path) -> float | None:
     """Height of people in a file of crops, pixels; None where it tells none."""
     if not _has(path, "box_height"):
@@ -325,8 +308,7 @@ class CropWindows:
     that number lies there too.
 
     A teacher's heatmaps may lie beside `labels.npz`: `taught.npy` `[N, k, h, w]` uint8, 255 for 1, of the first k
-    joints, and `taught_affine` `[2, 3]` among the labels, from heatmap pixels to patch pixels. Where the teacher
-    contradicts a label, as it does about left and right, it is not heard.
+    joints, and `taught_affine` `[2, 3]` among the labels, from heatmap pixels to patch pixels.
 
     Args:
         folder: The folder.
@@ -420,8 +402,6 @@ class CropWindows:
         source, target = self._taught_columns
         heatmaps = np.full((self._joints, *self._taught.shape[2:]), np.nan, np.float32)
         heatmaps[target] = self._taught[row, source] / np.float32(255)
-        labelled = self._weight[row] * self._present[row] > 0
-        heatmaps[labelled & _contradicts(heatmaps, self._xy[row], self._taught_affine)] = np.nan
         return Taught(heatmaps, self._taught_affine)
 
     def __len__(self) -> int:

@@ -320,23 +320,6 @@ class TestCropWindows:
         with pytest.raises(JmposeError, match=r"not uint8 heatmaps of 3 pictures"):
             CropWindows(folder, **options, taught=True)
 
-    def test_a_teacher_is_not_heard_where_it_contradicts_a_label(self, tmp_path):
-        affine = np.array([[4.0, 0, 1], [0, 4, 2]])
-        weight, present, maps = np.ones((1, 17)), np.ones((1, 17)), np.zeros((1, 17, 8, 6), np.uint8)
-        xy = np.full((1, 17, 2), (9.0, 14.0))  # pixel (2, 3) of the heatmaps
-        for joint, (x, y, height) in enumerate([(2, 3, 200), (3, 4, 200), (4, 3, 200), (4, 3, 30), (4, 3, 200)]):
-            maps[0, joint, y, x] = height
-        maps[0, 4, 3, 2] = 110  # unsure, and half of it is at the label
-        maps[0, 5:9, 3, 5] = 200
-        weight[0, 5], present[0, 6] = 0, 0  # no label
-        xy[0, 7] = 37, 14  # beyond the picture of the teacher
-        xy[0, 8] = 1 + 4 * 5, 14
-        folder = patches(tmp_path / "crops", 1, xy=xy, weight=weight, present=present, taught_affine=affine)
-        np.save(folder / "taught.npy", maps)
-        source = CropWindows(folder, keypoints=COCO17, box_height=40, moving=False, taught=True)
-        heard = ~np.isnan(source.read(0, Choice((0,))).taught.heatmaps).any((1, 2))
-        assert np.flatnonzero(~heard).tolist() == [2, 3, 7]
-
     def test_stills(self, tmp_path):
         source = CropWindows(patches(tmp_path / "crops"), keypoints=COCO17, box_height=40, moving=True)
         assert len(source) == 3
