@@ -13,7 +13,7 @@ import numpy as np
 from playwright.sync_api import Page
 
 from browser_desk import BrowserDesk, opened, served
-from check import ROOT, Source, annotated, mistakes_of
+from check import ROOT, Source, annotated
 from jmpose_cli.formats.read import read_poses
 from jmpose_cli.formats.truth import Truth
 from reviewer import Reviewer
@@ -44,7 +44,7 @@ def main() -> None:
         _drag_the_worst(desk, page)
         _take(page, args.out / "review_joint.jpg")
         page.keyboard.press("0")
-        _swap_the_first(desk, page)
+        _swap_two(desk, page)
         _take(page, args.out / "review_light.jpg")
 
 
@@ -74,16 +74,17 @@ def _is_alone(truth: Truth) -> np.ndarray:
     return alone
 
 
-def _swap_the_first(desk: BrowserDesk, page: Page) -> None:
-    """Exchange the ids of the first two that change, in the light theme."""
+def _swap_two(desk: BrowserDesk, page: Page) -> None:
+    """Exchange the ids of two people from the middle of the clip on, in the light theme."""
     page.emulate_media(color_scheme="light")
     page.keyboard.press("Escape")
-    switch = mistakes_of(desk.truth, read_poses(GROUND)).switches[0]
+    middle = len(desk.truth.index) // 2
+    one, other = desk.truth.track_ids[desk.truth.of_frame(middle)][:2].tolist()
     page.keyboard.press("\\")  # lanes of everybody
-    desk.go(switch.after, int(np.searchsorted(desk.truth.index, switch.frame)))
-    desk.select_other(switch.before)
+    desk.go(one, middle)
+    desk.select_other(other)
     desk.press("x")
-    desk.go(switch.before, desk.place)
+    desk.go(one, desk.place)
     for _ in range(2):
         page.keyboard.press("]")
 
