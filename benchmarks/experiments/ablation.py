@@ -93,7 +93,8 @@ def parts(start: str) -> tuple[Variant, ...]:
     suffix, learner = STARTS[start], FLOW | {"joint_learner": True, "identity_blocks": start == "identity"}
     two = learner | {"mutual_blocks": 2}
     io = two | {"io_estimator": "bounds"}
-    cjl, jmml, io_name = (f"{name}{suffix}" for name in ("+ CJL", "+ JMML, L={}", "+ IO (L=2)"))
+    names = ("+ CJL", "+ JMML, L={}", "+ IO (L=2)", "+ heatmaps to the head (L=2)")
+    cjl, jmml, io_name, heatmaps = (f"{name}{suffix}" for name in names)
     grows = Variant("+ IO that grows (L=2), identity", io, jmml.format(2), io_grows=True)
     light = Variant("+ IO of a tenth (L=2), identity", io | {"io_weight": 0.001}, jmml.format(2), io_grows=True)
     return (
@@ -101,7 +102,8 @@ def parts(start: str) -> tuple[Variant, ...]:
         *(Variant(jmml.format(blocks), learner | {"mutual_blocks": blocks}, cjl) for blocks in (1, 2, 3)),
         Variant(io_name, io, jmml.format(2)),
         *[grows, light] * (start == "identity"),
-        Variant(f"+ heatmaps to the head{suffix}", io | {"head_context": "heatmaps"}, io_name),
+        Variant(heatmaps, two | {"head_context": "heatmaps"}, jmml.format(2)),
+        Variant(f"+ IO beside heatmaps{suffix}", io | {"head_context": "heatmaps"}, heatmaps),
     )
 
 
@@ -367,23 +369,23 @@ def print_tables(rows: Sequence[Variant], folder: Path, seeds: Sequence[int]) ->
     print("PCK@0.1 of the initial heatmaps, per cent: " + ", ".join(f"{n} {v:.1f}" for n, v in initial.items()))
     for group, names in GROUPS.items():
         print(f"\n{group}: gain in PCK@0.1 over the initial heatmaps, points")
-        print(f"{'':34}{'mean':>8}{'sd':>8}{'seeds':>7}   against the row it adds to: mean, sd of paired differences")
+        print(f"{'':40}{'mean':>8}{'sd':>8}{'seeds':>7}   against the row it adds to: mean, sd of paired differences")
         for variant in rows:
             if variant.name in gains:
                 print_row(variant, {v: {s: of_group(g, names) for s, g in by.items()} for v, by in gains.items()})
     print("\nwhere each part helps: paired differences to the row it adds to, points, mean and sd over the seeds")
-    print(f"{'':34}" + "".join(f"{name:>19}" for name in SETS))
+    print(f"{'':40}" + "".join(f"{name:>19}" for name in SETS))
     for variant in rows:
         if variant.name in gains and variant.after in gains:
             by_set = [{v: {s: g[name] for s, g in by.items()} for v, by in gains.items()} for name in SETS]
             cells = [show(differences(variant, of)) for of in by_set]
-            print(f"{variant.name:34}" + "".join(f"{cell:>19}" for cell in cells))
+            print(f"{variant.name:40}" + "".join(f"{cell:>19}" for cell in cells))
 
 
 def print_row(variant: Variant, of: Mapping[str, Mapping[int, float]]) -> None:
     """Print one row; `of` has each variant's gain by seed."""
     values = np.array(list(of[variant.name].values()))
-    line = f"{variant.name:34}{values.mean():8.2f}{spread(values):8.2f}{len(values):7}"
+    line = f"{variant.name:40}{values.mean():8.2f}{spread(values):8.2f}{len(values):7}"
     apart = differences(variant, of)
     print(line + f"   {show(apart)} ({variant.after})" * bool(len(apart)))
 
