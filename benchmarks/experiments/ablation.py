@@ -323,15 +323,20 @@ class Together:
         return found
 
 
-def train_seed(rows: Sequence[Variant], seed: int, backbone: str, folder: Path, args: argparse.Namespace) -> None:
-    """Train some variants side by side and keep their scores."""
-    began, data, runs = time.monotonic(), None, []
+def prepared(rows: Sequence[Variant], seed: int, backbone: str, folder: Path, args: argparse.Namespace) -> list[Run]:
+    """Prepare variants with the data and the arithmetic of the first; asked again, "auto" may decide otherwise."""
+    runs: list[Run] = []
     for row in rows:
         config = TrainConfig.model_validate(settings(row, seed, backbone, args))
-        if runs:  # "auto" measures, and may decide otherwise the next time
+        if runs:
             config = config.model_copy(update={"precision": runs[0].arithmetic.name})
-        runs.append(prepare(config, folder, resume=False, data=data))
-        data = runs[0].data
+        runs.append(prepare(config, folder, resume=False, data=runs[0].data if runs else None))
+    return runs
+
+
+def train_seed(rows: Sequence[Variant], seed: int, backbone: str, folder: Path, args: argparse.Namespace) -> None:
+    """Train some variants side by side and keep their scores."""
+    began, runs = time.monotonic(), prepared(rows, seed, backbone, folder, args)
     together, say = Together(runs), f"seed {seed}: "
     about = f"{len(rows)} variants, {runs[0].fabric.device}, {runs[0].arithmetic.name}"
     print(f"{say}{about}, ready after {time.monotonic() - began:.0f} s", flush=True)

@@ -3,14 +3,15 @@ import json
 import re
 from argparse import Namespace
 from pathlib import Path
-from types import NoneType
+from types import NoneType, SimpleNamespace
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
 import yaml
 
-from ablation import ROWS, SETS, Together, Variant, print_tables, scores_file, settings
+import ablation
+from ablation import ROWS, SETS, Together, Variant, prepared, print_tables, scores_file, settings
 from jmpose.config import ModelConfig
 from jmpose.presets import CONFIGS
 from jmpose_cli.training.board import Board
@@ -95,6 +96,19 @@ def test_side_by_side_gives_what_each_gives_alone(posetrack, tmp_path):  # noqa:
         assert all(torch.equal(value, wanted[name]) for name, value in state.items())
         expected = [score for score in validate(one, Display(quiet=True), Board(None, step=0)) if score.metric == PCK]
         assert mine == {score.label: (score.final, score.initial) for score in expected}
+
+
+def test_rows_of_a_seed_share_the_arithmetic_that_the_first_has_chosen(monkeypatch, tmp_path):
+    asked = []
+
+    def prepare_anyhow(config, folder, *, resume, data):
+        asked.append((config.precision, data))
+        return SimpleNamespace(arithmetic=SimpleNamespace(name="bf16-mixed"), data="the data")
+
+    monkeypatch.setattr(ablation, "prepare", prepare_anyhow)
+    args = Namespace(model="nano", height=128, precision="auto", threads=1, device="cpu", workers=0, steps=2)
+    prepared(ROWS["nano"]["paper"][:3], 0, "nano", tmp_path, args)
+    assert asked == [("auto", None), ("bf16-mixed", "the data"), ("bf16-mixed", "the data")]
 
 
 def test_tables_compare_the_same_seeds(tmp_path, capsys):

@@ -1,8 +1,13 @@
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import degradation
 from degradation import (
     KINDS,
     LEVELS,
@@ -125,3 +130,24 @@ def test_a_frozen_picture_is_the_last_one_that_came() -> None:
     frames = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
     hit = np.array([True, False, True, True, False, True])
     assert freeze(frames, hit).ravel().tolist() == [1, 1, 1, 1, 4, 4]
+
+
+def test_compression_does_not_depend_on_what_memory_held_before():
+    """glibc fills memory with a pattern before it gives it away; elsewhere this only compresses the same twice."""
+    code = (
+        "import hashlib, numpy as np\n"
+        "from degradation import compress\n"
+        "frames = np.random.default_rng(0).integers(0, 255, (6, 34, 60, 3), np.uint8).repeat(16, 1).repeat(16, 2)\n"
+        "print(hashlib.sha256(compress(frames, crf=35, fps=25.0)).hexdigest())\n"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            cwd=Path(degradation.__file__).parent,
+            env=os.environ | {"MALLOC_PERTURB_": pattern},
+        ).stdout
+        for pattern in ("1", "85")
+    ]
+    assert found[0] == found[1] != b""
